@@ -1,0 +1,2 @@
+//! The wasmdbg command.
+fn main() {}

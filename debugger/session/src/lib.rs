@@ -1,0 +1,1 @@
+//! The debugging session engine behind every front end.

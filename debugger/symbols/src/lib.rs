@@ -1,0 +1,1 @@
+//! Addresses, lines, functions, scopes and types of a Wasm module.

@@ -1,0 +1,28 @@
+//! The control protocol between a proxy that hosts filters and its clients (CLI, DAP server,
+//! gdb-remote server, profiler).
+//!
+//! It speaks only Wasm: modules by content hash, pcs as offsets in the `.wasm` file, local and
+//! global indexes, memory ranges, contexts and transactions. Source paths, types and expressions
+//! live in the client. It knows nothing of wasmtime and of the proxy.
+#![forbid(unsafe_code)]
+
+pub mod breakpoints;
+pub mod filters;
+pub mod ids;
+pub mod message;
+pub mod rules;
+pub mod session;
+pub mod state;
+pub mod status;
+pub mod stop;
+pub mod transactions;
+
+pub use ids::{ContextId, FilterId, ModuleHash, SessionId, SlotId, StopId, TransactionId};
+pub use message::{Call, ErrorKind, Event, Message, Reply, Request, RequestId, WireError};
+
+/// The version this build speaks. A peer with another one is refused with a message that says
+/// which side to upgrade.
+pub const PROTOCOL_VERSION: u32 = 1;
+
+/// The largest frame body in bytes. A longer one ends the connection that sent it.
+pub const MAX_FRAME: usize = 1 << 20;
