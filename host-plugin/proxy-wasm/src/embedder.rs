@@ -1,0 +1,167 @@
+//! What a proxy gives to the ABI: a log, threads, and the transaction behind a stream context.
+
+use std::net::IpAddr;
+
+use wasmdbg_control::TransactionId;
+
+/// The process that hosts filters.
+pub trait Embedder: Send + Sync + 'static {
+    /// Name and version of the host: `Apache Traffic Server 9.2.5`.
+    fn host_name(&self) -> String;
+
+    /// Writes one line to the host's log. Called on any thread, event threads included: must not block
+    /// on anything but the host's own log.
+    fn log(&self, level: Level, filter: &str, transaction: Option<TransactionId>, message: &str);
+
+    /// Starts a thread that may call the host's API (ATS: `TSThreadCreate`). Debug slots run on these.
+    ///
+    /// # Errors
+    /// Says why no thread could be made.
+    fn spawn(&self, name: &str, body: Box<dyn FnOnce() + Send>) -> Result<Box<dyn ThreadHandle>, String>;
+}
+
+/// A thread made by [`Embedder::spawn`].
+pub trait ThreadHandle: Send {
+    /// Waits for its end and frees it (ATS: `TSThreadWait`, `TSThreadDestroy`). Never called on an
+    /// event thread.
+    fn join(self: Box<Self>);
+}
+
+/// `proxy_log_level_t`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// 0
+    Trace,
+    /// 1
+    Debug,
+    /// 2
+    Info,
+    /// 3
+    Warn,
+    /// 4
+    Error,
+    /// 5
+    Critical,
+}
+
+/// `proxy_status_t`, with the numbers of the ABI.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(i32)]
+pub enum Status {
+    /// Done.
+    Ok = 0,
+    /// No such header, property, context.
+    NotFound = 1,
+    /// An argument is out of its range, or not valid in this callback.
+    BadArgument = 2,
+    /// Serialized pairs could not be written.
+    SerializationFailure = 3,
+    /// Serialized pairs could not be read.
+    ParseFailure = 4,
+    /// A pointer or length leaves the guest's memory.
+    InvalidMemoryAccess = 6,
+    /// The queue is empty.
+    Empty = 7,
+    /// Compare-and-swap found another number.
+    CasMismatch = 8,
+    /// A fault of the host.
+    InternalFailure = 10,
+    /// The host does not have this function (yet).
+    Unimplemented = 12,
+}
+
+/// The header maps of a transaction (`proxy_map_type_t` 0 to 3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HeaderMap {
+    /// 0; pseudo-headers `:method`, `:path`, `:authority`, `:scheme`.
+    RequestHeaders,
+    /// 1
+    RequestTrailers,
+    /// 2; pseudo-header `:status`.
+    ResponseHeaders,
+    /// 3
+    ResponseTrailers,
+}
+
+/// A transaction of the host, as the stream context that owns it sees it.
+///
+/// On the fast lane every call comes on the transaction's home thread, inside a host call of the
+/// guest. On the debug lane calls come from the slot's thread: the implementation takes the
+/// transaction's lock for the length of each call, and nothing longer. Names are compared without
+/// case. Pseudo-headers (`:path`, …) are part of the maps; [`Transaction::pairs`] lists them first.
+/// The value returned by a map function is the status the guest gets.
+pub trait Transaction: Send {
+    /// The host's number for it, shown as `#17`.
+    fn id(&self) -> TransactionId;
+
+    /// What rules and the debugger ask of it. Reads the request at the time of the call.
+    fn facts(&mut self) -> RequestFacts;
+
+    /// Appends the values of `name`, joined by `,` when the field repeats, to `value`.
+    ///
+    /// # Errors
+    /// [`Status::NotFound`]; [`Status::BadArgument`] when the map is not there in this phase.
+    fn header(&mut self, map: HeaderMap, name: &[u8], value: &mut Vec<u8>) -> Result<(), Status>;
+
+    /// Calls `each(name, value)` for every field in order.
+    ///
+    /// # Errors
+    /// [`Status::BadArgument`] when the map is not there in this phase.
+    fn pairs(&mut self, map: HeaderMap, each: &mut dyn FnMut(&[u8], &[u8])) -> Result<(), Status>;
+
+    /// Number of fields, pseudo-headers included.
+    ///
+    /// # Errors
+    /// As [`Transaction::pairs`].
+    fn header_count(&mut self, map: HeaderMap) -> Result<u32, Status>;
+
+    /// Appends a field. A pseudo-header is set.
+    ///
+    /// # Errors
+    /// As [`Transaction::pairs`].
+    fn add_header(&mut self, map: HeaderMap, name: &[u8], value: &[u8]) -> Result<(), Status>;
+
+    /// Sets a field to one value; adds it when it is absent.
+    ///
+    /// # Errors
+    /// As [`Transaction::pairs`].
+    fn replace_header(&mut self, map: HeaderMap, name: &[u8], value: &[u8]) -> Result<(), Status>;
+
+    /// Removes all values of a field; no error when it is absent.
+    ///
+    /// # Errors
+    /// As [`Transaction::pairs`].
+    fn remove_header(&mut self, map: HeaderMap, name: &[u8]) -> Result<(), Status>;
+
+    /// Replaces the whole map.
+    ///
+    /// # Errors
+    /// As [`Transaction::pairs`].
+    fn set_pairs(&mut self, map: HeaderMap, pairs: &[(Vec<u8>, Vec<u8>)]) -> Result<(), Status>;
+
+    /// Appends the value of a property (path segments without separators) to `value`, in the ABI's
+    /// encoding: integers as 64-bit little endian. `plugin_*` properties never reach the host.
+    ///
+    /// # Errors
+    /// [`Status::NotFound`].
+    fn property(&mut self, path: &[&[u8]], value: &mut Vec<u8>) -> Result<(), Status>;
+
+    /// Sets a property.
+    ///
+    /// # Errors
+    /// [`Status::NotFound`] when it cannot be set.
+    fn set_property(&mut self, path: &[&[u8]], value: &[u8]) -> Result<(), Status>;
+}
+
+/// What lane rules and the debugger's thread names are made of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RequestFacts {
+    /// `GET`.
+    pub method: String,
+    /// `/path?query` as the client sent it.
+    pub path: String,
+    /// Address of the client, if there is one.
+    pub client: Option<IpAddr>,
+    /// Port of the client.
+    pub client_port: u16,
+}
