@@ -1,1 +1,35 @@
-//! The debugging session engine behind every front end.
+//! The session engine behind every front end (CLI, DAP server, gdb-remote server): breakpoints,
+//! stepping, frames, values and expressions over a control connection.
+//!
+//! The plugin speaks only Wasm; here Wasm meets the filter's source through its DWARF. A front end
+//! holds one [`Session`], gives it commands and takes [`SessionEvent`]s; while something stands it
+//! reads the [`Stop`]. Nothing here prints, asks a terminal, or knows an editor.
+//!
+//! ```text
+//! front end ──commands──► Session ──control requests──► plugin
+//!           ◄──events────         ◄──control events────
+//!               Stop ── Frame ── Scope ── Variable ── Value (read lazily, paged)
+//! ```
+#![forbid(unsafe_code)]
+
+mod breakpoint;
+mod error;
+mod event;
+mod frame;
+mod modules;
+mod session;
+mod source;
+mod step;
+mod stop;
+mod value;
+
+pub use breakpoint::{Breakpoint, BreakpointOptions, BreakpointSpec, Location};
+pub use error::{Error, EvalError};
+pub use event::{Progress, SessionEvent};
+pub use frame::{Frame, Position};
+pub use modules::{DebugInfo, Module, SymbolOptions};
+pub use session::{AttachOptions, Interrupter, Session};
+pub use source::{SourceFinder, SourceLines};
+pub use step::Step;
+pub use stop::{Stop, StopSummary};
+pub use value::{Format, Scope, ScopeKind, Value, ValueState, Variable, VariableKind};

@@ -1,0 +1,162 @@
+//! Source files of the target on this machine: path mapping and reading. The only part of the session
+//! that reads source files.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use crate::Error;
+
+/// Lines of a source file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceLines {
+    /// The file on this machine.
+    pub path: PathBuf,
+    /// The number of the first line, from 1.
+    pub first: u32,
+    /// Without line ends.
+    pub lines: Vec<String>,
+    /// How many lines the file has.
+    pub total: u32,
+}
+
+/// Finds source files: by the user's mappings, as the path stands, below the search directories, and
+/// beside the module.
+#[derive(Debug, Default)]
+pub struct SourceFinder {
+    mappings: Vec<(String, PathBuf)>,
+    directories: Vec<PathBuf>,
+    read: Mutex<HashMap<PathBuf, Arc<[String]>>>,
+}
+
+impl SourceFinder {
+    /// A finder with no mapping: paths as they stand.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Paths that begin with `from` (as the DWARF has them) lie below `to` on this machine. The longest
+    /// `from` that fits wins.
+    pub fn map(&mut self, from: impl Into<String>, to: impl Into<PathBuf>) {
+        self.mappings.push((from.into(), to.into()));
+        self.mappings.sort_by_key(|(from, _)| std::cmp::Reverse(from.len()));
+    }
+
+    /// Looks for relative and remapped paths below `directory` too: `examples/x/src/lib.rs` is tried
+    /// whole, then without its first components.
+    pub fn add_directory(&mut self, directory: impl Into<PathBuf>) {
+        let directory = directory.into();
+        if !self.directories.contains(&directory) {
+            self.directories.push(directory);
+        }
+    }
+
+    /// The file on this machine.
+    ///
+    /// # Errors
+    /// [`Error::Source`] when no candidate exists; it lists what was tried and how to map it.
+    pub fn find(&self, file: &str) -> Result<PathBuf, Error> {
+        let candidates = self.candidates(file);
+        if let Some(found) = candidates.iter().find(|path| path.is_file()) {
+            return Ok(found.clone());
+        }
+        let tried = candidates.iter().take(4).map(|path| path.display().to_string()).collect::<Vec<_>>();
+        Err(Error::Source(format!(
+            "source file {file} is not on this machine (tried {}); start in the filter's folder or map its path",
+            tried.join(", ")
+        )))
+    }
+
+    /// Lines `first ..= last` of `file`, cut to what the file has.
+    ///
+    /// # Errors
+    /// [`Error::Source`] when the file is absent or not text, or has no line `first`.
+    pub fn lines(&self, file: &str, first: u32, last: u32) -> Result<SourceLines, Error> {
+        let path = self.find(file)?;
+        let all = self.read(&path)?;
+        let total = u32::try_from(all.len()).unwrap_or(u32::MAX);
+        let first = first.max(1);
+        if first > total {
+            return Err(Error::Source(format!("{file} has {total} lines, no line {first}")));
+        }
+        let lines = all[first as usize - 1..last.clamp(first, total) as usize].to_vec();
+        Ok(SourceLines { path, first, lines, total })
+    }
+
+    fn read(&self, path: &Path) -> Result<Arc<[String]>, Error> {
+        let mut read = self.read.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some(lines) = read.get(path) {
+            return Ok(Arc::clone(lines));
+        }
+        let bytes = std::fs::read(path)
+            .map_err(|error| Error::Source(format!("cannot read {}: {error}", path.display())))?;
+        let lines: Arc<[String]> = String::from_utf8_lossy(&bytes).lines().map(str::to_owned).collect();
+        read.insert(path.to_owned(), Arc::clone(&lines));
+        Ok(lines)
+    }
+
+    fn candidates(&self, file: &str) -> Vec<PathBuf> {
+        let mut candidates = Vec::new();
+        for (from, to) in &self.mappings {
+            if let Some(rest) = strip_path_prefix(file, from) {
+                candidates.push(to.join(rest));
+            }
+        }
+        candidates.push(PathBuf::from(file));
+        let parts: Vec<&str> = file.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
+        for directory in &self.directories {
+            for skip in 0..parts.len() {
+                candidates.push(directory.join(parts[skip..].join("/")));
+            }
+        }
+        candidates
+    }
+}
+
+/// The rest of `file` below the folder `prefix`; whole components only.
+fn strip_path_prefix<'a>(file: &'a str, prefix: &str) -> Option<&'a str> {
+    let rest = file.strip_prefix(prefix.trim_end_matches('/'))?;
+    match rest.strip_prefix('/') {
+        Some(rest) => Some(rest),
+        None => rest.is_empty().then_some(rest),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn temp(name: &str) -> PathBuf {
+        let folder = std::env::temp_dir().join(format!("wasmdbg-source-{}-{name}", std::process::id()));
+        std::fs::create_dir_all(folder.join("src")).unwrap();
+        std::fs::write(folder.join("src/lib.rs"), "one\ntwo\nthree\n").unwrap();
+        folder
+    }
+
+    #[test]
+    fn a_mapped_prefix_and_a_search_directory_find_the_file() {
+        let folder = temp("map");
+        let mut finder = SourceFinder::new();
+        assert!(finder.find("examples/x/src/lib.rs").is_err());
+        finder.map("examples/x", &folder);
+        assert_eq!(finder.find("examples/x/src/lib.rs").unwrap(), folder.join("src/lib.rs"));
+        assert!(finder.find("examples/xy/src/lib.rs").is_err(), "whole components only");
+        let mut finder = SourceFinder::new();
+        finder.add_directory(&folder);
+        assert_eq!(finder.find("/build/x/src/lib.rs").unwrap(), folder.join("src/lib.rs"));
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn lines_are_cut_to_the_file_and_an_absent_file_says_what_to_do() {
+        let folder = temp("lines");
+        let mut finder = SourceFinder::new();
+        finder.add_directory(&folder);
+        let lines = finder.lines("src/lib.rs", 2, 10).unwrap();
+        assert_eq!((lines.first, lines.lines, lines.total), (2, vec!["two".to_owned(), "three".to_owned()], 3));
+        assert_eq!(finder.lines("src/lib.rs", 4, 5).unwrap_err().to_string(), "src/lib.rs has 3 lines, no line 4");
+        let error = finder.lines("src/absent.rs", 1, 5).unwrap_err().to_string();
+        assert!(error.contains("src/absent.rs") && error.contains("map its path"), "{error}");
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+}
