@@ -1,1 +1,51 @@
-//! Addresses, lines, functions, scopes and types of a Wasm module.
+//! Addresses, lines, functions, scopes, locations and types of a Wasm module.
+//!
+//! Bytes in, answers out: this crate does no I/O, keeps no global state and never panics on bad
+//! input. [`Symbols`] holds one module; each part of its index is built at the first question that
+//! needs it and kept. It is `Send + Sync`: share it by `Arc`.
+//!
+//! ```text
+//! bytes ─► Module ─┬─► DebugInfo ─┬─► lines      pc ⇄ file:line, breakpoints, statements
+//!                  │   (per unit, ├─► functions  names, frames at a pc, inlined copies
+//!                  │    lazy)     ├─► scopes     variables at a pc ─► location ─► bytes or address
+//!                  │              └─► types      layout of a value
+//!                  └─► frame_setup, control_flow (the code itself)
+//! ```
+//!
+//! Every pc in the public interface is a [`ModulePc`]: an offset in the `.wasm` file, the form in
+//! which engines report positions. For a caller's frame pass `pc.before_return()`.
+//!
+//! A typical debugger asks in this order:
+//! 1. [`Symbols::break_line`] or [`Symbols::break_function`] for the pcs to plant;
+//! 2. at a stop, [`Symbols::frames`] for each physical frame: one [`SourceFrame`] per inlined level;
+//! 3. [`Symbols::variables`] for a frame, [`Symbols::locate`] for each, and [`Symbols::type_of`] to
+//!    show the bytes;
+//! 4. [`Symbols::statement`] and [`Symbols::statement_starts`] to step.
+
+#![forbid(unsafe_code)]
+
+pub mod address;
+pub mod error;
+pub mod frame_setup;
+pub mod functions;
+pub mod lines;
+pub mod location;
+pub mod module;
+pub mod scopes;
+pub mod symbols;
+pub mod types;
+
+mod names;
+
+pub use address::{CodeOffset, CodeSection, ModulePc, PcRange};
+pub use error::{DebugFileError, DwarfError, LookupError, ModuleError};
+pub use frame_setup::{FrameSetup, StackUse};
+pub use functions::{FunctionBinding, FunctionName, Instance, InstanceId, SourceFrame};
+pub use lines::{BreakPlace, LineBinding, Position, Statement, StatementStart};
+pub use location::{Location, Machine, Piece, Unreadable, WasmValue};
+pub use module::{Function, Global, Module, ValType, content_hash};
+pub use scopes::{Variable, VariableKind};
+pub use symbols::{Language, Symbols, UnitInfo};
+pub use types::{
+    Encoding, Enumerator, Member, PointerKind, RecordKind, Type, TypeId, TypeKind, Variant, VariantPart,
+};

@@ -1,0 +1,514 @@
+//! Owns the split of a `.wasm` file: sections, function bodies, names, globals, hashes.
+//! Never looks inside DWARF and never validates code.
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+use wasmparser::{CompositeInnerType, ExternalKind, Parser, Payload, TypeRef};
+
+use crate::address::{CodeSection, ModulePc, PcRange};
+use crate::error::ModuleError;
+use crate::names::Names;
+
+/// A Wasm value type, as far as locals and globals are told apart when they are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ValType {
+    /// 32-bit integer, also every pointer.
+    I32,
+    /// 64-bit integer.
+    I64,
+    /// 32-bit float.
+    F32,
+    /// 64-bit float.
+    F64,
+    /// 128-bit vector.
+    V128,
+    /// A reference.
+    Ref,
+}
+
+impl From<wasmparser::ValType> for ValType {
+    fn from(ty: wasmparser::ValType) -> ValType {
+        match ty {
+            wasmparser::ValType::I32 => ValType::I32,
+            wasmparser::ValType::I64 => ValType::I64,
+            wasmparser::ValType::F32 => ValType::F32,
+            wasmparser::ValType::F64 => ValType::F64,
+            wasmparser::ValType::V128 => ValType::V128,
+            wasmparser::ValType::Ref(_) => ValType::Ref,
+        }
+    }
+}
+
+/// A function that the module defines.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Function {
+    /// Index in the function index space, imports counted.
+    pub index: u32,
+    /// The body behind its size field: local declarations, then instructions.
+    pub body: PcRange,
+    /// The first instruction, behind the local declarations.
+    pub first_instruction: ModulePc,
+    /// Types of the parameters, which are the first locals.
+    pub params: Vec<ValType>,
+    /// Types of the results.
+    pub results: Vec<ValType>,
+    /// Declared locals as runs of (count, type), behind the parameters.
+    pub local_runs: Vec<(u32, ValType)>,
+}
+
+impl Function {
+    /// Number of parameters and locals.
+    #[must_use]
+    pub fn local_count(&self) -> u64 {
+        self.params.len() as u64 + self.local_runs.iter().map(|(n, _)| u64::from(*n)).sum::<u64>()
+    }
+
+    /// Type of local `index`, parameters first.
+    #[must_use]
+    pub fn local_type(&self, index: u32) -> Option<ValType> {
+        if let Some(ty) = self.params.get(index as usize) {
+            return Some(*ty);
+        }
+        let mut rest = u64::from(index) - self.params.len() as u64;
+        for (count, ty) in &self.local_runs {
+            if rest < u64::from(*count) {
+                return Some(*ty);
+            }
+            rest -= u64::from(*count);
+        }
+        None
+    }
+}
+
+/// An import, of any kind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Import {
+    /// Module part of the name.
+    pub module: String,
+    /// Field part of the name.
+    pub name: String,
+    /// What is imported.
+    pub kind: ImportKind,
+}
+
+/// What an import is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ImportKind {
+    /// A function with its index.
+    Function(u32),
+    /// A global with its index.
+    Global(u32),
+    /// A memory.
+    Memory,
+    /// A table.
+    Table,
+    /// A tag.
+    Tag,
+}
+
+/// A global, imported or defined.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Global {
+    /// Its type.
+    pub ty: ValType,
+    /// Whether code may change it.
+    pub mutable: bool,
+    /// Whether it is imported.
+    pub imported: bool,
+}
+
+/// An exported function or other item.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Export {
+    /// Name.
+    pub name: String,
+    /// Kind: `func`, `table`, `memory`, `global` or `tag`.
+    pub kind: &'static str,
+    /// Index in the index space of its kind.
+    pub index: u32,
+}
+
+/// A custom section.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CustomSection {
+    /// Its name.
+    pub name: String,
+    /// Its contents, as offsets in the file.
+    pub range: Range<usize>,
+}
+
+/// A module split into its parts. Holds the bytes; clones share them.
+#[derive(Clone, Debug, Default)]
+pub struct Module {
+    bytes: Arc<[u8]>,
+    code: CodeSection,
+    functions: Vec<Function>,
+    imports: Vec<Import>,
+    imported_functions: u32,
+    globals: Vec<Global>,
+    exports: Vec<Export>,
+    customs: Vec<CustomSection>,
+    names: Names,
+    export_of_function: HashMap<u32, usize>,
+}
+
+impl Module {
+    /// Splits a core module.
+    ///
+    /// # Errors
+    /// When the bytes are no core module, are cut off or malformed.
+    pub fn parse(bytes: Arc<[u8]>) -> Result<Module, ModuleError> {
+        check_header(&bytes)?;
+        let mut parts = Parts::default();
+        for payload in Parser::new(0).parse_all(&bytes) {
+            let payload = payload.map_err(|e| module_error(&e, bytes.len()))?;
+            parts.take(payload).map_err(|e| module_error(&e, bytes.len()))?;
+        }
+        let mut module = parts.module;
+        if let Some(section) = module.customs.iter().find(|s| s.name == "name") {
+            // A broken name section costs the names, not the module: the spec says to ignore it.
+            module.names = Names::parse(&bytes[section.range.clone()], section.range.start);
+        }
+        for (at, export) in module.exports.iter().enumerate() {
+            if export.kind == "func" {
+                module.export_of_function.entry(export.index).or_insert(at);
+            }
+        }
+        module.bytes = bytes;
+        Ok(module)
+    }
+
+    /// The whole file.
+    #[must_use]
+    pub fn bytes(&self) -> &Arc<[u8]> {
+        &self.bytes
+    }
+
+    /// Where the code lies.
+    #[must_use]
+    pub fn code(&self) -> CodeSection {
+        self.code
+    }
+
+    /// The functions that the module defines, by rising address and index.
+    #[must_use]
+    pub fn functions(&self) -> &[Function] {
+        &self.functions
+    }
+
+    /// The defined function with this index in the function index space; `None` for imports.
+    #[must_use]
+    pub fn function(&self, index: u32) -> Option<&Function> {
+        self.functions.get(index.checked_sub(self.imported_functions)? as usize)
+    }
+
+    /// The function whose body holds `pc`.
+    #[must_use]
+    pub fn function_at(&self, pc: ModulePc) -> Option<&Function> {
+        let after = self.functions.partition_point(|f| f.body.start <= pc);
+        let function = &self.functions[after.checked_sub(1)?];
+        function.body.contains(&pc).then_some(function)
+    }
+
+    /// Number of imported functions: the index of the first defined one.
+    #[must_use]
+    pub fn imported_functions(&self) -> u32 {
+        self.imported_functions
+    }
+
+    /// All imports.
+    #[must_use]
+    pub fn imports(&self) -> &[Import] {
+        &self.imports
+    }
+
+    /// All globals, imported ones first.
+    #[must_use]
+    pub fn globals(&self) -> &[Global] {
+        &self.globals
+    }
+
+    /// All exports.
+    #[must_use]
+    pub fn exports(&self) -> &[Export] {
+        &self.exports
+    }
+
+    /// The name that the name section or, failing that, an export or import gives a function.
+    /// As in the file: mangled names stay mangled.
+    #[must_use]
+    pub fn raw_function_name(&self, index: u32) -> Option<&str> {
+        if let Some(name) = self.names.functions.get(&index) {
+            return Some(name);
+        }
+        if let Some(at) = self.export_of_function.get(&index) {
+            return Some(&self.exports[*at].name);
+        }
+        self.imports.iter().find(|i| i.kind == ImportKind::Function(index)).map(|i| i.name.as_str())
+    }
+
+    /// The index of an exported function.
+    #[must_use]
+    pub fn exported_function(&self, name: &str) -> Option<u32> {
+        self.exports.iter().find(|e| e.kind == "func" && e.name == name).map(|e| e.index)
+    }
+
+    /// The name of a local from the name section.
+    #[must_use]
+    pub fn local_name(&self, function: u32, local: u32) -> Option<&str> {
+        self.names.local(function, local)
+    }
+
+    /// The name of a global from the name section or an export.
+    #[must_use]
+    pub fn global_name(&self, index: u32) -> Option<&str> {
+        self.names.globals.get(&index).map(String::as_str).or_else(|| {
+            self.exports.iter().find(|e| e.kind == "global" && e.index == index).map(|e| e.name.as_str())
+        })
+    }
+
+    /// The global that compiled C, C++ and Rust code uses as its stack pointer: the one so named, else
+    /// global 0 when that is a mutable i32, which is where wasm-ld puts it.
+    #[must_use]
+    pub fn stack_pointer_global(&self) -> Option<u32> {
+        let fits = |g: &Global| g.mutable && g.ty == ValType::I32;
+        if let Some((index, _)) = self.names.globals.iter().find(|(_, name)| *name == "__stack_pointer") {
+            return self.globals.get(*index as usize).filter(|g| fits(g)).map(|_| *index);
+        }
+        self.globals.first().filter(|g| fits(g)).map(|_| 0)
+    }
+
+    /// All custom sections in file order.
+    #[must_use]
+    pub fn custom_sections(&self) -> &[CustomSection] {
+        &self.customs
+    }
+
+    /// The contents of the first custom section with this name.
+    #[must_use]
+    pub fn custom_section(&self, name: &str) -> Option<&[u8]> {
+        self.custom_range(name).map(|range| &self.bytes[range])
+    }
+
+    pub(crate) fn custom_range(&self, name: &str) -> Option<Range<usize>> {
+        self.customs.iter().find(|s| s.name == name).map(|s| s.range.clone())
+    }
+
+    /// The tools that the `producers` section names, as (field, name, version). It may name only
+    /// libc's compiler: DW_AT_producer is the better witness.
+    #[must_use]
+    pub fn producers(&self) -> Vec<(String, String, String)> {
+        self.custom_range("producers").map_or_else(Vec::new, |range| {
+            crate::names::producers(&self.bytes[range.clone()], range.start).unwrap_or_default()
+        })
+    }
+
+    /// The name of a separate debug file in the `external_debug_info` section (WebAssembly tool
+    /// conventions, "External DWARF"): a path or URL, relative to the module.
+    #[must_use]
+    pub fn external_debug_info(&self) -> Option<String> {
+        self.string_section("external_debug_info")
+    }
+
+    /// The URL of a source map, in the `sourceMappingURL` section (AssemblyScript).
+    #[must_use]
+    pub fn source_mapping_url(&self) -> Option<String> {
+        self.string_section("sourceMappingURL")
+    }
+
+    fn string_section(&self, name: &str) -> Option<String> {
+        let mut reader = wasmparser::BinaryReader::new(self.custom_section(name)?, 0);
+        reader.read_string().ok().map(str::to_owned)
+    }
+
+    /// SHA-256 of the whole file: what says that two files are one module.
+    #[must_use]
+    pub fn content_hash(&self) -> [u8; 32] {
+        content_hash(&self.bytes)
+    }
+
+    /// SHA-256 of the contents of the code section: equal for a module and its stripped copy.
+    #[must_use]
+    pub fn code_hash(&self) -> [u8; 32] {
+        let start = self.code.start.0 as usize;
+        content_hash(&self.bytes[start..start + self.code.len as usize])
+    }
+
+    /// The bytes of a function body, local declarations first.
+    #[must_use]
+    pub fn body_bytes(&self, function: &Function) -> &[u8] {
+        &self.bytes[function.body.start.0 as usize..function.body.end.0 as usize]
+    }
+
+    /// Whether the file has DWARF of its own.
+    #[must_use]
+    pub fn has_dwarf(&self) -> bool {
+        self.custom_range(".debug_info").is_some_and(|r| !r.is_empty())
+    }
+}
+
+/// SHA-256, the hash with which module files are told apart everywhere.
+#[must_use]
+pub fn content_hash(bytes: &[u8]) -> [u8; 32] {
+    Sha256::digest(bytes).into()
+}
+
+fn check_header(bytes: &[u8]) -> Result<(), ModuleError> {
+    if u32::try_from(bytes.len()).is_err() {
+        return Err(ModuleError::TooLarge);
+    }
+    if !bytes.starts_with(b"\0asm") {
+        return Err(ModuleError::NotWasm);
+    }
+    match bytes.get(4..8) {
+        Some([1, 0, 0, 0]) => Ok(()),
+        Some([_, _, 1, 0]) => Err(ModuleError::Component),
+        Some(version) => {
+            Err(ModuleError::Version(u32::from_le_bytes([version[0], version[1], version[2], version[3]])))
+        }
+        None => Err(ModuleError::Truncated { at: bytes.len(), len: bytes.len() }),
+    }
+}
+
+fn module_error(error: &wasmparser::BinaryReaderError, len: usize) -> ModuleError {
+    let reason = error.message().to_owned();
+    // The reader says "unexpected end" for a cut file and for a section whose fields overrun it.
+    if reason.contains("unexpected end") {
+        ModuleError::Truncated { at: error.offset(), len }
+    } else {
+        ModuleError::Malformed { at: error.offset(), reason }
+    }
+}
+
+/// Collects what the sections say; function types are joined with bodies as these arrive.
+#[derive(Default)]
+struct Parts {
+    module: Module,
+    types: Vec<(Vec<ValType>, Vec<ValType>)>,
+    type_of_function: Vec<u32>,
+}
+
+impl Parts {
+    fn take(&mut self, payload: Payload<'_>) -> wasmparser::Result<()> {
+        match payload {
+            Payload::TypeSection(reader) => {
+                for group in reader {
+                    for ty in group?.types() {
+                        self.types.push(match &ty.composite_type.inner {
+                            CompositeInnerType::Func(f) => (
+                                f.params().iter().map(|t| ValType::from(*t)).collect(),
+                                f.results().iter().map(|t| ValType::from(*t)).collect(),
+                            ),
+                            _ => (Vec::new(), Vec::new()),
+                        });
+                    }
+                }
+            }
+            Payload::ImportSection(reader) => {
+                for import in reader.into_imports() {
+                    self.import(&import?);
+                }
+            }
+            Payload::FunctionSection(reader) => {
+                for ty in reader {
+                    self.type_of_function.push(ty?);
+                }
+            }
+            Payload::GlobalSection(reader) => {
+                for global in reader {
+                    let ty = global?.ty;
+                    self.module.globals.push(Global {
+                        ty: ty.content_type.into(),
+                        mutable: ty.mutable,
+                        imported: false,
+                    });
+                }
+            }
+            Payload::ExportSection(reader) => {
+                for export in reader {
+                    let export = export?;
+                    self.module.exports.push(Export {
+                        name: export.name.to_owned(),
+                        kind: export_kind(export.kind),
+                        index: export.index,
+                    });
+                }
+            }
+            // The range starts at the function count: these are the section's contents.
+            Payload::CodeSectionStart { range, .. } => {
+                self.module.code =
+                    CodeSection { start: ModulePc(range.start as u32), len: range.len() as u32 };
+            }
+            Payload::CodeSectionEntry(body) => self.body(&body)?,
+            Payload::CustomSection(section) => {
+                let range = section.data_offset()..section.data_offset() + section.data().len();
+                self.module.customs.push(CustomSection { name: section.name().to_owned(), range });
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn import(&mut self, import: &wasmparser::Import<'_>) {
+        let kind = match import.ty {
+            TypeRef::Func(_) | TypeRef::FuncExact(_) => {
+                self.module.imported_functions += 1;
+                ImportKind::Function(self.module.imported_functions - 1)
+            }
+            TypeRef::Global(ty) => {
+                self.module.globals.push(Global {
+                    ty: ty.content_type.into(),
+                    mutable: ty.mutable,
+                    imported: true,
+                });
+                ImportKind::Global(self.module.globals.len() as u32 - 1)
+            }
+            TypeRef::Memory(_) => ImportKind::Memory,
+            TypeRef::Table(_) => ImportKind::Table,
+            TypeRef::Tag(_) => ImportKind::Tag,
+        };
+        self.module.imports.push(Import {
+            module: import.module.to_owned(),
+            name: import.name.to_owned(),
+            kind,
+        });
+    }
+
+    fn body(&mut self, body: &wasmparser::FunctionBody<'_>) -> wasmparser::Result<()> {
+        let defined = self.module.functions.len();
+        let (params, results) = self
+            .type_of_function
+            .get(defined)
+            .and_then(|ty| self.types.get(*ty as usize))
+            .cloned()
+            .unwrap_or_default();
+        let mut local_runs = Vec::new();
+        for run in body.get_locals_reader()? {
+            let (count, ty) = run?;
+            local_runs.push((count, ValType::from(ty)));
+        }
+        let range = body.range();
+        self.module.functions.push(Function {
+            index: self.module.imported_functions + defined as u32,
+            body: ModulePc(range.start as u32)..ModulePc(range.end as u32),
+            first_instruction: ModulePc(body.get_binary_reader_for_operators()?.original_position() as u32),
+            params,
+            results,
+            local_runs,
+        });
+        Ok(())
+    }
+}
+
+fn export_kind(kind: ExternalKind) -> &'static str {
+    match kind {
+        ExternalKind::Func | ExternalKind::FuncExact => "func",
+        ExternalKind::Table => "table",
+        ExternalKind::Memory => "memory",
+        ExternalKind::Global => "global",
+        ExternalKind::Tag => "tag",
+    }
+}
