@@ -6,17 +6,25 @@
 //! live in the client. It knows nothing of wasmtime and of the proxy.
 #![forbid(unsafe_code)]
 
+mod address;
 pub mod breakpoints;
+pub mod client;
+pub mod codec;
+pub mod connection;
 pub mod filters;
 pub mod ids;
 pub mod message;
 pub mod rules;
+pub mod server;
 pub mod session;
 pub mod state;
 pub mod status;
 pub mod stop;
 pub mod transactions;
 
+pub use client::{AttachError, CallError, Client};
+pub use codec::{Decoder, encode};
+pub use connection::Connection;
 pub use ids::{ContextId, FilterId, ModuleHash, SessionId, SlotId, StopId, TransactionId};
 pub use message::{Call, ErrorKind, Event, Message, Reply, Request, RequestId, WireError};
 

@@ -81,16 +81,30 @@ pub trait Call: Into<Request> {
 }
 
 macro_rules! calls {
-    ($($(#[$doc:meta])* $name:ident($request:ty) -> $reply:ty;)*) => {
+    ($($(#[$doc:meta])* $wire:literal $name:ident($request:ty) -> $reply:ty;)*) => {
         /// Every request a client can make.
         #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-        #[serde(tag = "method", content = "params", rename_all = "snake_case")]
-        pub enum Request { $($(#[$doc])* $name($request),)* }
+        #[serde(tag = "method", content = "params")]
+        pub enum Request { $($(#[$doc])* #[serde(rename = $wire)] $name($request),)* }
 
         /// The reply to the request of the same name.
         #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-        #[serde(tag = "method", content = "result", rename_all = "snake_case")]
-        pub enum Reply { $($(#[$doc])* $name($reply),)* }
+        #[serde(tag = "method", content = "result")]
+        pub enum Reply { $($(#[$doc])* #[serde(rename = $wire)] $name($reply),)* }
+
+        impl Request {
+            /// The name of this request on the wire.
+            pub fn method(&self) -> &'static str {
+                match self { $(Self::$name(_) => $wire,)* }
+            }
+        }
+
+        impl Reply {
+            /// The name on the wire of the request that this answers.
+            pub fn method(&self) -> &'static str {
+                match self { $(Self::$name(_) => $wire,)* }
+            }
+        }
 
         $(
             impl From<$request> for Request {
@@ -112,37 +126,37 @@ macro_rules! calls {
 
 calls! {
     /// Must be the first request.
-    Hello(s::Hello) -> s::Welcome;
+    "hello" Hello(s::Hello) -> s::Welcome;
     /// The state of the process: what `wasmdbg ps --json` prints.
-    Status(p::GetStatus) -> p::Status;
+    "status" Status(p::GetStatus) -> p::Status;
     /// The filters and their modules.
-    Filters(f::ListFilters) -> f::FilterList;
+    "filters" Filters(f::ListFilters) -> f::FilterList;
     /// A range of a module's bytes as the proxy loaded it.
-    ReadModule(f::ReadModule) -> f::ModuleBytes;
+    "read_module" ReadModule(f::ReadModule) -> f::ModuleBytes;
     /// The transactions of the debug lane.
-    Transactions(t::ListTransactions) -> t::TransactionList;
+    "transactions" Transactions(t::ListTransactions) -> t::TransactionList;
     /// Starts a session. Answered when the lane is compiled and one slot has passed configure.
-    Attach(s::Attach) -> s::Attached;
+    "attach" Attach(s::Attach) -> s::Attached;
     /// Ends the session; what it held goes on.
-    Detach(s::Detach) -> s::Detached;
+    "detach" Detach(s::Detach) -> s::Detached;
     /// The user is at work: the pause deadline counts from now.
-    Activity(s::Activity) -> s::ActivityNoted;
+    "activity" Activity(s::Activity) -> s::ActivityNoted;
     /// Replaces the session's breakpoints in one module.
-    SetBreakpoints(b::SetBreakpoints) -> b::PlantedBreakpoints;
+    "set_breakpoints" SetBreakpoints(b::SetBreakpoints) -> b::PlantedBreakpoints;
     /// More frames of a stop than its event carried.
-    Frames(stop::GetFrames) -> stop::FrameList;
+    "frames" Frames(stop::GetFrames) -> stop::FrameList;
     /// Lets a stopped slot go on.
-    Resume(stop::Resume) -> stop::Resumed;
+    "resume" Resume(stop::Resume) -> stop::Resumed;
     /// Stops a running callback of the debug lane at its next safe point.
-    Interrupt(stop::Interrupt) -> stop::InterruptNoted;
+    "interrupt" Interrupt(stop::Interrupt) -> stop::InterruptNoted;
     /// Reads linear memory of a stopped slot.
-    ReadMemory(m::ReadMemory) -> m::MemoryBytes;
+    "read_memory" ReadMemory(m::ReadMemory) -> m::MemoryBytes;
     /// Writes linear memory of a stopped slot.
-    WriteMemory(m::WriteMemory) -> m::MemoryWritten;
+    "write_memory" WriteMemory(m::WriteMemory) -> m::MemoryWritten;
     /// Reads all globals of a stopped slot.
-    ReadGlobals(m::ReadGlobals) -> m::GlobalValues;
+    "read_globals" ReadGlobals(m::ReadGlobals) -> m::GlobalValues;
     /// Writes one mutable global of a stopped slot.
-    WriteGlobal(m::WriteGlobal) -> m::GlobalWritten;
+    "write_global" WriteGlobal(m::WriteGlobal) -> m::GlobalWritten;
 }
 
 /// What the proxy tells a client unasked.

@@ -1,0 +1,290 @@
+//! The client's view of a connection: typed calls and a stream of events.
+//!
+//! Owns request ids, the greeting, and the pairing of replies with requests. It neither understands
+//! nor keeps what it carries.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crate::codec::EncodeError;
+use crate::connection::{ConnectError, Connection, ConnectionError, Received, SendError, Sender};
+use crate::session::{Hello, Welcome};
+use crate::{Call, ErrorKind, Event, Message, PROTOCOL_VERSION, Reply, Request, RequestId, WireError};
+
+/// How long [`Client::call`] waits for a reply.
+pub const CALL_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long the proxy may take to greet.
+const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long to wait for the reason behind a failed write.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// Why a call has no reply.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum CallError {
+    /// The proxy says no; the connection lives.
+    #[error(transparent)]
+    Refused(#[from] WireError),
+    /// The connection is over.
+    #[error(transparent)]
+    Connection(#[from] ConnectionError),
+    /// The request was not sent; the connection lives.
+    #[error(transparent)]
+    Request(#[from] EncodeError),
+    /// Nothing came in time; a late reply is dropped.
+    #[error("the proxy has not answered `{method}` within {} s", waited.as_secs_f64())]
+    Timeout {
+        /// The request's name on the wire.
+        method: &'static str,
+        /// How long the caller waited.
+        waited: Duration,
+    },
+    /// A reply to another question.
+    #[error("the proxy answered `{asked}` with a reply to `{answered}`: this is a fault of the plugin")]
+    Mismatch {
+        /// The request's name on the wire.
+        asked: &'static str,
+        /// The reply's.
+        answered: &'static str,
+    },
+}
+
+/// Why there is no client.
+#[derive(Debug, thiserror::Error)]
+pub enum AttachError {
+    /// No connection.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// Another protocol version.
+    #[error("{0}")]
+    Version(String),
+    /// The proxy let nobody of this user in, or did not greet.
+    #[error(transparent)]
+    Call(#[from] CallError),
+}
+
+impl AttachError {
+    /// Whether the proxy knows this user and will not have him.
+    pub fn denied(&self) -> bool {
+        match self {
+            Self::Connect(ConnectError::Permission { .. }) => true,
+            Self::Call(
+                CallError::Refused(error) | CallError::Connection(ConnectionError::Refused(error)),
+            ) => error.kind == ErrorKind::Denied,
+            _ => false,
+        }
+    }
+}
+
+/// A greeted connection. Clones share it; the last one to go ends it.
+#[derive(Debug, Clone)]
+pub struct Client {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    sender: Sender,
+    shared: Arc<Shared>,
+    next: AtomicU64,
+    welcome: Welcome,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    waiting: Mutex<Waiting>,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    calls: HashMap<RequestId, mpsc::Sender<Result<Reply, CallError>>>,
+    fault: Option<ConnectionError>,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The connection is over: whoever waits learns why, and so does whoever asks later.
+    fn fail(&self, fault: ConnectionError) {
+        let mut waiting = self.lock();
+        let fault = waiting.fault.get_or_insert(fault).clone();
+        for (_, call) in waiting.calls.drain() {
+            let _ = call.send(Err(fault.clone().into()));
+        }
+    }
+
+    fn answer(&self, id: RequestId, result: Result<Reply, CallError>) {
+        if let Some(call) = self.lock().calls.remove(&id) {
+            let _ = call.send(result);
+        }
+    }
+}
+
+impl Client {
+    /// Connects to the socket at `path` and greets; `name` is the client's name and version for the
+    /// proxy's audit log (`wasmdbg 0.1.0`).
+    ///
+    /// # Errors
+    /// See [`AttachError`].
+    pub fn unix(path: &Path, name: &str) -> Result<(Self, mpsc::Receiver<Event>), AttachError> {
+        Self::greet(Connection::unix(path)?, name)
+    }
+
+    /// Greets over `connection`. The receiver gives events in the proxy's order and is disconnected when
+    /// the connection is over ([`Client::fault`] says why).
+    ///
+    /// # Errors
+    /// Another protocol version, a refusal, or silence.
+    pub fn greet(connection: Connection, name: &str) -> Result<(Self, mpsc::Receiver<Event>), AttachError> {
+        let Connection { sender, receiver } = connection;
+        let shared = Arc::new(Shared::default());
+        let (events, event_receiver) = mpsc::channel();
+        let dispatcher = Arc::clone(&shared);
+        std::thread::Builder::new()
+            .name("wasmdbg-events".into())
+            .spawn(move || dispatch(&receiver, &dispatcher, &events))
+            .map_err(|error| CallError::from(ConnectionError::Io(error.to_string())))?;
+        let hello = Hello { protocol: PROTOCOL_VERSION, client: name.to_owned() };
+        let welcome = match call(&sender, &shared, 1, hello, HELLO_TIMEOUT) {
+            Ok(welcome) => welcome,
+            Err(CallError::Refused(error)) if error.kind == ErrorKind::Version => {
+                return Err(AttachError::Version(error.message));
+            }
+            Err(error) => return Err(error.into()),
+        };
+        if welcome.protocol != PROTOCOL_VERSION {
+            return Err(AttachError::Version(version_mismatch(
+                Peer::Client(name),
+                PROTOCOL_VERSION,
+                Peer::Plugin(&welcome.plugin),
+                welcome.protocol,
+            )));
+        }
+        let inner = Inner { sender, shared, next: AtomicU64::new(2), welcome };
+        Ok((Self { inner: Arc::new(inner) }, event_receiver))
+    }
+
+    /// What the proxy said of itself.
+    pub fn welcome(&self) -> &Welcome {
+        &self.inner.welcome
+    }
+
+    /// Asks and waits for the reply, at most [`CALL_TIMEOUT`]. Any number of threads may call at once.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub fn call<R: Call>(&self, request: R) -> Result<R::Reply, CallError> {
+        self.call_within(request, CALL_TIMEOUT)
+    }
+
+    /// [`Client::call`] with a limit of its own.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub fn call_within<R: Call>(&self, request: R, timeout: Duration) -> Result<R::Reply, CallError> {
+        let id = self.inner.next.fetch_add(1, Ordering::Relaxed);
+        call(&self.inner.sender, &self.inner.shared, id, request, timeout)
+    }
+
+    /// Why the connection is over, if it is.
+    pub fn fault(&self) -> Option<ConnectionError> {
+        self.inner.shared.lock().fault.clone()
+    }
+
+    /// Ends the connection; calls under way fail.
+    pub fn close(&self) {
+        self.inner.sender.close();
+    }
+}
+
+fn call<R: Call>(
+    sender: &Sender,
+    shared: &Shared,
+    id: RequestId,
+    request: R,
+    timeout: Duration,
+) -> Result<R::Reply, CallError> {
+    let body: Request = request.into();
+    let method = body.method();
+    let (answer, receiver) = mpsc::channel();
+    {
+        let mut waiting = shared.lock();
+        if let Some(fault) = &waiting.fault {
+            return Err(fault.clone().into());
+        }
+        waiting.calls.insert(id, answer);
+    }
+    let patience = match sender.send(&Message::Request { id, body }) {
+        Ok(()) => timeout,
+        Err(SendError::Encode(error)) => {
+            shared.lock().calls.remove(&id);
+            return Err(error.into());
+        }
+        // The peer may have said why before it hung up: the reader knows.
+        Err(SendError::Connection(_) | SendError::Stuck) => LAST_WORDS,
+    };
+    let reply = match receiver.recv_timeout(patience) {
+        Ok(result) => result?,
+        Err(RecvTimeoutError::Timeout) => {
+            shared.lock().calls.remove(&id);
+            return Err(CallError::Timeout { method, waited: timeout });
+        }
+        Err(RecvTimeoutError::Disconnected) => return Err(ConnectionError::Closed.into()),
+    };
+    reply
+        .try_into()
+        .map_err(|other: Box<Reply>| CallError::Mismatch { asked: method, answered: other.method() })
+}
+
+/// Hands on what comes in until the connection is over.
+fn dispatch(receiver: &mpsc::Receiver<Received>, shared: &Shared, events: &mpsc::Sender<Event>) {
+    for received in receiver {
+        match received {
+            Ok(Message::Response { id, body }) => shared.answer(id, Ok(body)),
+            Ok(Message::Error { id: 0, error }) => shared.fail(ConnectionError::Refused(error)),
+            Ok(Message::Error { id, error }) => shared.answer(id, Err(error.into())),
+            // Nobody may want events (`wasmdbg ps`).
+            Ok(Message::Event(event)) => drop(events.send(event)),
+            Ok(Message::Request { .. }) => {
+                let text = "the proxy sent a request: it is not a wasmdbg plugin, or another version of it";
+                shared.fail(ConnectionError::Refused(WireError::new(ErrorKind::Malformed, text)));
+            }
+            Err(fault) => shared.fail(fault),
+        }
+    }
+    shared.fail(ConnectionError::Closed);
+}
+
+/// A side of a connection, for [`version_mismatch`].
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Peer<'a> {
+    /// Named by [`Hello::client`].
+    Client(&'a str),
+    /// By its version, [`Welcome::plugin`].
+    Plugin(&'a str),
+}
+
+/// Who must be upgraded when two sides speak different versions: the one with the older protocol.
+pub(crate) fn version_mismatch(one: Peer<'_>, one_speaks: u32, other: Peer<'_>, other_speaks: u32) -> String {
+    let name = |peer| match peer {
+        Peer::Client(name) => format!("the client ({name})"),
+        Peer::Plugin(version) => format!("the plugin in the proxy (wasmdbg.so {version})"),
+    };
+    let older = if one_speaks < other_speaks { one } else { other };
+    let advice = match older {
+        Peer::Client(_) => "upgrade the client, or use the one that was installed with the plugin",
+        Peer::Plugin(_) => "upgrade wasmdbg.so and restart the proxy, or use the client installed with it",
+    };
+    format!(
+        "{} speaks version {one_speaks} of the control protocol and {} version {other_speaks}: {advice}",
+        name(one),
+        name(other)
+    )
+}

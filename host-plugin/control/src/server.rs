@@ -1,0 +1,329 @@
+//! The proxy's side: one thread, one poll loop, any number of clients.
+//!
+//! Owns the listening socket, the clients' sockets, the greeting and the limits. It never waits for a
+//! client: reads and writes do not block, what cannot be sent is queued, and a client that does not
+//! read is dropped when its queue is over [`OUTBOX_LIMIT`]. What requests mean is the [`Service`]'s
+//! business. It starts no thread: the host runs [`ServerLoop::run`] on one of its own.
+
+mod listener;
+mod outbox;
+mod remote;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+pub use self::listener::{Access, BindError, Listener};
+pub use self::outbox::{ClientHandle, OUTBOX_LIMIT, QueueError, Waker};
+use self::remote::{Connected, Incoming};
+pub use self::remote::{Peer, Remote};
+use crate::codec::FrameError;
+use crate::session::{Hello, Welcome};
+use crate::{ErrorKind, Request, RequestId, WireError};
+
+/// Connections at once; more are told to come back later.
+pub const MAX_CLIENTS: usize = 64;
+
+/// How long a client may take to greet.
+const HELLO_PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long a client that is being let go may take to read its last messages.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// How long to leave the listener alone when the process has no file descriptor left.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+
+/// Names a client of a [`ServerLoop`]; never reused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ClientId(pub u64);
+
+/// Why a client is gone.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Disconnect {
+    /// It closed its socket, or its process ended.
+    #[error("it hung up")]
+    HungUp,
+    /// The host asked for it: [`ClientHandle::close`].
+    #[error("closed by the plugin")]
+    Closed,
+    /// It broke the protocol.
+    #[error("{0}")]
+    Frame(#[from] FrameError),
+    /// It sent a message that only a proxy sends.
+    #[error("it sent a message that is no request")]
+    NoRequest,
+    /// It did not read.
+    #[error("it does not read: {bytes} bytes were waiting for it")]
+    Unread {
+        /// What had piled up.
+        bytes: usize,
+    },
+    /// It did not greet in time, or greeted with another version, or asked before it greeted.
+    #[error("it did not greet: {0}")]
+    NoGreeting(String),
+    /// The system's reason.
+    #[error("its socket failed: {0}")]
+    Io(String),
+}
+
+/// What the host does with clients. All calls come from the loop's thread; none may wait.
+pub trait Service {
+    /// Whether this peer may use the socket.
+    ///
+    /// # Errors
+    /// Why not; the peer is told.
+    fn allow(&mut self, peer: &Peer) -> Result<(), String>;
+
+    /// A peer was turned away, for the host's log. It never was a client.
+    fn refused(&mut self, peer: &Peer, reason: &str);
+
+    /// A client has greeted; its version is right and its [`Welcome`] is on its way.
+    fn connected(&mut self, client: ClientHandle, peer: Peer, hello: Hello);
+
+    /// A client asks. Answer through its handle, now or later, from any thread.
+    fn request(&mut self, client: ClientId, id: RequestId, request: Request);
+
+    /// A client that had greeted is gone.
+    fn disconnected(&mut self, client: ClientId, why: &Disconnect);
+
+    /// Once in each turn of the loop, after the messages of that turn.
+    fn tick(&mut self, now: Instant);
+
+    /// When the next turn must come if nothing else happens.
+    fn next_tick(&self) -> Option<Instant>;
+}
+
+/// The loop and its sockets.
+#[derive(Debug)]
+pub struct ServerLoop {
+    listener: Option<Listener>,
+    welcome: Welcome,
+    waker: Waker,
+    remote: Remote,
+    incoming: Incoming,
+    clients: BTreeMap<ClientId, Connected>,
+    next_client: u64,
+    accept_after: Option<Instant>,
+}
+
+impl ServerLoop {
+    /// A loop over `listener` (none: only connections made with [`ServerLoop::remote`]) that greets with
+    /// `welcome`; its protocol version is set here.
+    ///
+    /// # Errors
+    /// The system has no file descriptor left.
+    pub fn new(listener: Option<Listener>, mut welcome: Welcome) -> io::Result<Self> {
+        welcome.protocol = crate::PROTOCOL_VERSION;
+        let waker = Waker::new()?;
+        let (remote, incoming) = remote::channel(waker.clone());
+        Ok(Self {
+            listener,
+            welcome,
+            waker,
+            remote,
+            incoming,
+            clients: BTreeMap::new(),
+            next_client: 1,
+            accept_after: None,
+        })
+    }
+
+    /// Wakes or stops the loop from any thread.
+    pub fn waker(&self) -> Waker {
+        self.waker.clone()
+    }
+
+    /// Makes connections to this loop inside the process.
+    pub fn remote(&self) -> Remote {
+        self.remote.clone()
+    }
+
+    /// Serves until [`Waker::stop`]. Clients are disconnected and the listener is removed when the loop
+    /// is dropped.
+    ///
+    /// # Errors
+    /// The system cannot poll.
+    pub fn run(&mut self, service: &mut impl Service) -> io::Result<()> {
+        while !self.waker.stopped() {
+            self.turn(service)?;
+        }
+        for client in self.clients.values_mut() {
+            client.flush();
+        }
+        Ok(())
+    }
+
+    /// Waits for something to do, and does it.
+    ///
+    /// # Errors
+    /// The system cannot poll.
+    pub fn turn(&mut self, service: &mut impl Service) -> io::Result<()> {
+        let ready = self.wait(service.next_tick())?;
+        self.waker.quiet();
+        if ready.listener {
+            self.accept(service);
+        }
+        for stream in self.incoming.take() {
+            self.admit(stream, service);
+        }
+        for id in ready.clients {
+            self.receive(id, service);
+        }
+        service.tick(Instant::now());
+        for client in self.clients.values_mut() {
+            client.flush();
+        }
+        self.reap(service);
+        Ok(())
+    }
+
+    fn wait(&mut self, next_tick: Option<Instant>) -> io::Result<Ready> {
+        let now = Instant::now();
+        self.accept_after = self.accept_after.filter(|&until| until > now);
+        let accepting = self.accept_after.is_none();
+        let wake_at = self
+            .clients
+            .values()
+            .filter_map(Connected::give_up)
+            .chain(next_tick)
+            .chain(self.accept_after)
+            .min();
+        let mut fds = vec![PollFd::new(self.waker.fd(), PollFlags::POLLIN)];
+        let listener = self.listener.as_ref().filter(|_| accepting);
+        fds.extend(listener.map(|listener| PollFd::new(listener.socket.as_fd(), PollFlags::POLLIN)));
+        let first = fds.len();
+        fds.extend(self.clients.values().map(|client| PollFd::new(client.stream.as_fd(), client.interest())));
+        match poll(&mut fds, timeout(wake_at, now)) {
+            Ok(_) | Err(nix::Error::EINTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let any = |fd: &PollFd<'_>| fd.any().unwrap_or(true);
+        Ok(Ready {
+            listener: first == 2 && any(&fds[1]),
+            clients: self
+                .clients
+                .keys()
+                .zip(&fds[first..])
+                .filter(|(_, fd)| any(fd))
+                .map(|(id, _)| *id)
+                .collect(),
+        })
+    }
+
+    fn accept(&mut self, service: &mut impl Service) {
+        let mut accepted = Vec::new();
+        if let Some(listener) = &self.listener {
+            // A bounded number, so that a crowd at the door does not keep the others waiting.
+            for _ in 0..MAX_CLIENTS {
+                match listener.socket.accept() {
+                    Ok((stream, _)) => accepted.push(stream),
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                    Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+                    Err(_) => {
+                        self.accept_after = Some(Instant::now() + ACCEPT_PAUSE);
+                        break;
+                    }
+                }
+            }
+        }
+        for stream in accepted {
+            self.admit(stream, service);
+        }
+    }
+
+    fn admit(&mut self, stream: UnixStream, service: &mut impl Service) {
+        let Ok(peer) = Peer::of(&stream) else { return };
+        if stream.set_nonblocking(true).is_err() {
+            return;
+        }
+        let id = ClientId(self.next_client);
+        self.next_client += 1;
+        let handle = ClientHandle::new(id, self.waker.clone());
+        let verdict = if self.clients.len() >= MAX_CLIENTS {
+            Err(format!("{MAX_CLIENTS} clients are connected already: end one of them"))
+        } else {
+            service.allow(&peer)
+        };
+        let now = Instant::now();
+        let client = match verdict {
+            Ok(()) => Connected::new(stream, handle, peer, now + HELLO_PATIENCE),
+            Err(reason) => {
+                service.refused(&peer, &reason);
+                // Id 0 answers no request: it is about the connection.
+                let _ = handle.refuse(0, WireError::new(ErrorKind::Denied, reason));
+                let mut client = Connected::new(stream, handle, peer, now + FAREWELL);
+                client.flush();
+                return;
+            }
+        };
+        self.clients.insert(id, client);
+    }
+
+    /// Reads what there is, a bounded amount, and hands complete requests on.
+    fn receive(&mut self, id: ClientId, service: &mut impl Service) {
+        let Some(client) = self.clients.get_mut(&id) else { return };
+        if client.handle.ending().is_some() {
+            client.discard();
+            return;
+        }
+        let end = client.fill();
+        loop {
+            match client.next_request() {
+                Ok(None) => break,
+                Ok(Some((request, Request::Hello(hello)))) => client.greet(request, hello, &self.welcome, service),
+                Ok(Some((request, _))) if !client.greeted => client.refuse_greeting(
+                    request,
+                    "`hello` must be the first request: this client speaks no version of the control protocol",
+                ),
+                Ok(Some((request, body))) => service.request(id, request, body),
+                Err(why) => {
+                    let text = format!("{why}: the connection ends here");
+                    let _ = client.handle.refuse(0, WireError::new(ErrorKind::Malformed, text));
+                    client.end(why);
+                }
+            }
+            if client.handle.ending().is_some() {
+                break;
+            }
+        }
+        if let Some(why) = end {
+            client.end(why);
+            client.gone = true;
+        }
+    }
+
+    /// Lets go of clients that are done.
+    fn reap(&mut self, service: &mut impl Service) {
+        let now = Instant::now();
+        let mut gone = Vec::new();
+        self.clients.retain(|id, client| {
+            client.expire(now);
+            let done = client.done(now);
+            if done && client.greeted {
+                let why = client.handle.ending().unwrap_or(Disconnect::HungUp);
+                client.handle.end(why.clone());
+                gone.push((*id, why));
+            }
+            !done
+        });
+        for (id, why) in gone {
+            service.disconnected(id, &why);
+        }
+    }
+}
+
+struct Ready {
+    listener: bool,
+    clients: Vec<ClientId>,
+}
+
+/// Milliseconds until `at`, rounded up: rounding down would poll many times in the last one.
+fn timeout(at: Option<Instant>, now: Instant) -> PollTimeout {
+    let Some(at) = at else { return PollTimeout::NONE };
+    let micros = at.saturating_duration_since(now).as_micros();
+    PollTimeout::try_from(micros.div_ceil(1000)).unwrap_or(PollTimeout::MAX)
+}

@@ -1,0 +1,238 @@
+//! One connected peer of the loop: who it is, what it has sent so far, how it is let go.
+
+use std::io::{self, Read};
+use std::os::unix::net::UnixStream;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use nix::poll::PollFlags;
+use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
+
+use super::{ClientHandle, Disconnect, FAREWELL, Service, Waker};
+use crate::client::{Peer as Side, version_mismatch};
+use crate::codec::Decoder;
+use crate::session::{Hello, Welcome};
+use crate::{ErrorKind, Message, PROTOCOL_VERSION, Request, RequestId, WireError};
+
+/// Bytes read from one client in one turn.
+const TURN_BYTES: usize = 256 * 1024;
+
+/// While more than this waits to be sent, nothing more is read from that client.
+const BACKLOG: usize = 4 << 20;
+
+/// Who is at the other end, as the kernel knows it (`SO_PEERCRED`): at the time of the connect, in our
+/// own user and pid namespace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Peer {
+    /// Effective user id.
+    pub uid: u32,
+    /// Effective group id.
+    pub gid: u32,
+    /// Process id; 0 when it is outside our pid namespace.
+    pub pid: u32,
+}
+
+impl Peer {
+    pub(super) fn of(stream: &UnixStream) -> io::Result<Self> {
+        let credentials = getsockopt(stream, PeerCredentials)?;
+        let pid = u32::try_from(credentials.pid()).unwrap_or(0);
+        Ok(Self { uid: credentials.uid(), gid: credentials.gid(), pid })
+    }
+}
+
+impl std::fmt::Display for Peer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "uid {} gid {} pid {}", self.uid, self.gid, self.pid)
+    }
+}
+
+/// Makes connections to a loop from inside its process.
+#[derive(Debug, Clone)]
+pub struct Remote {
+    streams: Arc<Mutex<Vec<UnixStream>>>,
+    waker: Waker,
+}
+
+impl Remote {
+    /// The client's end of a new connection: give it to [`crate::Connection::over`].
+    ///
+    /// # Errors
+    /// The system has no file descriptor left.
+    pub fn connect(&self) -> io::Result<UnixStream> {
+        let (ours, theirs) = UnixStream::pair()?;
+        self.streams.lock().unwrap_or_else(PoisonError::into_inner).push(theirs);
+        self.waker.wake();
+        Ok(ours)
+    }
+}
+
+/// The loop's end of a [`Remote`].
+#[derive(Debug)]
+pub(super) struct Incoming {
+    streams: Arc<Mutex<Vec<UnixStream>>>,
+}
+
+impl Incoming {
+    pub(super) fn take(&self) -> Vec<UnixStream> {
+        std::mem::take(&mut self.streams.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+pub(super) fn channel(waker: Waker) -> (Remote, Incoming) {
+    let streams = Arc::<Mutex<Vec<UnixStream>>>::default();
+    (Remote { streams: Arc::clone(&streams), waker }, Incoming { streams })
+}
+
+/// A peer from its accept to its end.
+#[derive(Debug)]
+pub(super) struct Connected {
+    pub(super) stream: UnixStream,
+    pub(super) handle: ClientHandle,
+    peer: Peer,
+    decoder: Decoder,
+    pub(super) greeted: bool,
+    /// Its socket is of no more use, not even for last words.
+    pub(super) gone: bool,
+    /// Until when it must have greeted or, when it is being let go, have read its last messages.
+    patience: Option<Instant>,
+}
+
+impl Connected {
+    pub(super) fn new(stream: UnixStream, handle: ClientHandle, peer: Peer, greet_until: Instant) -> Self {
+        Self {
+            stream,
+            handle,
+            peer,
+            decoder: Decoder::new(),
+            greeted: false,
+            gone: false,
+            patience: Some(greet_until),
+        }
+    }
+
+    /// What the loop waits for.
+    pub(super) fn interest(&self) -> PollFlags {
+        let backlog = self.handle.backlog();
+        let mut interest = PollFlags::empty();
+        if backlog < BACKLOG {
+            interest |= PollFlags::POLLIN;
+        }
+        if backlog > 0 {
+            interest |= PollFlags::POLLOUT;
+        }
+        interest
+    }
+
+    pub(super) fn give_up(&self) -> Option<Instant> {
+        self.patience
+    }
+
+    /// Reads what there is, up to a limit; says whether this was the end.
+    pub(super) fn fill(&mut self) -> Option<Disconnect> {
+        let mut chunk = [0; 16 * 1024];
+        let mut total = 0;
+        while total < TURN_BYTES {
+            match self.stream.read(&mut chunk) {
+                Ok(0) => {
+                    return Some(self.decoder.finish().err().map_or(Disconnect::HungUp, Disconnect::Frame));
+                }
+                Ok(count) => {
+                    self.decoder.push(&chunk[..count]);
+                    total += count;
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return None,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::ConnectionReset => {
+                    return Some(Disconnect::HungUp);
+                }
+                Err(error) => return Some(Disconnect::Io(error.to_string())),
+            }
+        }
+        None
+    }
+
+    /// Throws away what a client sends that is being let go; notices its end.
+    pub(super) fn discard(&mut self) {
+        self.decoder = Decoder::new();
+        if self.fill().is_some() {
+            self.gone = true;
+        }
+        self.decoder = Decoder::new();
+    }
+
+    pub(super) fn next_request(&mut self) -> Result<Option<(RequestId, Request)>, Disconnect> {
+        match self.decoder.next_message()? {
+            None => Ok(None),
+            Some(Message::Request { id, body }) => Ok(Some((id, body))),
+            Some(_) => Err(Disconnect::NoRequest),
+        }
+    }
+
+    pub(super) fn greet(
+        &mut self,
+        id: RequestId,
+        hello: Hello,
+        welcome: &Welcome,
+        service: &mut impl Service,
+    ) {
+        if hello.protocol != PROTOCOL_VERSION {
+            let text = version_mismatch(
+                Side::Plugin(&welcome.plugin),
+                PROTOCOL_VERSION,
+                Side::Client(&hello.client),
+                hello.protocol,
+            );
+            self.refuse_greeting(id, &text);
+            return;
+        }
+        if self.handle.reply(id, welcome.clone()).is_ok() && !self.greeted {
+            self.greeted = true;
+            self.patience = None;
+            service.connected(self.handle.clone(), self.peer, hello);
+        }
+    }
+
+    pub(super) fn refuse_greeting(&mut self, id: RequestId, why: &str) {
+        let _ = self.handle.refuse(id, WireError::new(ErrorKind::Version, why));
+        self.end(Disconnect::NoGreeting(why.to_owned()));
+    }
+
+    /// Lets the client go; what is queued may still be read for a moment.
+    pub(super) fn end(&mut self, why: Disconnect) {
+        self.handle.end(why);
+    }
+
+    pub(super) fn flush(&mut self) {
+        if self.gone {
+            return;
+        }
+        if let Err(error) = self.handle.flush(&self.stream) {
+            self.handle.end(match error.kind() {
+                io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => Disconnect::HungUp,
+                _ => Disconnect::Io(error.to_string()),
+            });
+            self.gone = true;
+        }
+    }
+
+    /// Looks at the clock.
+    pub(super) fn expire(&mut self, now: Instant) {
+        let ending = self.handle.ending().is_some();
+        if ending && (self.greeted || self.patience.is_none()) {
+            self.patience.get_or_insert(now + FAREWELL);
+        } else if !ending && !self.greeted && self.patience.is_some_and(|until| until <= now) {
+            self.end(Disconnect::NoGreeting("it said nothing".into()));
+        }
+    }
+
+    /// Whether nothing more can be done for it.
+    pub(super) fn done(&self, now: Instant) -> bool {
+        match self.handle.ending() {
+            None => self.gone,
+            Some(Disconnect::HungUp | Disconnect::Unread { .. } | Disconnect::Io(_)) => true,
+            Some(_) => {
+                self.gone || self.handle.backlog() == 0 || self.patience.is_some_and(|until| until <= now)
+            }
+        }
+    }
+}
