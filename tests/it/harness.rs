@@ -1,0 +1,46 @@
+//! The harness itself, against a Traffic Server without the plugin.
+
+use anyhow::Result;
+use std::time::Duration;
+use wasmdbg_tests::ats::Ats;
+use wasmdbg_tests::http::{Connection, PATIENCE, Request};
+use wasmdbg_tests::load::{Load, Plan};
+use wasmdbg_tests::origin::{Answer, Origin};
+use wasmdbg_tests::process;
+use wasmdbg_tests::scratch::wait_for;
+
+#[test]
+fn two_servers_serve_side_by_side_and_leave_nothing() -> Result<()> {
+    let one = Ats::options().start()?;
+    let two = Ats::options().event_threads(2).start()?;
+    let mut kept = Connection::open(one.address(), PATIENCE)?;
+    for _ in 0..3 {
+        let response = kept.exchange(&Request::get("/cache/100/x"))?;
+        assert_eq!((response.status, response.body.len()), (200, 100));
+    }
+    assert_eq!(two.fetch(&Request::get("/nocache/7/x"))?.body.len(), 7);
+    let (pid, folder) = (one.pid(), one.folder().to_path_buf());
+    let names = process::thread_names(two.pid())?;
+    assert_eq!(names.iter().filter(|name| name.starts_with("[ET_NET")).count(), 2, "{names:?}");
+    drop((one, two));
+    assert!(!process::is_running(pid));
+    assert!(!folder.exists());
+    Ok(())
+}
+
+#[test]
+fn requests_reach_an_origin_and_load_counts_its_errors() -> Result<()> {
+    let origin = Origin::start(|received| {
+        if received.path.starts_with("/good") { Answer::ok("fine") } else { Answer::status(500, "no") }
+    })?;
+    let ats = Ats::options().origin("/origin/", origin.address()).start()?;
+    let good = Load::start(ats.address(), &Plan::new(2, Request::get("/origin/good")));
+    let bad = Load::start(ats.address(), &Plan::new(1, Request::get("/origin/bad")));
+    wait_for("load", Duration::from_secs(20), || (good.requests() > 50).then_some(()))?;
+    let good = good.stop();
+    assert_eq!(good.errors, 0, "{:?}", good.first_error);
+    let bad = bad.stop();
+    assert_eq!(bad.requests, 0);
+    assert!(bad.first_error.is_some_and(|error| error.contains("status 500")));
+    Ok(())
+}

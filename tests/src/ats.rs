@@ -1,0 +1,257 @@
+//! A Traffic Server of one's own: a runroot in a scratch folder, a free loopback port, the plugin
+//! and its filters; it ends when dropped.
+//!
+//! It never touches the system's configuration, logs or service, and any user may run it.
+
+use std::io::Write;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use nix::sys::signal::Signal;
+
+use crate::http::{self, Request, Response};
+use crate::process;
+use crate::scratch::{Scratch, wait_for};
+
+mod config;
+
+pub use config::{Filter, Options, example};
+
+/// Where Debian puts Traffic Server's own plugins.
+pub const MODULES: &str = "/usr/lib/trafficserver/modules";
+
+/// A running Traffic Server.
+#[derive(Debug)]
+pub struct Ats {
+    child: Child,
+    /// Ends the server when this process dies without dropping it: its standard input closes then.
+    reaper: Child,
+    address: SocketAddr,
+    tls: Option<SocketAddr>,
+    scratch: Scratch,
+}
+
+impl Ats {
+    /// What to start: no filter, one event thread, a generated origin.
+    #[must_use]
+    pub fn options() -> Options {
+        Options::default()
+    }
+
+    pub(crate) fn start(options: &Options) -> Result<Self> {
+        // Another program may take the port between its choice and the server's bind: choose anew.
+        let mut last = None;
+        for _ in 0..5 {
+            match Self::try_start(options) {
+                Ok(ats) => return Ok(ats),
+                Err(error) if format!("{error:#}").contains("Address already in use") => last = Some(error),
+                Err(error) => return Err(error),
+            }
+        }
+        Err(last.unwrap_or_else(|| anyhow::anyhow!("no free port")))
+    }
+
+    fn try_start(options: &Options) -> Result<Self> {
+        let scratch = Scratch::new("ats")?;
+        let address = free_address()?;
+        let tls = if options.tls { Some(free_address()?) } else { None };
+        config::write(&scratch, options, address, tls)?;
+        let output = scratch.path().join("log/output");
+        let file = std::fs::File::create(&output)?;
+        let mut command = Command::new("traffic_server");
+        command.env("TS_RUNROOT", scratch.path().join("runroot.yaml")).stdin(Stdio::null());
+        for (name, value) in &options.environment {
+            command.env(name, value);
+        }
+        let child = command
+            .stdout(file.try_clone()?)
+            .stderr(file)
+            .spawn()
+            .context("cannot start traffic_server: `tests/setup/install.sh ats` installs Debian's")?;
+        let reaper = start_reaper(child.id());
+        let mut child = child;
+        let reaper = match reaper {
+            Ok(reaper) => reaper,
+            Err(error) => {
+                let _ = child.kill();
+                let _ = child.wait();
+                return Err(error);
+            }
+        };
+        let mut ats = Self { child, reaper, address, tls, scratch };
+        ats.wait_until_ready()?;
+        Ok(ats)
+    }
+
+    fn wait_until_ready(&mut self) -> Result<()> {
+        let start = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait()? {
+                bail!("traffic_server ended at start ({status}):\n{}{}", self.output(), self.diags());
+            }
+            // The port accepts before the plugins are ready; this line comes when they are.
+            let ready = self.diags().contains("traffic server running");
+            if ready && TcpStream::connect(self.address).is_ok() {
+                return Ok(());
+            }
+            if start.elapsed() > Duration::from_secs(60) {
+                bail!("traffic_server does not get ready:\n{}{}", self.output(), self.diags());
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Where it accepts HTTP/1.1.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Where it accepts TLS with HTTP/2 and HTTP/1.1.
+    ///
+    /// # Errors
+    /// When [`Options::tls`] was not asked for.
+    pub fn tls_address(&self) -> Result<SocketAddr> {
+        self.tls.context("this server was started without TLS")
+    }
+
+    /// The process.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The folder with `etc`, `log`, `run` and `plugins`.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.scratch.path()
+    }
+
+    /// The plugin's control socket, waited for.
+    ///
+    /// # Errors
+    /// When none appears in the runtime folder.
+    pub fn socket(&self) -> Result<PathBuf> {
+        let run = self.folder().join("run");
+        wait_for("the plugin's control socket", Duration::from_secs(20), || {
+            let entries = std::fs::read_dir(&run).ok()?;
+            entries.flatten().map(|entry| entry.path()).find(|path| is_control_socket(path))
+        })
+        .with_context(|| self.diags())
+    }
+
+    /// One request on a connection of its own.
+    ///
+    /// # Errors
+    /// When no whole response comes in time.
+    pub fn fetch(&self, request: &Request) -> Result<Response> {
+        http::fetch(self.address, request)
+    }
+
+    /// All of `diags.log` so far.
+    #[must_use]
+    pub fn diags(&self) -> String {
+        read_lossy(&self.folder().join("log/diags.log"))
+    }
+
+    /// All of `error.log` so far.
+    #[must_use]
+    pub fn errors(&self) -> String {
+        read_lossy(&self.folder().join("log/error.log"))
+    }
+
+    /// What it printed: a crash shows here.
+    #[must_use]
+    pub fn output(&self) -> String {
+        read_lossy(&self.folder().join("log/output"))
+    }
+
+    /// Waits for a line in `diags.log` that contains `text`, and returns it.
+    ///
+    /// # Errors
+    /// When it does not come within `limit`.
+    pub fn wait_for_log(&self, text: &str, limit: Duration) -> Result<String> {
+        wait_for(&format!("{text:?} in diags.log"), limit, || {
+            self.diags().lines().find(|line| line.contains(text)).map(str::to_string)
+        })
+        .with_context(|| format!("diags.log is:\n{}", self.diags()))
+    }
+
+    /// Whether the process is alive; tests of crashes end with it.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        process::is_running(self.pid())
+    }
+
+    /// Ends it as an operator would, with SIGTERM, and says how it ended.
+    ///
+    /// # Errors
+    /// When it does not end within ten seconds.
+    pub fn stop(mut self) -> Result<std::process::ExitStatus> {
+        self.end()
+    }
+
+    fn end(&mut self) -> Result<std::process::ExitStatus> {
+        // The server's own id cannot be taken by another process before it is waited for below.
+        let ended = match self.child.try_wait()? {
+            Some(status) => Ok(status),
+            None => {
+                process::signal(self.child.id(), Signal::SIGTERM)?;
+                let child = &mut self.child;
+                let ended =
+                    wait_for("the end of traffic_server after SIGTERM", Duration::from_secs(10), || {
+                        child.try_wait().ok().flatten()
+                    });
+                if ended.is_err() {
+                    self.child.kill()?;
+                    self.child.wait()?;
+                }
+                ended
+            }
+        };
+        // First the reaper: the id it would signal is free now.
+        let _ = self.reaper.kill();
+        let _ = self.reaper.wait();
+        ended
+    }
+}
+
+impl Drop for Ats {
+    fn drop(&mut self) {
+        if let Err(error) = self.end() {
+            eprintln!("{error:#}");
+        }
+    }
+}
+
+fn start_reaper(pid: u32) -> Result<Child> {
+    let mut reaper = Command::new("sh")
+        .args(["-c", "trap '' INT; read -r line; kill -KILL \"$1\"", "reaper", &pid.to_string()])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .context("cannot start sh")?;
+    if let Some(input) = reaper.stdin.as_mut() {
+        input.flush()?;
+    }
+    Ok(reaper)
+}
+
+fn is_control_socket(path: &Path) -> bool {
+    use std::os::unix::fs::FileTypeExt;
+    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    name.contains("wasmdbg") && std::fs::metadata(path).is_ok_and(|data| data.file_type().is_socket())
+}
+
+fn free_address() -> Result<SocketAddr> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no free loopback port")?;
+    Ok(listener.local_addr()?)
+}
+
+fn read_lossy(path: &Path) -> String {
+    std::fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
+}

@@ -1,0 +1,17 @@
+//! What the end-to-end tests, the demo and the benchmarks are made of: isolated Traffic Servers,
+//! clients, background load and a driver for the `wasmdbg` binary.
+//!
+//! Everything here runs the real binaries on loopback, in folders of its own, and ends what it
+//! started when it is dropped. Nothing here links the plugin or a Wasm engine.
+
+#![forbid(unsafe_code)]
+
+pub mod ats;
+pub mod build;
+pub mod http;
+pub mod load;
+pub mod origin;
+pub mod process;
+pub mod scratch;
+pub mod text;
+pub mod wasmdbg;
