@@ -1,0 +1,52 @@
+# One profile, one feature set, the whole workspace: nothing is compiled twice.
+CARGO ?= cargo
+PREFIX ?= /usr/local
+# Where Traffic Server looks for plugins.
+MODULES ?= /usr/lib/trafficserver/modules
+DESTDIR ?=
+export PATH := $(PATH):$(HOME)/.cargo/bin
+
+BUILD = $(CARGO) build --workspace --release --locked
+TARGET = $(or $(CARGO_TARGET_DIR),target)/release
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test bench filters install build setup
+
+help: ## this list
+	@echo "wasmdbg: a debugger for Proxy-Wasm filters inside Apache Traffic Server"
+	@echo
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+
+demo: setup ## see it work: install what is missing, build, stop a live request (TOKEN=number)
+	@tests/setup/install.sh ats
+	$(BUILD)
+	@$(TARGET)/demo
+
+test: setup ## all tests, with a real Traffic Server
+	@tests/setup/install.sh ats test
+	$(BUILD)
+	$(CARGO) test --workspace --release --locked
+
+bench: setup ## the benchmark table
+	@tests/setup/install.sh ats bench
+	$(BUILD)
+	@$(TARGET)/bench
+
+filters: setup ## build the example filters anew (installs the Wasm compilers)
+	examples/build-filters.sh --install
+
+build: setup ## the plugin and the tools
+	$(BUILD)
+
+install: build ## copy wasmdbg to PREFIX/bin and the plugin to MODULES
+	install -D -m 755 $(TARGET)/wasmdbg $(DESTDIR)$(PREFIX)/bin/wasmdbg
+	install -D -m 755 $(TARGET)/libwasmdbg_ats.so $(DESTDIR)$(MODULES)/wasmdbg.so
+	@for example in rust-token cpp-headers; do \
+		for file in filter.yaml README.md $$example.debug.wasm $$example.release.wasm; do \
+			install -D -m 644 examples/$$example/$$file \
+				$(DESTDIR)$(PREFIX)/share/wasmdbg/examples/$$example/$$file; \
+		done; \
+	done
+
+setup:
+	@tests/setup/check-rust.sh
