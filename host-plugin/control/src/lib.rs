@@ -11,6 +11,7 @@ pub mod breakpoints;
 pub mod client;
 pub mod codec;
 pub mod connection;
+pub mod discover;
 pub mod filters;
 pub mod ids;
 pub mod message;

@@ -1,0 +1,1 @@
+//! See docs/CONTROL_PROTOCOL.md.
