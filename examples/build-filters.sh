@@ -1,19 +1,21 @@
 #!/usr/bin/env bash
-# Builds the example filters, unoptimised and optimised, both with DWARF, into the files that are
-# committed beside their source, and writes examples/filters.lock. `make filters` calls it.
+# Builds the example filters and the tests' fixtures, unoptimised and optimised, both with DWARF, into
+# the files that are committed beside their source, and writes examples/filters.lock.
+# `make filters` calls it.
 #
-# usage: examples/build-filters.sh [--install] [NAME …]
-#   --install   install a missing toolchain (apt, or rustup's rust-src) instead of naming it
+# usage: examples/build-filters.sh [--install] [FOLDER …]
+#        examples/build-filters.sh [--install] --full-dwarf FILE
+#   --install      install a missing toolchain (rustup's components or apt) instead of naming it
+#   --full-dwarf   build rust-token, unoptimised, with all of std's debug info into FILE: a large module
 set -euo pipefail
-cd "$(dirname "$0")"
-examples=$PWD
-cache=${WASMDBG_CACHE:-$examples/../.cache}/filters
+cd "$(dirname "$0")/.."
+root=$PWD
+cache=${WASMDBG_CACHE:-$root/.cache}/filters
 mkdir -p "$cache"
+all=(examples/rust-token examples/cpp-headers tests/fixtures/values-rust tests/fixtures/values-cpp)
 
 install=no
 if [ "${1:-}" = --install ]; then install=yes; shift; fi
-names=("$@")
-[ ${#names[@]} -gt 0 ] || names=(rust-token cpp-headers)
 
 say() { printf 'filters: %s\n' "$*" >&2; }
 die() { say "$@"; exit 1; }
@@ -37,75 +39,93 @@ install_rust() {
         timeout 120 rustup target add wasm32-wasip1 && timeout 120 rustup component add rust-src; then
         return
     fi
-    "$examples/../tests/setup/install.sh" rust-wasm
+    tests/setup/install.sh rust-wasm
 }
 
-build_rust() { # NAME CRATE_FILE
-    local name=$1 file=$2 registry std source profile flags
+# Runs cargo for the Wasm target in a folder, with std built along.
+cargo_wasm() { # FOLDER OPTION…
+    local folder=$1 registry std flags
+    shift
     if ! find_rust; then
         [ $install = yes ] || die "no Rust toolchain for Wasm: run \`make filters\`, which installs one"
         install_rust
-        find_rust || die "no Rust toolchain for Wasm: \`rustup target add wasm32-wasip1\` and \`rustup component add rust-src\`, or Debian's rustc-web cargo-web rust-web-src lld-19 wasi-libc"
+        find_rust || die "no Rust toolchain for Wasm: \`rustup target add wasm32-wasip1\` and" \
+            "\`rustup component add rust-src\`, or Debian's rustc-web cargo-web rust-web-src lld-19 wasi-libc"
     fi
-    source=$examples/$name
-    flags="--remap-path-prefix=$source=examples/$name"
-    for registry in "${CARGO_HOME:-$HOME/.cargo}"/registry/src/*; do
-        flags+=" --remap-path-prefix=$registry=crates"
-    done
-    local run=(cargo)
+    local run=(cargo) path=$PATH
+    flags="--remap-path-prefix=$root/$folder=$folder"
     if [ $toolchain = debian ]; then
-        run=(env "PATH=/usr/bin:$PATH" cargo)
-        std=$(PATH=/usr/bin:$PATH rustc --print sysroot)/lib/rustlib/src/rust
+        # Debian's cargo and rustc, not rustup's.
+        path=/usr/bin:$PATH
         flags+=" -Clinker=wasm-ld-19 -Lnative=/usr/lib/wasm32-wasi"
-        flags+=" --remap-path-prefix=$(readlink -f "$std")=rust"
-    else
-        std=$(rustc --print sysroot)/lib/rustlib/src/rust
     fi
-    flags+=" --remap-path-prefix=$std=rust"
+    std=$(PATH=$path rustc --print sysroot)/lib/rustlib/src/rust
+    flags+=" --remap-path-prefix=$std=rust --remap-path-prefix=$(readlink -f "$std")=rust"
+    # The crates' folder is made by the first fetch.
+    (cd "$folder" && PATH=$path "${run[@]}" fetch --locked --quiet)
+    for registry in "${CARGO_HOME:-$HOME/.cargo}"/registry/src/*; do
+        [ ! -d "$registry" ] || flags+=" --remap-path-prefix=$registry=crates"
+    done
+    (cd "$folder" && PATH=$path RUSTC_BOOTSTRAP=1 RUSTFLAGS="$flags" CARGO_TARGET_DIR="$cache/$toolchain" \
+        "${run[@]}" build --locked -Zbuild-std=std,panic_abort --target wasm32-wasip1 "$@")
+}
+
+build_rust() { # FOLDER
+    local folder=$1 name=${1##*/} profile
     for profile in debug release; do
         local options=()
         [ $profile = debug ] || options=(--release)
-        (cd "$source" && RUSTC_BOOTSTRAP=1 RUSTFLAGS="$flags" CARGO_TARGET_DIR="$cache/$toolchain" \
-            "${run[@]}" build --locked -Zbuild-std=std,panic_abort --target wasm32-wasip1 "${options[@]}")
-        install -m 644 "$cache/$toolchain/wasm32-wasip1/$profile/$file.wasm" "$source/$name.$profile.wasm"
+        cargo_wasm "$folder" "${options[@]}"
+        install -m 644 "$cache/$toolchain/wasm32-wasip1/$profile/${name//-/_}.wasm" "$folder/$name.$profile.wasm"
     done
 }
 
 # --- C++ ---
 
-build_cpp() { # NAME
-    local name=$1 source=$examples/$1 profile level
+build_cpp() { # FOLDER
+    local folder=$1 name=${1##*/} profile level
     if ! command -v clang++-19 >/dev/null || [ ! -e /usr/lib/wasm32-wasi/libc++.a ]; then
         [ $install = yes ] || die "no C++ compiler for Wasm: run \`make filters\`, which installs it"
-        "$examples/../tests/setup/install.sh" cpp-wasm
+        tests/setup/install.sh cpp-wasm
     fi
     for profile in debug release; do
         level=-O0
         [ $profile = debug ] || level=-O2
-        (cd "$source" && clang++-19 --target=wasm32-wasi -std=c++17 -fno-exceptions -fno-rtti -mexec-model=reactor \
+        (cd "$folder" && clang++-19 --target=wasm32-wasi -std=c++17 -fno-exceptions -fno-rtti -mexec-model=reactor \
             -Wall -Wextra -Werror -g $level -Wl,--export=malloc \
-            -ffile-prefix-map="$source=examples/$name" -ffile-prefix-map=/usr/lib/llvm-19=clang \
+            -ffile-prefix-map="$root/$folder=$folder" -ffile-prefix-map=/usr/lib/llvm-19=clang \
             -ffile-prefix-map=/usr/include=include src/filter.cc -o "$cache/$name.$profile.wasm")
-        install -m 644 "$cache/$name.$profile.wasm" "$source/$name.$profile.wasm"
+        install -m 644 "$cache/$name.$profile.wasm" "$folder/$name.$profile.wasm"
     done
 }
 
-for name in "${names[@]}"; do
-    say "building $name"
-    case $name in
-    rust-token) build_rust rust-token rust_token ;;
-    cpp-headers) build_cpp cpp-headers ;;
-    *) die "no such example: $name" ;;
-    esac
+if [ "${1:-}" = --full-dwarf ]; then
+    target=$(readlink -m "${2:?--full-dwarf wants a file}")
+    cargo_wasm examples/rust-token --config 'profile.dev.package."*".debug=2'
+    install -D -m 644 "$cache/$toolchain/wasm32-wasip1/debug/rust_token.wasm" "$target"
+    exit 0
+fi
+
+folders=("$@")
+[ ${#folders[@]} -gt 0 ] || folders=("${all[@]}")
+for folder in "${folders[@]}"; do
+    folder=${folder%/}
+    say "building $folder"
+    if [ -f "$folder/Cargo.toml" ]; then
+        build_rust "$folder"
+    elif [ -f "$folder/src/filter.cc" ]; then
+        build_cpp "$folder"
+    else
+        die "no filter's source in $folder"
+    fi
 done
 
 # --- the lock: which source made which module ---
 
 {
     echo "# SHA-256 of each prebuilt filter and of the files it was built from; written by \`make filters\`."
-    for name in rust-token cpp-headers; do
-        find "$name" -type f \( -path '*/src/*' -o -name 'Cargo.*' -o -name '*.wasm' \) | LC_ALL=C sort | xargs sha256sum
+    for folder in "${all[@]}"; do
+        find "$folder" -type f \( -path '*/src/*' -o -name 'Cargo.*' -o -name '*.wasm' \) | LC_ALL=C sort | xargs sha256sum
     done
-} >filters.lock
+} >examples/filters.lock
 say "wrote examples/filters.lock"
-ls -l ./*/*.wasm >&2

@@ -8,8 +8,8 @@ use wasmdbg_tests::process::repository;
 
 #[test]
 fn each_prebuilt_filter_comes_from_the_committed_source() -> Result<()> {
-    let folder = repository().join("examples");
-    let lock = std::fs::read_to_string(folder.join("filters.lock"))?;
+    let folder = repository();
+    let lock = std::fs::read_to_string(folder.join("examples/filters.lock"))?;
     let mut modules = 0;
     for line in lock.lines().filter(|line| !line.starts_with('#')) {
         let (expected, name) = line.split_once("  ").context("a line is HASH  FILE")?;
