@@ -5,7 +5,12 @@
 //! global. Callees move that global, so a frame base on it is right only in the innermost frame. What
 //! each function's prologue does with it gives the other frames their own.
 
+use std::collections::HashMap;
+
+use wasmparser::Operator;
+
 use crate::address::ModulePc;
+use crate::module::{Function, Module};
 use crate::symbols::Symbols;
 
 /// A prologue that takes room on the shadow stack.
@@ -51,8 +56,11 @@ impl Symbols {
     /// How a defined function uses the shadow stack. [`StackUse::Unknown`] for imports.
     #[must_use]
     pub fn stack_use(&self, function: u32) -> StackUse {
-        let _ = function;
-        StackUse::Unknown
+        let Some(function) = self.module.function(function) else { return StackUse::Unknown };
+        match self.module.stack_pointer_global() {
+            Some(global) => Prologue::read(&self.module, function, global),
+            None => StackUse::Untouched,
+        }
     }
 
     /// The frame that a function's prologue sets up, if it does and is understood.
@@ -66,9 +74,200 @@ impl Symbols {
 
     /// The stack pointer of each frame of a stack, innermost first, from the global's present value:
     /// what the global held when that frame last ran. `None` where it cannot be told.
+    ///
+    /// Imported functions between two frames do not matter: a host keeps the pointer.
     #[must_use]
     pub fn stack_pointers(&self, global: Option<u32>, frames: &[StackFrame<'_>]) -> Vec<Option<u32>> {
-        let _ = global;
-        vec![None; frames.len()]
+        // What the global held while the frame at hand ran, as told by the frames inside it.
+        let mut running = global;
+        let mut out = Vec::with_capacity(frames.len());
+        for frame in frames {
+            let (own, at_entry) = match self.stack_use(frame.function) {
+                StackUse::Untouched => (running, running),
+                StackUse::Frame(setup) if frame.pc < setup.ready => (running, running),
+                StackUse::Frame(setup) => {
+                    let base = (frame.local)(setup.local);
+                    let at_entry = base.zip(setup.size).and_then(|(base, size)| base.checked_add(size));
+                    // A leaf in the red zone leaves the global alone; its frame is below it.
+                    (
+                        if setup.writes_global { base } else { running },
+                        at_entry.or(running.filter(|_| !setup.writes_global)),
+                    )
+                }
+                StackUse::Unknown => (running, None),
+            };
+            out.push(own);
+            running = at_entry;
+        }
+        out
     }
+}
+
+/// What is known of a value while the prologue is read.
+#[derive(Clone, Copy, PartialEq)]
+enum Known {
+    /// The stack pointer at entry, less this many bytes; `None` after masking.
+    Pointer(Option<u32>),
+    Constant(u32),
+    Nothing,
+}
+
+/// Reads the straight code at a function's start as a machine that knows only stack pointers and
+/// constants.
+struct Prologue {
+    global: u32,
+    stack: Vec<Known>,
+    locals: HashMap<u32, Known>,
+    /// What was written to the global, and the first pc behind that.
+    written: Option<(Known, ModulePc)>,
+    /// Locals in the order in which they got a pointer, with the first pc behind that.
+    holders: Vec<(u32, Known, ModulePc)>,
+    done: bool,
+    /// Whether the global is written behind the straight code.
+    late_write: bool,
+}
+
+impl Prologue {
+    fn read(module: &Module, function: &Function, global: u32) -> StackUse {
+        let mut prologue = Prologue {
+            global,
+            stack: Vec::new(),
+            locals: HashMap::new(),
+            written: None,
+            holders: Vec::new(),
+            done: false,
+            late_write: false,
+        };
+        // An effect is complete at the next instruction.
+        let mut pending: Option<Effect> = None;
+        let mut touched = false;
+        let mut later_writes: Vec<u32> = Vec::new();
+        module.instructions(function, |at, operator| {
+            if let Some(effect) = pending.take() {
+                prologue.apply(effect, at);
+            }
+            let sets = matches!(operator, Operator::GlobalSet { global_index } if *global_index == global);
+            touched |=
+                sets || matches!(operator, Operator::GlobalGet { global_index } if *global_index == global);
+            if prologue.done {
+                prologue.late_write |= sets;
+                if let Operator::LocalSet { local_index } | Operator::LocalTee { local_index } = operator {
+                    later_writes.push(*local_index);
+                }
+            } else {
+                pending = prologue.step(operator);
+            }
+            true
+        });
+        if !touched {
+            return StackUse::Untouched;
+        }
+        prologue.conclude(&later_writes)
+    }
+
+    /// Executes one instruction; anything that is no part of a prologue ends the reading.
+    fn step(&mut self, operator: &Operator<'_>) -> Option<Effect> {
+        match operator {
+            Operator::GlobalGet { global_index } if *global_index == self.global => {
+                // A second look, after a write, sees what was written.
+                let now = self.written.map_or(Known::Pointer(Some(0)), |(value, _)| value);
+                self.stack.push(now);
+            }
+            Operator::GlobalGet { .. } => self.stack.push(Known::Nothing),
+            Operator::I32Const { value } => self.stack.push(Known::Constant(*value as u32)),
+            Operator::LocalGet { local_index } => {
+                self.stack.push(self.locals.get(local_index).copied().unwrap_or(Known::Nothing));
+            }
+            Operator::LocalSet { local_index } => return self.pop().map(|v| Effect::Local(*local_index, v)),
+            Operator::LocalTee { local_index } => {
+                return self.stack.last().map(|v| Effect::Local(*local_index, *v));
+            }
+            Operator::I32Sub => self.binary(|pointer, by| pointer.and_then(|p| p.checked_add(by))),
+            // Adding a negative constant is the same; adding an offset makes the address of a variable.
+            Operator::I32Add => {
+                self.binary(|pointer, by| pointer.and_then(|p| p.checked_add(by.wrapping_neg())))
+            }
+            Operator::I32And => self.binary(|_, _| None),
+            Operator::GlobalSet { global_index } if *global_index == self.global => {
+                return self.pop().map(Effect::Global);
+            }
+            Operator::I32Store { .. } | Operator::I64Store { .. } | Operator::I32Store8 { .. } => {
+                self.stack.truncate(self.stack.len().saturating_sub(2));
+            }
+            Operator::I64Const { .. } => self.stack.push(Known::Nothing),
+            Operator::Nop => {}
+            _ => self.done = true,
+        }
+        None
+    }
+
+    fn pop(&mut self) -> Option<Known> {
+        self.stack.pop()
+    }
+
+    fn binary(&mut self, with: impl Fn(Option<u32>, u32) -> Option<u32>) {
+        let (right, left) = (self.pop(), self.pop());
+        self.stack.push(match (left, right) {
+            (Some(Known::Pointer(pointer)), Some(Known::Constant(by))) => Known::Pointer(with(pointer, by)),
+            _ => Known::Nothing,
+        });
+    }
+
+    fn apply(&mut self, effect: Effect, behind: ModulePc) {
+        match effect {
+            Effect::Global(value) => {
+                // Only the first write can be the prologue's; a second one before any branch is an
+                // epilogue or a growing frame.
+                if self.written.is_none() {
+                    self.written = Some((value, behind));
+                } else {
+                    self.done = true;
+                }
+            }
+            Effect::Local(local, value) => {
+                self.locals.insert(local, value);
+                self.holders.retain(|(holder, ..)| *holder != local);
+                if matches!(value, Known::Pointer(_)) {
+                    self.holders.push((local, value, behind));
+                }
+            }
+        }
+    }
+
+    /// The local that holds the frame for good, if there is one.
+    fn conclude(&self, later_writes: &[u32]) -> StackUse {
+        let lowest = self.holders.iter().filter_map(|(_, value, _)| match value {
+            Known::Pointer(Some(size)) => Some(*size),
+            _ => None,
+        });
+        let frame = match self.written {
+            Some((value @ Known::Pointer(_), _)) => value,
+            Some(_) => return StackUse::Unknown,
+            // No write before the first branch. The frame of a leaf is the lowest pointer made.
+            None => match lowest.max() {
+                Some(size) if size > 0 && !self.late_write => Known::Pointer(Some(size)),
+                _ => return StackUse::Unknown,
+            },
+        };
+        let holder = self
+            .holders
+            .iter()
+            .rev()
+            .find(|(local, value, _)| *value == frame && !later_writes.contains(local));
+        match holder {
+            Some((local, Known::Pointer(size), since)) => StackUse::Frame(FrameSetup {
+                local: *local,
+                size: *size,
+                stack_pointer_global: self.global,
+                writes_global: self.written.is_some(),
+                ready: self.written.map_or(*since, |(_, written)| written.max(*since)),
+            }),
+            _ => StackUse::Unknown,
+        }
+    }
+}
+
+enum Effect {
+    Local(u32, Known),
+    Global(Known),
 }

@@ -25,6 +25,7 @@
 #![forbid(unsafe_code)]
 
 pub mod address;
+pub mod demangle;
 pub mod error;
 pub mod frame_setup;
 pub mod functions;
@@ -35,6 +36,11 @@ pub mod scopes;
 pub mod symbols;
 pub mod types;
 
+mod binding;
+mod control_flow;
+mod dwarf;
+mod entries;
+mod line_table;
 mod names;
 
 pub use address::{CodeOffset, CodeSection, ModulePc, PcRange};

@@ -1,11 +1,14 @@
-//! Owns the line table: pc to source position, source line to breakpoint places, statements for
-//! stepping, source files. Never looks at variables.
+//! Owns positions: pc to source position, and statements for stepping. The way back, from the source
+//! to pcs, is in `binding`. Never looks at variables.
 
 use std::sync::Arc;
 
 use crate::address::{ModulePc, PcRange};
-use crate::error::LookupError;
+use crate::dwarf::DebugInfo;
+use crate::entries::UnitEntries;
 use crate::functions::InstanceId;
+use crate::line_table::Row;
+use crate::module::Function;
 use crate::symbols::Symbols;
 
 /// A place in the source.
@@ -62,8 +65,8 @@ impl LineBinding {
 pub struct Statement {
     /// Its line; for an outer frame the line of the call.
     pub position: Position,
-    /// The contiguous code around the pc that belongs to this line in this frame. Code inlined from a
-    /// call on the line belongs to it, so a step over inlined calls goes on while the pc is inside.
+    /// All code of the Wasm function that belongs to this line in this frame, by rising pc. Code inlined
+    /// from a call on the line belongs to it, so a step over inlined calls goes on while the pc is inside.
     pub ranges: Vec<PcRange>,
 }
 
@@ -83,63 +86,111 @@ impl Symbols {
     /// takes the line before it in the same function.
     #[must_use]
     pub fn position(&self, pc: ModulePc) -> Option<Position> {
-        let _ = pc;
-        None
-    }
-
-    /// All source files that have code or are named in line tables, sorted.
-    #[must_use]
-    pub fn source_files(&self) -> Vec<Arc<str>> {
-        Vec::new()
-    }
-
-    /// The files that `spec` can mean: equal paths, else paths of which it is the end by whole
-    /// components (`lib.rs`, `src/lib.rs`). A path from another machine matches by the longest common
-    /// end of at least the file name, if exactly one file has it.
-    #[must_use]
-    pub fn matching_files(&self, spec: &str) -> Vec<Arc<str>> {
-        let _ = spec;
-        Vec::new()
-    }
-
-    /// Where to plant a breakpoint on a source line, and on a column if one is given (the first
-    /// statement at or behind it).
-    ///
-    /// In each function instance and each inlined copy the first instruction of each block of the
-    /// line counts, except blocks that are only reached through an earlier one of the same copy.
-    ///
-    /// # Errors
-    /// No debug info, no or several such files, no code at or behind the line.
-    pub fn break_line(&self, file: &str, line: u32, column: Option<u32>) -> Result<LineBinding, LookupError> {
-        let _ = (file, line, column);
-        Err(LookupError::NoDebugInfo)
-    }
-
-    /// The (line, column) pairs in a range of lines where a breakpoint can be, sorted.
-    ///
-    /// # Errors
-    /// No debug info, or no or several such files.
-    pub fn break_columns(
-        &self,
-        file: &str,
-        lines: std::ops::RangeInclusive<u32>,
-    ) -> Result<Vec<(u32, u32)>, LookupError> {
-        let _ = (file, lines);
-        Err(LookupError::NoDebugInfo)
+        let info = self.info.as_ref()?;
+        let unit = info.unit_at(pc)?;
+        let table = info.lines(unit).ok()?;
+        let row = &table.rows()[table.row_at(pc)?];
+        // A row that begins before the function belongs to another one.
+        let function = self.module.function_at(pc)?;
+        (row.pc >= function.body.start).then(|| row_position(info, unit, row)).flatten()
     }
 
     /// The statement around `pc` in the frame `instance` (one of those that [`Symbols::frames`] gives
     /// there). `None` without debug info.
     #[must_use]
     pub fn statement(&self, pc: ModulePc, instance: InstanceId) -> Option<Statement> {
-        let _ = (pc, instance);
-        None
+        let info = self.info.as_ref()?;
+        let unit = instance.unit;
+        let entries = info.entries(unit).ok()?;
+        let function = self.module.function_at(pc)?;
+        let cuts = self.cuts(info, unit, function)?;
+        let here = cuts.partition_point(|cut| *cut <= pc).checked_sub(1)?;
+        let line = line_in(info, unit, entries, instance.node, cuts[here])?;
+        let mut ranges: Vec<PcRange> = Vec::new();
+        for (at, start) in cuts.iter().enumerate() {
+            let end = cuts.get(at + 1).copied().unwrap_or(function.body.end);
+            if line_in(info, unit, entries, instance.node, *start)
+                .is_none_or(|l| (l.0, l.1) != (line.0, line.1))
+            {
+                continue;
+            }
+            match ranges.last_mut() {
+                Some(last) if last.end == *start => last.end = end,
+                _ => ranges.push(*start..end),
+            }
+        }
+        let path = info.file(unit, line.0)?.clone();
+        Some(Statement { position: Position { path, line: line.1, column: line.2 }, ranges })
+    }
+
+    /// The pcs in a function where the line or the innermost instance may change, rising.
+    fn cuts(&self, info: &DebugInfo, unit: u32, function: &Function) -> Option<Vec<ModulePc>> {
+        let entries = info.entries(unit).ok()?;
+        let table = info.lines(unit).ok()?;
+        let mut cuts: Vec<ModulePc> = table.rows_in(&function.body).map(|row| row.pc).collect();
+        if let Some(root) = entries.chain(function.first_instruction).first() {
+            for node in *root..entries.nodes[*root as usize].end {
+                cuts.extend(entries.ranges(node).iter().flat_map(|r| [r.start, r.end]));
+            }
+        }
+        cuts.retain(|pc| function.body.contains(pc));
+        cuts.sort_unstable();
+        cuts.dedup();
+        Some(cuts)
     }
 
     /// All statement starts of a Wasm function, inlined code included, by rising pc.
     #[must_use]
     pub fn statement_starts(&self, function: u32) -> Vec<StatementStart> {
-        let _ = function;
-        Vec::new()
+        self.starts(function).unwrap_or_default()
     }
+
+    fn starts(&self, function: u32) -> Option<Vec<StatementStart>> {
+        let info = self.info.as_ref()?;
+        let function = self.module.function(function)?;
+        let unit = info.unit_at(function.first_instruction)?;
+        let (table, entries) = (info.lines(unit).ok()?, info.entries(unit).ok()?);
+        let mut out = Vec::new();
+        let mut open: Option<(&Row, Option<u32>)> = None;
+        let mut told = false;
+        for row in table.rows_in(&function.body) {
+            let node = entries.chain(row.pc).last().copied();
+            if !open.is_some_and(|(last, of)| last.same_line(row) && of == node) {
+                told = false;
+            }
+            open = Some((row, node));
+            if told || !row.is_statement() {
+                continue;
+            }
+            told = true;
+            if let Some(position) = row_position(info, unit, row) {
+                let instance = node.map(|node| InstanceId { unit, node });
+                out.push(StatementStart { pc: row.pc.max(function.first_instruction), position, instance });
+            }
+        }
+        Some(out)
+    }
+}
+
+/// File, line and column of a pc as the frame of `node` sees it: its own line, or that of the call
+/// whose inlined code holds the pc. `None` outside the node.
+fn line_in(
+    info: &DebugInfo,
+    unit: u32,
+    entries: &UnitEntries,
+    node: u32,
+    pc: ModulePc,
+) -> Option<(u32, u32, u32)> {
+    let chain = entries.chain(pc);
+    let level = chain.iter().position(|n| *n == node)?;
+    if let Some(inner) = chain.get(level + 1) {
+        return Some(entries.nodes[*inner as usize].call);
+    }
+    let table = info.lines(unit).ok()?;
+    let row = &table.rows()[table.row_at(pc)?];
+    Some((row.file, row.line, row.column))
+}
+
+pub(crate) fn row_position(info: &DebugInfo, unit: u32, row: &Row) -> Option<Position> {
+    Some(Position { path: info.file(unit, row.file)?.clone(), line: row.line, column: row.column })
 }

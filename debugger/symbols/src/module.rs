@@ -337,6 +337,13 @@ impl Module {
         content_hash(&self.bytes[start..start + self.code.len as usize])
     }
 
+    /// Takes the names that a stripped module lacks from a file with the same code.
+    pub(crate) fn borrow_names(&mut self, other: &Module) {
+        if self.names.functions.is_empty() {
+            self.names = other.names.clone();
+        }
+    }
+
     /// The bytes of a function body, local declarations first.
     #[must_use]
     pub fn body_bytes(&self, function: &Function) -> &[u8] {

@@ -3,6 +3,8 @@
 
 use std::sync::Arc;
 
+use crate::address::ModulePc;
+use crate::dwarf::{DebugInfo, UnitHead};
 use crate::error::{DebugFileError, DwarfError, ModuleError};
 use crate::module::Module;
 
@@ -10,6 +12,7 @@ use crate::module::Module;
 #[derive(Debug)]
 pub struct Symbols {
     pub(crate) module: Module,
+    pub(crate) info: Option<DebugInfo>,
 }
 
 /// A source language, told from DW_AT_producer first: Zig and TinyGo claim C99 in DW_AT_language.
@@ -53,7 +56,9 @@ impl Symbols {
     /// # Errors
     /// When the bytes are no core module. Missing or broken debug info is no error.
     pub fn new(wasm: Arc<[u8]>) -> Result<Symbols, ModuleError> {
-        Ok(Symbols { module: Module::parse(wasm)? })
+        let module = Module::parse(wasm)?;
+        let info = DebugInfo::load(&module);
+        Ok(Symbols { module, info })
     }
 
     /// Opens the module that runs, with debug info from a separate file: an unstripped copy, or the
@@ -63,10 +68,18 @@ impl Symbols {
     /// When one of the two is no core module, the code sections differ (another build), or the file
     /// has no DWARF.
     pub fn with_debug_file(wasm: Arc<[u8]>, debug: Arc<[u8]>) -> Result<Symbols, DebugFileError> {
-        let _ = debug;
-        let module =
-            Module::parse(wasm).map_err(|source| DebugFileError::Module { which: "the module", source })?;
-        Ok(Symbols { module })
+        let parse =
+            |bytes, which| Module::parse(bytes).map_err(|source| DebugFileError::Module { which, source });
+        let mut module = parse(wasm, "the module")?;
+        let debug = parse(debug, "the debug file")?;
+        let (ours, theirs) = (module.code_hash(), debug.code_hash());
+        if ours != theirs {
+            return Err(DebugFileError::OtherBuild { module: short_hash(&ours), debug: short_hash(&theirs) });
+        }
+        // The sections before the code may differ in length; DWARF counts from the code's start.
+        let info = DebugInfo::load(&debug).ok_or(DebugFileError::NoDwarf)?.for_code(module.code());
+        module.borrow_names(&debug);
+        Ok(Symbols { module, info: Some(info) })
     }
 
     /// The split module.
@@ -78,12 +91,43 @@ impl Symbols {
     /// Whether there is DWARF to ask. Without it names and pcs still work, lines and variables do not.
     #[must_use]
     pub fn has_debug_info(&self) -> bool {
-        self.module.has_dwarf()
+        self.info.is_some()
     }
 
     /// The compilation units, with what is wrong with them as far as known by now.
     #[must_use]
     pub fn units(&self) -> Vec<UnitInfo> {
-        Vec::new()
+        let Some(info) = &self.info else { return Vec::new() };
+        (0..info.units.len() as u32).map(|index| unit_info(info, index)).collect()
     }
+
+    /// The language of the code at a pc.
+    #[must_use]
+    pub fn language_at(&self, pc: ModulePc) -> Language {
+        let Some(info) = &self.info else { return Language::Other };
+        info.unit_at(pc).map_or(Language::Other, |unit| info.language(unit))
+    }
+}
+
+fn unit_info(info: &DebugInfo, index: u32) -> UnitInfo {
+    let slot = &info.units[index as usize];
+    let head = info.head(index).cloned().unwrap_or_else(|_| UnitHead::unreadable());
+    let split = head.split.map(|file| DwarfError {
+        offset: slot.offset,
+        reason: format!(
+            "the unit's entries are in `{file}`, which is not read; compile without -gsplit-dwarf"
+        ),
+    });
+    UnitInfo {
+        name: head.name,
+        producer: head.producer,
+        language: head.language,
+        version: slot.version,
+        problem: slot.problem().or(split),
+    }
+}
+
+/// The first 6 bytes in hex: enough to tell two builds apart at a glance.
+fn short_hash(hash: &[u8; 32]) -> String {
+    hash[..6].iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -1,0 +1,196 @@
+//! Owns demangling and the parts of names. Never looks anything up.
+
+use cpp_demangle::{DemangleOptions, ParseOptions, Symbol};
+
+/// A symbol as its author wrote it, without hashes and C++ parameter lists; unchanged when it is not
+/// mangled.
+#[must_use]
+pub fn demangle(symbol: &str) -> String {
+    if let Ok(rust) = rustc_demangle::try_demangle(symbol) {
+        return format!("{rust:#}");
+    }
+    if symbol.starts_with("_Z") || symbol.starts_with("__Z") {
+        // The grammar nests; the limit keeps broken symbols from taking the stack.
+        let parse = ParseOptions::default().recursion_limit(96);
+        let show = DemangleOptions::new().no_params().no_return_type();
+        if let Ok(parsed) = Symbol::new_with_options(symbol, &parse)
+            && let Ok(text) = parsed.demangle_with_options(&show)
+        {
+            return text;
+        }
+    }
+    symbol.to_owned()
+}
+
+/// The name without generic arguments: `Vec<u8>::push` is `Vec::push`. The angle brackets of
+/// `<A as B>::c` and of operators stay.
+#[must_use]
+pub fn without_generics(name: &str) -> String {
+    let mut out = String::with_capacity(name.len());
+    let mut rest = name;
+    while let Some(open) = rest.find('<') {
+        out.push_str(&rest[..open]);
+        let inside = &rest[open + 1..];
+        let Some(close) = closing(inside) else { break };
+        // `operator<`, `<A as B>::c`, `<impl A for B>::c` and `<[T]>::len` are no generic arguments.
+        let path = out.is_empty() || out.ends_with("::");
+        let keep = out.ends_with("operator")
+            || path && (out.is_empty() || inside[..close].contains(" as ") || inside.starts_with("impl "));
+        if keep {
+            out.push_str(&rest[open..open + close + 2]);
+        } else if path {
+            out.truncate(out.len() - 2);
+        }
+        rest = &inside[close + 1..];
+        if out.is_empty() {
+            rest = rest.trim_start_matches("::");
+        }
+    }
+    out.push_str(rest);
+    out
+}
+
+/// The separate parts of a path: by `::`, or by `.`, `/` and `#` in languages without it. Separators
+/// inside brackets do not count.
+#[must_use]
+pub fn path_parts(name: &str) -> Vec<&str> {
+    let colons = name.contains("::");
+    let bytes = name.as_bytes();
+    let (mut parts, mut start, mut depth, mut at) = (Vec::new(), 0, 0_i32, 0);
+    while at < bytes.len() {
+        match bytes[at] {
+            b'<' | b'(' | b'{' | b'[' => depth += 1,
+            b'>' if at > 0 && bytes[at - 1] == b'-' => {}
+            b'>' | b')' | b'}' | b']' => depth -= 1,
+            b':' if depth <= 0 && bytes[at..].starts_with(b"::") => {
+                parts.push(&name[start..at]);
+                at += 1;
+                start = at + 1;
+            }
+            b'.' | b'/' | b'#' if depth <= 0 && !colons => {
+                parts.push(&name[start..at]);
+                start = at + 1;
+            }
+            _ => {}
+        }
+        at += 1;
+    }
+    parts.push(&name[start..]);
+    parts.retain(|p| !p.is_empty());
+    parts
+}
+
+/// Whether `name` can be called `query`: equal, or `query` is an end of its path. A Rust trait method
+/// `<A as B>::c` can also be called `A::c` and `B::c`. Generic arguments count only if `query` has some.
+#[must_use]
+pub fn can_be_called(name: &str, query: &str) -> bool {
+    if name == query {
+        return true;
+    }
+    if !query.contains('<') {
+        let plain = without_generics(name);
+        return forms(&plain).iter().any(|form| ends_in_path(form, query));
+    }
+    forms(name).iter().any(|form| ends_in_path(form, query))
+}
+
+/// The paths under which a function can be named.
+fn forms(name: &str) -> Vec<String> {
+    let mut all = vec![name.to_owned()];
+    if let Some(rest) = name.strip_prefix('<')
+        && let Some(close) = closing(rest)
+    {
+        let (inside, tail) = (&rest[..close], &rest[close + 1..]);
+        match inside.split_once(" as ") {
+            Some((ty, implemented)) => {
+                all.extend([format!("{ty}{tail}"), format!("{implemented}{tail}")]);
+            }
+            None => all.push(format!("{inside}{tail}")),
+        }
+        all.extend(all[1..].iter().map(|form| without_generics(form)).collect::<Vec<_>>());
+    }
+    all
+}
+
+/// The `>` that closes a bracket already open.
+fn closing(rest: &str) -> Option<usize> {
+    let mut depth = 0;
+    let mut previous = ' ';
+    for (at, c) in rest.char_indices() {
+        match c {
+            '<' => depth += 1,
+            '>' if previous == '-' => {}
+            '>' if depth == 0 => return Some(at),
+            '>' => depth -= 1,
+            _ => {}
+        }
+        previous = c;
+    }
+    None
+}
+
+fn ends_in_path(name: &str, query: &str) -> bool {
+    let (name, query) = (path_parts(name), path_parts(query));
+    !query.is_empty() && name.len() >= query.len() && name[name.len() - query.len()..] == query[..]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn symbols_of_three_manglings() {
+        for (symbol, name) in [
+            ("_ZN10rust_token8is_prime17h0123456789abcdefE", "rust_token::is_prime"),
+            ("_RNvCs1234_7mycrate3foo", "mycrate::foo"),
+            ("_ZN5proxy6Filter6handleERKNSt3__16vectorIiEE", "proxy::Filter::handle"),
+            ("plain_c", "plain_c"),
+            ("_Znot_mangled", "_Znot_mangled"),
+        ] {
+            assert_eq!(demangle(symbol), name);
+        }
+    }
+
+    #[test]
+    fn generic_arguments_are_dropped() {
+        for (name, plain) in [
+            ("alloc::vec::Vec<u8, Global>::push", "alloc::vec::Vec::push"),
+            ("Vec::<u8>::push", "Vec::push"),
+            ("<A as B<C>>::d", "<A as B<C>>::d"),
+            ("max<int>", "max"),
+            ("S::operator<", "S::operator<"),
+            ("call<fn(u8) -> u8>", "call"),
+        ] {
+            assert_eq!(without_generics(name), plain);
+        }
+    }
+
+    #[test]
+    fn names_match_by_the_end_of_their_path() {
+        let yes = [
+            ("rust_token::is_prime", "is_prime"),
+            ("rust_token::is_prime", "rust_token::is_prime"),
+            ("<rust_token::Http as proxy_wasm::traits::HttpContext>::on_done", "Http::on_done"),
+            ("<rust_token::Http as proxy_wasm::traits::HttpContext>::on_done", "HttpContext::on_done"),
+            ("<rust_token::Http as proxy_wasm::traits::HttpContext>::on_done", "on_done"),
+            ("alloc::vec::Vec<T,A>::push", "Vec::push"),
+            ("max<int>", "max<int>"),
+            ("main.isPrime", "isPrime"),
+            ("assembly/index/isPrime", "index/isPrime"),
+            ("<alloc::vec::Vec<T> as Drop>::drop", "Vec::drop"),
+        ];
+        for (name, query) in yes {
+            assert!(can_be_called(name, query), "{name} can be called {query}");
+        }
+        let no = [
+            ("rust_token::is_prime", "prime"),
+            ("rust_token::is_prime", "other::is_prime"),
+            ("max<int>", "max<long>"),
+            ("rust_token::is_prime::{{closure}}", "is_prime"),
+            ("anything", ""),
+        ];
+        for (name, query) in no {
+            assert!(!can_be_called(name, query), "{name} cannot be called {query}");
+        }
+    }
+}

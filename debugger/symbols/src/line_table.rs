@@ -1,0 +1,231 @@
+//! Owns one unit's decoded line program and its file names. Answers by row; knows no functions.
+
+use std::sync::Arc;
+
+use crate::address::{CodeOffset, ModulePc};
+use crate::dwarf::{DebugInfo, OpenUnit, Slice};
+use crate::error::DwarfError;
+
+/// One row: the code from `pc` to the next row's pc comes from this line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Row {
+    pub(crate) pc: ModulePc,
+    /// Index into the unit's files.
+    pub(crate) file: u32,
+    pub(crate) line: u32,
+    pub(crate) column: u32,
+    flags: u8,
+}
+
+const STATEMENT: u8 = 1;
+const PROLOGUE_END: u8 = 2;
+const END: u8 = 4;
+
+impl Row {
+    pub(crate) fn is_statement(&self) -> bool {
+        self.flags & STATEMENT != 0
+    }
+
+    pub(crate) fn is_prologue_end(&self) -> bool {
+        self.flags & PROLOGUE_END != 0
+    }
+
+    /// Marks the end of a sequence: there is no line from here to the next row.
+    pub(crate) fn is_end(&self) -> bool {
+        self.flags & END != 0
+    }
+
+    pub(crate) fn same_line(&self, other: &Row) -> bool {
+        self.file == other.file && self.line == other.line && !self.is_end() && !other.is_end()
+    }
+}
+
+/// All rows of live code, by rising pc, at most one line row per pc.
+#[derive(Debug, Default)]
+pub(crate) struct LineTable {
+    rows: Vec<Row>,
+}
+
+impl LineTable {
+    pub(crate) fn rows(&self) -> &[Row] {
+        &self.rows
+    }
+
+    /// Index of the row that covers `pc`.
+    pub(crate) fn row_at(&self, pc: ModulePc) -> Option<usize> {
+        let after = self.rows.partition_point(|r| r.pc <= pc);
+        let at = after.checked_sub(1)?;
+        (!self.rows[at].is_end()).then_some(at)
+    }
+
+    /// The rows that begin in a range of pcs, ends of sequences excluded.
+    pub(crate) fn rows_in(&self, range: &std::ops::Range<ModulePc>) -> impl Iterator<Item = &Row> {
+        let from = self.rows.partition_point(|r| r.pc < range.start);
+        let to = self.rows.partition_point(|r| r.pc < range.end);
+        self.rows[from..to.max(from)].iter().filter(|r| !r.is_end())
+    }
+}
+
+impl DebugInfo {
+    pub(crate) fn lines(&self, unit: u32) -> Result<&LineTable, DwarfError> {
+        let slot = self.slot(unit)?;
+        slot.lines.get_or_init(|| decode(self, &self.open(unit)?)).as_ref().map_err(Clone::clone)
+    }
+
+    /// The unit's file names; empty when they cannot be read.
+    pub(crate) fn files(&self, unit: u32) -> &[Arc<str>] {
+        let Ok(slot) = self.slot(unit) else { return &[] };
+        slot.files.get_or_init(|| self.open(unit).map_or_else(|_| Vec::new(), |open| file_names(self, &open)))
+    }
+
+    pub(crate) fn file(&self, unit: u32, file: u32) -> Option<&Arc<str>> {
+        self.files(unit).get(file as usize).filter(|path| !path.is_empty())
+    }
+}
+
+fn decode(info: &DebugInfo, open: &OpenUnit<'_>) -> Result<LineTable, DwarfError> {
+    let Some(program) = open.unit.line_program.clone() else { return Ok(LineTable::default()) };
+    let fail = open.fail(open.slot.offset);
+    let mut rows = Vec::new();
+    let mut sequence: Vec<Row> = Vec::new();
+    let mut steps = program.rows();
+    while let Some((_, row)) = steps.next_row().map_err(&fail)? {
+        // An address outside the code, or 0, is that of removed code.
+        let pc = u32::try_from(row.address())
+            .ok()
+            .filter(|a| *a != 0)
+            .and_then(|a| info.code.module_pc(CodeOffset(a)));
+        let Some(pc) = pc else {
+            sequence.clear();
+            continue;
+        };
+        let row = read_row(row, pc);
+        match sequence.last_mut() {
+            _ if row.is_end() => {
+                if sequence.first().is_some_and(|first| first.pc < pc) {
+                    rows.append(&mut sequence);
+                    rows.push(row);
+                }
+                sequence.clear();
+            }
+            // Line 0: code of no line in particular. The line before goes on.
+            _ if row.line == 0 => {}
+            // No code between the two: the later one counts.
+            Some(last) if last.pc == pc => {
+                *last = Row { flags: row.flags | last.flags & PROLOGUE_END, ..row };
+            }
+            _ => sequence.push(row),
+        }
+    }
+    rows.sort_by_key(|r| (r.pc, !r.is_end()));
+    // The end of one sequence is where the next begins, or nothing.
+    rows.dedup_by(|next, previous| {
+        let same = next.pc == previous.pc && previous.is_end();
+        if same {
+            *previous = *next;
+        }
+        same
+    });
+    Ok(LineTable { rows })
+}
+
+fn read_row(row: &gimli::LineRow, pc: ModulePc) -> Row {
+    let small = |n: u64| u32::try_from(n).unwrap_or(u32::MAX);
+    let flag = |on: bool, bit: u8| if on { bit } else { 0 };
+    Row {
+        pc,
+        file: small(row.file_index()),
+        line: row.line().map_or(0, |l| small(l.get())),
+        column: match row.column() {
+            gimli::ColumnType::LeftEdge => 0,
+            gimli::ColumnType::Column(column) => small(column.get()),
+        },
+        flags: flag(row.is_stmt(), STATEMENT)
+            | flag(row.prologue_end(), PROLOGUE_END)
+            | flag(row.end_sequence(), END),
+    }
+}
+
+fn file_names(info: &DebugInfo, open: &OpenUnit<'_>) -> Vec<Arc<str>> {
+    let Some(program) = &open.unit.line_program else { return Vec::new() };
+    let header = program.header();
+    let count = header.file_names().len() as u64 + u64::from(header.version() < 5);
+    (0..count)
+        .map(|index| {
+            let path = header.file(index).and_then(|file| file_path(open, header, file));
+            info.intern(path.unwrap_or_default())
+        })
+        .collect()
+}
+
+fn file_path<'a>(
+    open: &OpenUnit<'a>,
+    header: &gimli::LineProgramHeader<Slice<'a>>,
+    file: &gimli::FileEntry<Slice<'a>>,
+) -> Option<String> {
+    let refs = open.refs();
+    let text = |value| Some(refs.attr_string(value).ok()?.to_string_lossy().into_owned());
+    let mut path = open.unit.comp_dir.map(|d| d.to_string_lossy().into_owned()).unwrap_or_default();
+    // Directory 0 is the compilation directory: implied before version 5, an entry since.
+    if (header.version() >= 5 || file.directory_index() != 0)
+        && let Some(directory) = file.directory(header)
+    {
+        join(&mut path, &text(directory)?);
+    }
+    join(&mut path, &text(file.path_name())?);
+    Some(fold(&path))
+}
+
+fn join(path: &mut String, part: &str) {
+    let absolute = part.starts_with('/') || part.as_bytes().get(1) == Some(&b':');
+    if absolute || path.is_empty() {
+        path.clear();
+    } else if !path.ends_with('/') {
+        path.push('/');
+    }
+    path.push_str(part);
+}
+
+/// Folds `.` and `..` without asking a file system.
+fn fold(path: &str) -> String {
+    let mut out: Vec<&str> = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "." => {}
+            "" if !out.is_empty() => {}
+            ".." if out.last().is_some_and(|last| !last.is_empty() && *last != "..") => {
+                out.pop();
+            }
+            part => out.push(part),
+        }
+    }
+    out.join("/")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_folded() {
+        for (from, to) in [
+            ("/a/./b/../c.rs", "/a/c.rs"),
+            ("a//b.c", "a/b.c"),
+            ("../x.c", "../x.c"),
+            ("a/../../x.c", "../x.c"),
+            ("./src/lib.rs", "src/lib.rs"),
+        ] {
+            assert_eq!(fold(from), to);
+        }
+    }
+
+    #[test]
+    fn parts_are_joined() {
+        let mut path = String::from("/work");
+        join(&mut path, "src");
+        join(&mut path, "lib.rs");
+        assert_eq!(path, "/work/src/lib.rs");
+        join(&mut path, "/rustc/x.rs");
+        assert_eq!(path, "/rustc/x.rs");
+    }
+}
