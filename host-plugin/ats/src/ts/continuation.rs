@@ -1,0 +1,228 @@
+//! Continuations: how the server calls the plugin.
+//!
+//! All calls come through one trampoline per kind of handler. It keeps panics inside: the handler is
+//! told and applies the fail policy. Re-enabling a transaction runs the next hooks before it returns,
+//! so a hook's handler returns what to re-enable and the trampoline does it, with nothing borrowed.
+
+use std::any::Any;
+use std::ffi::{c_int, c_void};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ptr::NonNull;
+
+use super::{EventThread, Txn};
+use crate::sys::{self, TSCont, api};
+
+/// A hook of a transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Hook {
+    /// TS_HTTP_TXN_START_HOOK
+    TxnStart,
+    /// TS_HTTP_READ_REQUEST_HDR_HOOK
+    ReadRequestHeaders,
+    /// TS_HTTP_SEND_RESPONSE_HDR_HOOK
+    SendResponseHeaders,
+    /// TS_HTTP_TXN_CLOSE_HOOK
+    TxnClose,
+}
+
+impl Hook {
+    fn id(self) -> c_int {
+        match self {
+            Self::TxnStart => sys::hook::TXN_START,
+            Self::ReadRequestHeaders => sys::hook::READ_REQUEST_HDR,
+            Self::SendResponseHeaders => sys::hook::SEND_RESPONSE_HDR,
+            Self::TxnClose => sys::hook::TXN_CLOSE,
+        }
+    }
+
+    fn of_event(event: c_int) -> Option<Self> {
+        match event {
+            sys::event::HTTP_TXN_START => Some(Self::TxnStart),
+            sys::event::HTTP_READ_REQUEST_HDR => Some(Self::ReadRequestHeaders),
+            sys::event::HTTP_SEND_RESPONSE_HDR => Some(Self::SendResponseHeaders),
+            sys::event::HTTP_TXN_CLOSE => Some(Self::TxnClose),
+            _ => None,
+        }
+    }
+}
+
+/// With which event a transaction goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Event {
+    /// TS_EVENT_HTTP_CONTINUE
+    Continue,
+    /// TS_EVENT_HTTP_ERROR
+    Error,
+}
+
+impl Event {
+    pub(super) fn number(self) -> c_int {
+        match self {
+            Self::Continue => sys::event::HTTP_CONTINUE,
+            Self::Error => sys::event::HTTP_ERROR,
+        }
+    }
+}
+
+/// What the plugin does in a hook. Static: the continuation has no data, and no mutex.
+pub(crate) trait HookHandler: 'static {
+    /// Handles `hook` on the transaction's home thread, with its mutex held. The transaction is
+    /// re-enabled with the event that is returned, or stays parked.
+    fn handle(hook: Hook, txn: Txn) -> Option<Event>;
+
+    /// [`HookHandler::handle`] panicked. Must not panic.
+    fn panicked(hook: Hook, txn: Txn, reason: &str) -> Option<Event>;
+}
+
+/// Has `H` called at `hooks` of every transaction.
+pub(crate) fn global_hook<H: HookHandler>(hooks: &[Hook]) {
+    // SAFETY: the trampoline has the C signature; no mutex, so that transactions of different threads
+    // do not wait for each other.
+    let continuation = unsafe { (api().TSContCreate)(hook_trampoline::<H>, std::ptr::null_mut()) };
+    for hook in hooks {
+        // SAFETY: the continuation was just made and is never destroyed.
+        unsafe { (api().TSHttpHookAdd)(hook.id(), continuation) };
+    }
+}
+
+unsafe extern "C" fn hook_trampoline<H: HookHandler>(
+    _cont: TSCont,
+    event: c_int,
+    data: *mut c_void,
+) -> c_int {
+    let (Some(hook), Some(txn)) = (Hook::of_event(event), Txn::new(data.cast())) else { return 0 };
+    let next = match catch_unwind(|| H::handle(hook, txn)) {
+        Ok(next) => next,
+        Err(panic) => H::panicked(hook, txn, &reason(&panic)),
+    };
+    // Last statement: this may run the transaction's next hooks, and end it, before it returns.
+    if let Some(event) = next {
+        txn.reenable(event);
+    }
+    0
+}
+
+/// Calls `ready` once the server accepts connections and its event system runs, and `shutdown` when it
+/// ends in an orderly way.
+pub(crate) fn lifecycle_hook(ready: fn(), shutdown: fn()) {
+    let handlers = Box::into_raw(Box::new((ready, shutdown)));
+    // SAFETY: the trampoline has the C signature. Version 10 can die when this continuation's mutex is
+    // held by others; without a mutex there is none to hold.
+    unsafe {
+        let continuation = (api().TSContCreate)(lifecycle_trampoline, std::ptr::null_mut());
+        (api().TSContDataSet)(continuation, handlers.cast());
+        (api().TSLifecycleHookAdd)(sys::hook::LIFECYCLE_PORTS_READY, continuation);
+        (api().TSLifecycleHookAdd)(sys::hook::LIFECYCLE_SHUTDOWN, continuation);
+    }
+}
+
+unsafe extern "C" fn lifecycle_trampoline(cont: TSCont, event: c_int, _data: *mut c_void) -> c_int {
+    // SAFETY: the data was set in `lifecycle_hook` and is never freed.
+    let handlers = unsafe { (api().TSContDataGet)(cont).cast::<(fn(), fn())>().as_ref() };
+    let Some((ready, shutdown)) = handlers else { return 0 };
+    let handler = match event {
+        sys::event::LIFECYCLE_PORTS_READY => ready,
+        sys::event::LIFECYCLE_SHUTDOWN => shutdown,
+        _ => return 0,
+    };
+    if let Err(panic) = catch_unwind(handler) {
+        super::error(&format!("a panic in a lifecycle hook: {}", reason(&panic)));
+    }
+    0
+}
+
+/// Work for an event thread.
+type Work = Box<dyn FnOnce() + Send>;
+
+/// Runs `work` on `thread` soon. The caller is an event thread or one of [`super::spawn`] and holds
+/// no lock of ours.
+///
+/// Each piece gets a continuation of its own: scheduling waits for the continuation's mutex, which
+/// would be held while earlier work runs.
+pub(crate) fn post(thread: EventThread, work: Work) {
+    let data = Box::into_raw(Box::new(work)).cast::<c_void>();
+    // SAFETY: the trampoline has the C signature and takes over `data`; the mutex is new, so nobody
+    // holds it.
+    unsafe {
+        let continuation = (api().TSContCreate)(work_trampoline, (api().TSMutexCreate)());
+        (api().TSContDataSet)(continuation, data);
+        (api().TSContScheduleOnThread)(continuation, 0, thread.as_ptr());
+    }
+}
+
+unsafe extern "C" fn work_trampoline(cont: TSCont, _event: c_int, _data: *mut c_void) -> c_int {
+    // SAFETY: the data is the box that `post` leaked for this one call, and the continuation is
+    // used for the last time.
+    let work = unsafe {
+        let data = (api().TSContDataGet)(cont);
+        (api().TSContDestroy)(cont);
+        *Box::from_raw(data.cast::<Work>())
+    };
+    if let Err(panic) = catch_unwind(AssertUnwindSafe(work)) {
+        super::error(&format!("a panic in work for an event thread: {}", reason(&panic)));
+    }
+    0
+}
+
+/// What a [`Timer`] does when it fires.
+pub(crate) trait TimerHandler: 'static {
+    /// Called on the timer's thread; `key` is the one it was made with.
+    fn fired(key: u64);
+}
+
+/// A continuation that fires on its home thread. Made, started and dropped there.
+#[derive(Debug)]
+pub(crate) struct Timer {
+    continuation: NonNull<sys::ContTag>,
+    home: EventThread,
+}
+
+impl Timer {
+    /// A timer of the calling event thread; none on another thread.
+    pub(crate) fn new<H: TimerHandler>(key: u64) -> Option<Self> {
+        let home = EventThread::current()?;
+        // SAFETY: the trampoline has the C signature; the mutex is taken on the home thread only.
+        let continuation = unsafe { (api().TSContCreate)(timer_trampoline::<H>, (api().TSMutexCreate)()) };
+        let continuation = NonNull::new(continuation)?;
+        // SAFETY: just made. The key is carried in the pointer's bits and never followed.
+        unsafe { (api().TSContDataSet)(continuation.as_ptr(), key as usize as *mut c_void) };
+        Some(Self { continuation, home })
+    }
+
+    /// Fires once in `milliseconds`.
+    pub(crate) fn start(&self, milliseconds: u32) {
+        // SAFETY: the continuation lives as long as the timer or, once started, until it has fired.
+        unsafe {
+            (api().TSContScheduleOnThread)(
+                self.continuation.as_ptr(),
+                i64::from(milliseconds),
+                self.home.as_ptr(),
+            )
+        };
+    }
+
+    /// Frees it; it must not be started.
+    pub(crate) fn destroy(self) {
+        // SAFETY: the continuation was made in `new` and has no event outstanding.
+        unsafe { (api().TSContDestroy)(self.continuation.as_ptr()) };
+    }
+}
+
+unsafe extern "C" fn timer_trampoline<H: TimerHandler>(
+    cont: TSCont,
+    _event: c_int,
+    _data: *mut c_void,
+) -> c_int {
+    // SAFETY: set in `Timer::new`.
+    let key = unsafe { (api().TSContDataGet)(cont) } as usize as u64;
+    if let Err(panic) = catch_unwind(|| H::fired(key)) {
+        super::error(&format!("a panic in a timer: {}", reason(&panic)));
+    }
+    0
+}
+
+/// The message of a panic.
+pub(crate) fn reason(panic: &Box<dyn Any + Send>) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".to_owned())
+}

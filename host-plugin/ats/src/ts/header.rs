@@ -1,0 +1,306 @@
+//! A request's or response's header: its start line and its fields.
+//!
+//! A [`Header`] is a loan for the length of one host call; handles are released when they drop. Slices
+//! that it gives point into the server's storage and end with the next change.
+
+use std::ffi::{c_char, c_int};
+use std::marker::PhantomData;
+use std::sync::OnceLock;
+
+use super::Url;
+use crate::sys::{self, TS_SUCCESS, TSMBuffer, TSMLoc, api};
+
+/// Fields that the plugin looks for in every transaction: the server compares pointers for these.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum WellKnown {
+    /// `Content-Length`
+    ContentLength,
+    /// `Transfer-Encoding`
+    TransferEncoding,
+    /// `Host`
+    Host,
+}
+
+impl WellKnown {
+    fn name(self) -> (*const c_char, c_int) {
+        static POINTERS: OnceLock<[usize; 3]> = OnceLock::new();
+        let names = [c"Content-Length", c"Transfer-Encoding", c"Host"];
+        let pointers = POINTERS.get_or_init(|| {
+            let symbols =
+                ["TS_MIME_FIELD_CONTENT_LENGTH", "TS_MIME_FIELD_TRANSFER_ENCODING", "TS_MIME_FIELD_HOST"];
+            // Without the symbol the server finds the field by its text.
+            std::array::from_fn(|i| {
+                sys::string_constant(symbols[i]).map_or(names[i].as_ptr() as usize, |found| found as usize)
+            })
+        });
+        let index = self as usize;
+        (pointers[index] as *const c_char, names[index].count_bytes() as c_int)
+    }
+}
+
+/// A header of a transaction.
+#[derive(Debug)]
+pub(crate) struct Header<'txn> {
+    buffer: TSMBuffer,
+    location: TSMLoc,
+    _txn: PhantomData<&'txn ()>,
+}
+
+impl Drop for Header<'_> {
+    fn drop(&mut self) {
+        // SAFETY: the handle came from the server and is released once.
+        unsafe { (api().TSHandleMLocRelease)(self.buffer, std::ptr::null_mut(), self.location) };
+    }
+}
+
+impl<'txn> Header<'txn> {
+    /// Takes over a handle; none when the server gave none.
+    pub(super) fn new(buffer: TSMBuffer, location: TSMLoc) -> Option<Self> {
+        (!buffer.is_null() && !location.is_null()).then_some(Self { buffer, location, _txn: PhantomData })
+    }
+
+    /// Number of fields, every one of a repeated name counted.
+    pub(crate) fn count(&self) -> u32 {
+        // SAFETY: the handle is valid while `self` is; so in all functions below.
+        let count = unsafe { (api().TSMimeHdrFieldsCount)(self.buffer, self.location) };
+        u32::try_from(count).unwrap_or(0)
+    }
+
+    /// The first field, in the order of the wire.
+    pub(crate) fn first(&self) -> Option<Field<'_>> {
+        // SAFETY: see `count`.
+        self.field(unsafe { (api().TSMimeHdrFieldGet)(self.buffer, self.location, 0) })
+    }
+
+    /// The first field named `name`, without regard to case.
+    pub(crate) fn find(&self, name: &[u8]) -> Option<Field<'_>> {
+        // SAFETY: see `count`; the name is read for its length.
+        self.field(unsafe {
+            (api().TSMimeHdrFieldFind)(self.buffer, self.location, name.as_ptr().cast(), length(name))
+        })
+    }
+
+    /// The first field of this name.
+    pub(crate) fn find_known(&self, name: WellKnown) -> Option<Field<'_>> {
+        let (pointer, length) = name.name();
+        // SAFETY: see `count`; the name is static.
+        self.field(unsafe { (api().TSMimeHdrFieldFind)(self.buffer, self.location, pointer, length) })
+    }
+
+    fn field(&self, location: TSMLoc) -> Option<Field<'_>> {
+        (!location.is_null()).then_some(Field { header: self, location })
+    }
+
+    /// Adds a field behind the others.
+    pub(crate) fn append(&mut self, name: &[u8], value: &[u8]) -> bool {
+        let (buffer, header) = (self.buffer, self.location);
+        let mut field = std::ptr::null_mut();
+        // SAFETY: see `count`; name and value are read for their length and copied. The new field's
+        // handle is released once, and the field destroyed when it was not attached.
+        unsafe {
+            let created = (api().TSMimeHdrFieldCreateNamed)(
+                buffer,
+                header,
+                name.as_ptr().cast(),
+                length(name),
+                &raw mut field,
+            );
+            if created != TS_SUCCESS || field.is_null() {
+                return false;
+            }
+            let (text, size) = (value.as_ptr().cast(), length(value));
+            let set = (api().TSMimeHdrFieldValueStringSet)(buffer, header, field, -1, text, size);
+            let done = set == TS_SUCCESS && (api().TSMimeHdrFieldAppend)(buffer, header, field) == TS_SUCCESS;
+            if !done {
+                (api().TSMimeHdrFieldDestroy)(buffer, header, field);
+            }
+            (api().TSHandleMLocRelease)(buffer, header, field);
+            done
+        }
+    }
+
+    /// Sets the first field named `name` and removes its repetitions; adds it when it is absent.
+    pub(crate) fn replace(&mut self, name: &[u8], value: &[u8]) -> bool {
+        let Some(first) = self.find(name) else { return self.append(name, value) };
+        while let Some(repeated) = first.next_same_name() {
+            repeated.destroy();
+        }
+        first.set_value(value)
+    }
+
+    /// Removes every field named `name`.
+    pub(crate) fn remove(&mut self, name: &[u8]) {
+        while let Some(field) = self.find(name) {
+            if !field.destroy() {
+                return;
+            }
+        }
+    }
+
+    /// Removes all fields.
+    pub(crate) fn clear(&mut self) {
+        // SAFETY: see `count`.
+        unsafe { (api().TSMimeHdrFieldsClear)(self.buffer, self.location) };
+    }
+
+    /// The request's method.
+    pub(crate) fn method(&self) -> &[u8] {
+        let mut size = 0;
+        // SAFETY: see `count`; the server's text is valid until the next change, which needs `&mut`.
+        unsafe { bytes((api().TSHttpHdrMethodGet)(self.buffer, self.location, &raw mut size), size) }
+            .unwrap_or(b"")
+    }
+
+    /// Sets the request's method.
+    pub(crate) fn set_method(&mut self, method: &[u8]) -> bool {
+        // SAFETY: see `append`.
+        unsafe {
+            (api().TSHttpHdrMethodSet)(self.buffer, self.location, method.as_ptr().cast(), length(method))
+                == TS_SUCCESS
+        }
+    }
+
+    /// The host that the request names, in its URL or in `Host`, without a port.
+    pub(crate) fn host(&self) -> &[u8] {
+        let mut size = 0;
+        // SAFETY: as `method`.
+        unsafe { bytes((api().TSHttpHdrHostGet)(self.buffer, self.location, &raw mut size), size) }
+            .unwrap_or(b"")
+    }
+
+    /// The request's URL.
+    pub(crate) fn url(&self) -> Option<Url<'_>> {
+        let mut url = std::ptr::null_mut();
+        // SAFETY: see `count`; the handle is passed on to `Url`, which releases it.
+        let result = unsafe { (api().TSHttpHdrUrlGet)(self.buffer, self.location, &raw mut url) };
+        if result == TS_SUCCESS { Url::new(self.buffer, self.location, url) } else { None }
+    }
+
+    /// Major and minor number of the HTTP version.
+    pub(crate) fn version(&self) -> (u16, u16) {
+        // SAFETY: see `count`.
+        let version = unsafe { (api().TSHttpHdrVersionGet)(self.buffer, self.location) };
+        (((version >> 16) & 0xffff) as u16, (version & 0xffff) as u16)
+    }
+
+    /// The response's status.
+    pub(crate) fn status(&self) -> u16 {
+        // SAFETY: see `count`.
+        u16::try_from(unsafe { (api().TSHttpHdrStatusGet)(self.buffer, self.location) }).unwrap_or(0)
+    }
+
+    /// Sets the response's status and the usual reason for it.
+    pub(crate) fn set_status(&mut self, status: u16) -> bool {
+        // SAFETY: see `count`; the reason is a static string that ends with a zero byte.
+        unsafe {
+            if (api().TSHttpHdrStatusSet)(self.buffer, self.location, c_int::from(status)) != TS_SUCCESS {
+                return false;
+            }
+            let reason = (api().TSHttpHdrReasonLookup)(c_int::from(status));
+            if !reason.is_null() {
+                let size = std::ffi::CStr::from_ptr(reason).count_bytes() as c_int;
+                (api().TSHttpHdrReasonSet)(self.buffer, self.location, reason, size);
+            }
+        }
+        true
+    }
+}
+
+/// One field of a header.
+#[derive(Debug)]
+pub(crate) struct Field<'header> {
+    header: &'header Header<'header>,
+    location: TSMLoc,
+}
+
+impl Drop for Field<'_> {
+    fn drop(&mut self) {
+        // SAFETY: the handle came from the server and is released once, before its header's.
+        unsafe { (api().TSHandleMLocRelease)(self.header.buffer, self.header.location, self.location) };
+    }
+}
+
+impl<'header> Field<'header> {
+    /// The name as it was sent.
+    pub(crate) fn name(&self) -> &'header [u8] {
+        let mut size = 0;
+        // SAFETY: the handle is valid while `self` is; the text while the header is unchanged.
+        let text = unsafe {
+            bytes(
+                (api().TSMimeHdrFieldNameGet)(
+                    self.header.buffer,
+                    self.header.location,
+                    self.location,
+                    &raw mut size,
+                ),
+                size,
+            )
+        };
+        text.unwrap_or(b"")
+    }
+
+    /// The whole value.
+    pub(crate) fn value(&self) -> &'header [u8] {
+        let mut size = 0;
+        let Header { buffer, location, .. } = *self.header;
+        // SAFETY: as `name`; index -1 means all values of this field.
+        let text = unsafe {
+            bytes(
+                (api().TSMimeHdrFieldValueStringGet)(buffer, location, self.location, -1, &raw mut size),
+                size,
+            )
+        };
+        text.unwrap_or(b"")
+    }
+
+    /// The next field of the header.
+    pub(crate) fn next(&self) -> Option<Self> {
+        // SAFETY: as `name`.
+        self.header.field(unsafe {
+            (api().TSMimeHdrFieldNext)(self.header.buffer, self.header.location, self.location)
+        })
+    }
+
+    /// The next field of the same name.
+    pub(crate) fn next_same_name(&self) -> Option<Self> {
+        let Header { buffer, location, .. } = *self.header;
+        // SAFETY: as `name`.
+        self.header.field(unsafe { (api().TSMimeHdrFieldNextDup)(buffer, location, self.location) })
+    }
+
+    /// Only for [`Header`]'s own functions, which hold it exclusively.
+    fn set_value(&self, value: &[u8]) -> bool {
+        let Header { buffer, location, .. } = *self.header;
+        // SAFETY: as `name`; the value is copied.
+        unsafe {
+            let (text, size) = (value.as_ptr().cast(), length(value));
+            (api().TSMimeHdrFieldValueStringSet)(buffer, location, self.location, -1, text, size)
+                == TS_SUCCESS
+        }
+    }
+
+    /// As `set_value`.
+    fn destroy(self) -> bool {
+        // SAFETY: as `name`; the handle itself is released when `self` drops.
+        unsafe {
+            (api().TSMimeHdrFieldDestroy)(self.header.buffer, self.header.location, self.location)
+                == TS_SUCCESS
+        }
+    }
+}
+
+/// A length as the server takes it. Guest texts are shorter than 2 GiB.
+pub(super) fn length(text: &[u8]) -> c_int {
+    c_int::try_from(text.len()).unwrap_or(0)
+}
+
+/// # Safety
+/// `pointer` is null or points at `size` bytes that live as long as `'a`.
+pub(super) unsafe fn bytes<'a>(pointer: *const c_char, size: c_int) -> Option<&'a [u8]> {
+    let size = usize::try_from(size).ok()?;
+    if pointer.is_null() {
+        return None;
+    }
+    // SAFETY: by the caller.
+    Some(unsafe { std::slice::from_raw_parts(pointer.cast(), size) })
+}

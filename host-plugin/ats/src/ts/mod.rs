@@ -1,0 +1,29 @@
+//! Traffic Server's objects as safe types: thin newtypes over the pointers of `crate::sys`.
+//!
+//! The one rule that the types cannot state: a [`Txn`] is valid from its TXN_START until its TXN_CLOSE
+//! is re-enabled. Whoever keeps one (the flow of a transaction, a stream context) is gone by then.
+//! Header and URL handles never leave the function that made them.
+
+mod address;
+mod continuation;
+mod header;
+mod host;
+mod log;
+mod mutex;
+mod thread;
+mod txn;
+mod url;
+mod vconn;
+
+pub(crate) use address::Endpoint;
+pub(crate) use continuation::{
+    Event, Hook, HookHandler, Timer, TimerHandler, global_hook, lifecycle_hook, post,
+};
+pub(crate) use header::{Header, WellKnown};
+pub(crate) use host::{config_dir, config_integer, prepare, runtime_dir, version};
+pub(crate) use log::{error, note, warning};
+pub(crate) use mutex::Guard;
+pub(crate) use thread::{EventThread, spawn};
+pub(crate) use txn::{ArgSlot, OverridableKey, Txn};
+pub(crate) use url::Url;
+pub(crate) use vconn::VConn;
