@@ -61,7 +61,9 @@ impl Ats {
         config::write(&scratch, options, address, tls)?;
         let output = scratch.path().join("log/output");
         let file = std::fs::File::create(&output)?;
-        let mut command = Command::new("traffic_server");
+        let mut words = options.wrapper.iter().map(String::as_str).chain(["traffic_server"]);
+        let mut command = Command::new(words.next().unwrap_or_default());
+        command.args(words);
         command.env("TS_RUNROOT", scratch.path().join("runroot.yaml")).stdin(Stdio::null());
         for (name, value) in &options.environment {
             command.env(name, value);

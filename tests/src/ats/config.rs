@@ -21,6 +21,7 @@ pub struct Options {
     pub(super) remaps: Vec<String>,
     pub(super) tls: bool,
     pub(super) environment: Vec<(String, String)>,
+    pub(super) wrapper: Vec<String>,
 }
 
 impl Default for Options {
@@ -34,6 +35,7 @@ impl Default for Options {
             remaps: Vec::new(),
             tls: false,
             environment: Vec::new(),
+            wrapper: Vec::new(),
         }
     }
 }
@@ -92,6 +94,14 @@ impl Options {
     #[must_use]
     pub fn env(mut self, name: &str, value: &str) -> Self {
         self.environment.push((name.into(), value.into()));
+        self
+    }
+
+    /// A command that runs the server, such as valgrind with its options; it must become the server
+    /// (exec), not stay its parent.
+    #[must_use]
+    pub fn under(mut self, wrapper: &[String]) -> Self {
+        self.wrapper = wrapper.to_vec();
         self
     }
 
