@@ -2,5 +2,9 @@
 
 #![forbid(unsafe_code)]
 
+mod bad_filters;
 mod examples;
+mod fast_lane;
 mod harness;
+mod hygiene;
+mod state;

@@ -16,7 +16,7 @@ packages_of() {
     ats) echo trafficserver ;;
     c) echo gcc libc6-dev ;;
     test) echo trafficserver curl openssl "$(packages_of cpp-wasm)" ;;
-    bench) echo trafficserver wrk gcc libc6-dev trafficserver-dev ;;
+    bench) echo trafficserver wrk gcc libc6-dev valgrind linux-perf ;;
     cpp-wasm) echo clang-19 lld-19 wasi-libc libc++-19-dev-wasm32 libc++abi-19-dev-wasm32 libclang-rt-19-dev-wasm32 ;;
     rust-wasm) echo rustc-web cargo-web rust-web-src lld-19 wasi-libc ;;
     *) die "unknown set $1: ats, c, test, bench, cpp-wasm or rust-wasm" ;;
@@ -30,7 +30,8 @@ is_there() {
     trafficserver) command -v traffic_server ;;
     clang-19) command -v clang++-19 ;;
     lld-19) command -v wasm-ld-19 ;;
-    curl | openssl | wrk | gcc) command -v "$1" ;;
+    curl | openssl | wrk | gcc | valgrind) command -v "$1" ;;
+    linux-perf) command -v perf ;;
     *) dpkg-query -W -f '${Status}' "$1" 2>/dev/null | grep -q 'ok installed' ;;
     esac >/dev/null 2>&1
 }

@@ -10,6 +10,7 @@ pub mod ats;
 pub mod build;
 pub mod http;
 pub mod load;
+pub mod module;
 pub mod origin;
 pub mod process;
 pub mod scratch;
