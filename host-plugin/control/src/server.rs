@@ -197,21 +197,17 @@ impl ServerLoop {
         fds.extend(listener.map(|listener| PollFd::new(listener.socket.as_fd(), PollFlags::POLLIN)));
         let first = fds.len();
         fds.extend(self.clients.values().map(|client| PollFd::new(client.stream.as_fd(), client.interest())));
+        let held = self.clients.values().any(Connected::can_go_on);
+        let wake_at = if held { Some(now) } else { wake_at };
         match poll(&mut fds, timeout(wake_at, now)) {
             Ok(_) | Err(nix::Error::EINTR) => {}
             Err(error) => return Err(error.into()),
         }
         let any = |fd: &PollFd<'_>| fd.any().unwrap_or(true);
-        Ok(Ready {
-            listener: first == 2 && any(&fds[1]),
-            clients: self
-                .clients
-                .keys()
-                .zip(&fds[first..])
-                .filter(|(_, fd)| any(fd))
-                .map(|(id, _)| *id)
-                .collect(),
-        })
+        let listener = first == 2 && any(&fds[1]);
+        let clients = self.clients.iter().zip(&fds[first..]);
+        let clients = clients.filter(|((_, client), fd)| any(fd) || client.can_go_on());
+        Ok(Ready { listener, clients: clients.map(|((id, _), _)| *id).collect() })
     }
 
     fn accept(&mut self, service: &mut impl Service) {
@@ -271,7 +267,12 @@ impl ServerLoop {
             return;
         }
         let end = client.fill();
+        client.held = false;
         loop {
+            if client.backed_up() {
+                client.held = true;
+                break;
+            }
             match client.next_request() {
                 Ok(None) => break,
                 Ok(Some((request, Request::Hello(hello)))) => client.greet(request, hello, &self.welcome, service),

@@ -17,7 +17,7 @@ use crate::{ErrorKind, Message, PROTOCOL_VERSION, Request, RequestId, WireError}
 /// Bytes read from one client in one turn.
 const TURN_BYTES: usize = 256 * 1024;
 
-/// While more than this waits to be sent, nothing more is read from that client.
+/// While more than this waits to be sent, none of that client's requests is served.
 const BACKLOG: usize = 4 << 20;
 
 /// Who is at the other end, as the kernel knows it (`SO_PEERCRED`): at the time of the connect, in our
@@ -91,6 +91,8 @@ pub(super) struct Connected {
     peer: Peer,
     decoder: Decoder,
     pub(super) greeted: bool,
+    /// Requests of it may lie in the decoder because too many replies wait for it.
+    pub(super) held: bool,
     /// Its socket is of no more use, not even for last words.
     pub(super) gone: bool,
     /// Until when it must have greeted or, when it is being let go, have read its last messages.
@@ -105,6 +107,7 @@ impl Connected {
             peer,
             decoder: Decoder::new(),
             greeted: false,
+            held: false,
             gone: false,
             patience: Some(greet_until),
         }
@@ -112,15 +115,24 @@ impl Connected {
 
     /// What the loop waits for.
     pub(super) fn interest(&self) -> PollFlags {
-        let backlog = self.handle.backlog();
         let mut interest = PollFlags::empty();
-        if backlog < BACKLOG {
+        if !self.backed_up() {
             interest |= PollFlags::POLLIN;
         }
-        if backlog > 0 {
+        if self.handle.backlog() > 0 {
             interest |= PollFlags::POLLOUT;
         }
         interest
+    }
+
+    /// Too much waits for it to serve more of its requests.
+    pub(super) fn backed_up(&self) -> bool {
+        self.handle.backlog() >= BACKLOG
+    }
+
+    /// Requests that were held back can be served now.
+    pub(super) fn can_go_on(&self) -> bool {
+        self.held && !self.backed_up()
     }
 
     pub(super) fn give_up(&self) -> Option<Instant> {

@@ -123,8 +123,8 @@ fn a_client_that_asks_and_never_reads_is_not_read_either() {
     let mut asked = 0_u64;
     let full = |asked: u64| asked > 10_000;
     while !full(asked) {
-        match greedy.write(&wasmdbg_control::encode(&ask(asked + 2)).unwrap()) {
-            Ok(_) => asked += 1,
+        match greedy.write_all(&wasmdbg_control::encode(&ask(asked + 2)).unwrap()) {
+            Ok(()) => asked += 1,
             Err(_) => match bystander.call(Activity {}) {
                 Ok(_) if asked > 100 => break,
                 Ok(_) => {}
@@ -171,4 +171,22 @@ fn a_handle_closes_after_its_last_message() {
     assert!(events.recv_timeout(PATIENCE).is_err());
     assert_eq!(server.disconnected(), Disconnect::Closed);
     assert!(client.fault().is_some());
+}
+
+#[test]
+fn requests_that_were_held_back_are_served_when_their_client_reads() {
+    let server = Server::with(None, None);
+    let stream = server.remote.connect().unwrap();
+    let connection = Connection::over(stream).unwrap();
+    let (client, _events) = Client::greet(connection, "wasmdbg 0.1.0").unwrap();
+    // 40 replies of 700 KB at once are more than the queue's limit, yet nobody is dropped.
+    std::thread::scope(|scope| {
+        for _ in 0..40 {
+            let client = client.clone();
+            scope.spawn(move || {
+                let read = ReadModule { module: ModuleHash([0; 32]), offset: 0, length: 512 * 1024 };
+                assert_eq!(client.call(read).unwrap().data.len(), 512 * 1024);
+            });
+        }
+    });
 }

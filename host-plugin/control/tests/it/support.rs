@@ -17,13 +17,13 @@ use wasmdbg_control::session::{ActivityNoted, Hello, Welcome};
 use wasmdbg_control::{ErrorKind, Message, WireError};
 
 /// Longer than anything here takes.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A folder of this test, removed at the end.
-pub struct Scratch(pub PathBuf);
+pub(crate) struct Scratch(pub(crate) PathBuf);
 
 impl Scratch {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let name = format!("wasmdbg-control-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let path = std::env::temp_dir().join(name);
@@ -31,7 +31,7 @@ impl Scratch {
         Self(path)
     }
 
-    pub fn socket(&self) -> PathBuf {
+    pub(crate) fn socket(&self) -> PathBuf {
         self.0.join("wasmdbg.sock")
     }
 }
@@ -44,10 +44,10 @@ impl Drop for Scratch {
 
 /// What the service saw.
 #[derive(Debug)]
-pub enum Seen {
+pub(crate) enum Seen {
     Refused(String),
     Connected(ClientHandle, Peer, Hello),
-    Disconnected(ClientId, Disconnect),
+    Disconnected(Disconnect),
 }
 
 #[derive(Default)]
@@ -94,7 +94,7 @@ impl Service for Answers {
 
     fn disconnected(&mut self, client: ClientId, why: &Disconnect) {
         self.clients.retain(|known| known.id() != client);
-        self.tell(Seen::Disconnected(client, why.clone()));
+        self.tell(Seen::Disconnected(why.clone()));
     }
 
     fn tick(&mut self, _: Instant) {}
@@ -105,19 +105,19 @@ impl Service for Answers {
 }
 
 /// A running loop; stopped and joined when dropped.
-pub struct Server {
-    pub seen: mpsc::Receiver<Seen>,
-    pub remote: Remote,
+pub(crate) struct Server {
+    pub(crate) seen: mpsc::Receiver<Seen>,
+    pub(crate) remote: Remote,
     waker: Waker,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Server {
-    pub fn at(path: &Path) -> Self {
+    pub(crate) fn at(path: &Path) -> Self {
         Self::with(Some(Listener::bind(path, Access::Owner).unwrap()), None)
     }
 
-    pub fn with(listener: Option<Listener>, refuse: Option<&str>) -> Self {
+    pub(crate) fn with(listener: Option<Listener>, refuse: Option<&str>) -> Self {
         let mut server = ServerLoop::new(listener, welcome()).unwrap();
         let (waker, remote) = (server.waker(), server.remote());
         let (sender, seen) = mpsc::channel();
@@ -127,20 +127,20 @@ impl Server {
         Self { seen, remote, waker, thread: Some(thread) }
     }
 
-    pub fn seen(&self) -> Seen {
+    pub(crate) fn seen(&self) -> Seen {
         self.seen.recv_timeout(PATIENCE).expect("the service is told")
     }
 
-    pub fn connected(&self) -> ClientHandle {
+    pub(crate) fn connected(&self) -> ClientHandle {
         match self.seen() {
             Seen::Connected(handle, ..) => handle,
             other => panic!("{other:?}"),
         }
     }
 
-    pub fn disconnected(&self) -> Disconnect {
+    pub(crate) fn disconnected(&self) -> Disconnect {
         match self.seen() {
-            Seen::Disconnected(_, why) => why,
+            Seen::Disconnected(why) => why,
             other => panic!("{other:?}"),
         }
     }
@@ -156,7 +156,7 @@ impl Drop for Server {
     }
 }
 
-pub fn welcome() -> Welcome {
+pub(crate) fn welcome() -> Welcome {
     Welcome {
         protocol: 0,
         plugin: "0.1.0".into(),
@@ -167,18 +167,18 @@ pub fn welcome() -> Welcome {
 }
 
 /// A frame with any body.
-pub fn frame(body: &[u8]) -> Vec<u8> {
+pub(crate) fn frame(body: &[u8]) -> Vec<u8> {
     [&u32::try_from(body.len()).unwrap().to_be_bytes(), body].concat()
 }
 
 /// Greets by hand on a raw stream and reads the welcome's bytes away.
-pub fn greet(stream: &mut UnixStream) -> Message {
+pub(crate) fn greet(stream: &mut UnixStream) -> Message {
     let hello = br#"{"request":{"id":1,"body":{"method":"hello","params":{"protocol":1,"client":"raw"}}}}"#;
     stream.write_all(&frame(hello)).unwrap();
     read_message(stream)
 }
 
-pub fn read_message(stream: &mut UnixStream) -> Message {
+pub(crate) fn read_message(stream: &mut UnixStream) -> Message {
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     let mut header = [0; 4];
     stream.read_exact(&mut header).unwrap();
