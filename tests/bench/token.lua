@@ -22,19 +22,18 @@ local function is_prime(number)
   return number >= 2 and smallest_divisor(number) == number
 end
 
+local function send_response()
+  ts.client_response.header['x-token-prime'] = ts.ctx['token']
+end
+
 function do_global_read_request()
   local text = ts.client_request.header['token']
   local token = text and tonumber(text)
   if token and is_prime(token) then
+    -- What one global function stores, another does not see: only a hook of the transaction does.
     ts.ctx['token'] = text
+    ts.hook(TS_LUA_HOOK_SEND_RESPONSE_HDR, send_response)
   else
     ts.http.set_resp(403, 'not a prime\n')
-  end
-end
-
-function do_global_send_response()
-  local text = ts.ctx['token']
-  if text then
-    ts.client_response.header['x-token-prime'] = text
   end
 end

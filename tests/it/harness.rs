@@ -4,6 +4,7 @@ use anyhow::Result;
 use std::time::Duration;
 use wasmdbg_tests::ats::Ats;
 use wasmdbg_tests::http::{Connection, PATIENCE, Request};
+use wasmdbg_tests::http2::Streams;
 use wasmdbg_tests::load::{Load, Plan};
 use wasmdbg_tests::origin::{Answer, Origin};
 use wasmdbg_tests::process;
@@ -42,5 +43,18 @@ fn requests_reach_an_origin_and_load_counts_its_errors() -> Result<()> {
     let bad = bad.stop();
     assert_eq!(bad.requests, 0);
     assert!(bad.first_error.is_some_and(|error| error.contains("status 500")));
+    Ok(())
+}
+
+#[test]
+fn streams_share_one_http2_connection() -> Result<()> {
+    let ats = Ats::options().tls().start()?;
+    let mut streams = Streams::new(&format!("https://{}", ats.tls_address()?));
+    for number in 0..5 {
+        streams.add(&format!("/nocache/10/{number}"), &[("number", "1")]);
+    }
+    let finished = streams.start()?.wait_for(5, Duration::from_secs(20))?;
+    assert!(finished.iter().all(|one| (one.status, one.version.as_str()) == (200, "2")), "{finished:?}");
+    assert_eq!(finished.iter().map(|one| one.connects).sum::<u32>(), 1, "{finished:?}");
     Ok(())
 }

@@ -3,8 +3,12 @@
 #![forbid(unsafe_code)]
 
 mod bad_filters;
+mod debugger;
 mod examples;
 mod fast_lane;
 mod harness;
 mod hygiene;
+mod parking;
 mod state;
+mod stops;
+mod values;

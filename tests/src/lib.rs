@@ -7,8 +7,10 @@
 #![forbid(unsafe_code)]
 
 pub mod ats;
+pub mod bench;
 pub mod build;
 pub mod http;
+pub mod http2;
 pub mod load;
 pub mod module;
 pub mod origin;

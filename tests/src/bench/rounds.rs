@@ -18,7 +18,9 @@ pub fn median(values: &[f64]) -> f64 {
 /// The smallest and the largest value.
 #[must_use]
 pub fn range(values: &[f64]) -> (f64, f64) {
-    values.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), &value| (low.min(value), high.max(value)))
+    values
+        .iter()
+        .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), &value| (low.min(value), high.max(value)))
 }
 
 #[cfg(test)]

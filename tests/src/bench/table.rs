@@ -24,11 +24,12 @@ impl Row {
         Self { what: what.into(), result: result.into(), ..Self::default() }
     }
 
-    /// A row for what could not be measured.
+    /// A row for what could not be measured: the first line of why.
     #[must_use]
     pub fn failed(what: impl Into<String>, error: &anyhow::Error) -> Self {
         let verdict = Verdict::NotMeasured.name().into();
-        Self { what: what.into(), result: format!("{error:#}").replace('\n', " "), verdict, ..Self::default() }
+        let why = format!("{error:#}").lines().next().unwrap_or_default().chars().take(80).collect();
+        Self { what: what.into(), result: why, verdict, ..Self::default() }
     }
 
     /// Adds what the value must be and should be.
@@ -99,7 +100,8 @@ pub fn render(rows: &[Row]) -> String {
     let mut lines = vec![head];
     lines.extend(rows.iter().map(|row| {
         // A leading space would vanish in Markdown.
-        let what = row.what.strip_prefix("  ").map_or_else(|| row.what.clone(), |detail| format!("· {detail}"));
+        let what =
+            row.what.strip_prefix("  ").map_or_else(|| row.what.clone(), |detail| format!("· {detail}"));
         [what, row.result.clone(), row.must.clone(), row.aim.clone(), row.verdict.clone()]
     }));
     let mut widths = [0; 5];

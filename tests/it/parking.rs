@@ -1,0 +1,159 @@
+//! While one request is stopped: nobody else waits, no timeout of the server ends it, and it is let go
+//! when its debugger or its client goes.
+
+use std::net::Shutdown;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use nix::sys::signal::Signal;
+use wasmdbg_tests::ats::{Ats, Filter, Options};
+use wasmdbg_tests::http::{Connection, PATIENCE, Request};
+use wasmdbg_tests::load::{Load, Plan};
+use wasmdbg_tests::origin::{Answer, Origin};
+use wasmdbg_tests::scratch::wait_for;
+
+use crate::debugger::{Debugger, HEADER, STOPPED};
+use crate::state::Proxy;
+
+/// Timeouts far below the time a request is parked: only what the plugin does keeps it alive.
+fn impatient() -> Options {
+    Ats::options()
+        .record("proxy.config.http.transaction_no_activity_timeout_in INT 5")
+        .record("proxy.config.http.transaction_no_activity_timeout_out INT 5")
+        .record("proxy.config.http.transaction_active_timeout_in INT 10")
+}
+
+/// One event thread, a request parked for 40 seconds, 10,000 others served meanwhile without an error.
+#[test]
+fn a_request_parked_40_seconds_blocks_nobody_and_completes() -> Result<()> {
+    let ats = impatient().filter(Filter::example("rust-token", "debug")).start()?;
+    let mut debugger = Debugger::attach(&ats, "rust-token", &["--deadline", "2m", "-ex", "break judge"])?;
+    let request = debugger.request("/cache/100/parked").header("token", "7");
+    let pending = debugger.stop(&ats, request)?;
+    let parked = Instant::now();
+    let load = Load::start(ats.address(), &Plan::new(4, Request::get("/cache/100/x").header("token", "7")));
+    wait_for("10,000 requests beside it", Duration::from_secs(120), || {
+        (load.requests() >= 10_000).then_some(())
+    })?;
+    let lap = load.stop();
+    assert_eq!(lap.errors, 0, "{:?}", lap.first_error);
+    wait_for("40 seconds", Duration::from_secs(60), || {
+        (parked.elapsed() >= Duration::from_secs(40)).then_some(())
+    })?;
+    assert!(!pending.is_finished(), "{:?}", pending.wait());
+    debugger.wasmdbg.send("continue --timeout 1")?;
+    let response = pending.wait()?;
+    assert_eq!((response.status, response.body.len()), (200, 100));
+    Ok(())
+}
+
+#[test]
+fn a_response_of_an_uncached_object_parked_40_seconds_arrives_whole() -> Result<()> {
+    let body = "0123456789".repeat(20_000);
+    let expected = body.clone();
+    let origin = Origin::start(move |_| Answer::ok(body.clone()))?;
+    let ats = impatient()
+        .origin("/origin/", origin.address())
+        .filter(Filter::example("rust-token", "debug"))
+        .start()?;
+    let mut debugger =
+        Debugger::attach(&ats, "rust-token", &["--deadline", "2m", "-ex", "break on_http_response_headers"])?;
+    let request = debugger.request("/origin/fresh").header("token", "7");
+    let pending = debugger.stop(&ats, request)?;
+    let parked = Instant::now();
+    wait_for("40 seconds", Duration::from_secs(60), || {
+        (parked.elapsed() >= Duration::from_secs(40)).then_some(())
+    })?;
+    debugger.wasmdbg.send("continue --timeout 1")?;
+    let response = pending.wait()?;
+    assert_eq!(response.status, 200);
+    assert!(response.body == expected.as_bytes(), "{} bytes of {}", response.body.len(), expected.len());
+    Ok(())
+}
+
+#[test]
+fn a_killed_debugger_releases_its_request_within_a_second_a_hundred_times() -> Result<()> {
+    let ats = Ats::options().filter(Filter::example("rust-token", "debug")).start()?;
+    for round in 0..100 {
+        let mut debugger = Debugger::attach(&ats, "rust-token", &["-ex", "break judge"])?;
+        let request = debugger.request(&format!("/cache/10/{round}")).header("token", "7");
+        let pending = debugger.stop(&ats, request)?;
+        assert!(!pending.is_finished());
+        debugger.wasmdbg.kill()?;
+        let killed = Instant::now();
+        let response = pending.wait()?;
+        assert_eq!((response.status, response.header("x-token-prime")), (200, Some("7")));
+        assert!(killed.elapsed() < Duration::from_secs(1), "round {round}: {:?}", killed.elapsed());
+    }
+    Ok(())
+}
+
+#[test]
+fn a_silent_debugger_releases_at_the_deadline() -> Result<()> {
+    let ats = Ats::options().filter(Filter::example("rust-token", "debug")).start()?;
+    let mut debugger = Debugger::attach(&ats, "rust-token", &["--deadline", "3s", "-ex", "break judge"])?;
+    let request = debugger.request("/cache/10/x").header("token", "7");
+    let pending = debugger.stop(&ats, request)?;
+    let stopped = Instant::now();
+    debugger.wasmdbg.signal(Signal::SIGSTOP)?;
+    let response = pending.wait()?;
+    let parked = stopped.elapsed();
+    debugger.wasmdbg.signal(Signal::SIGCONT)?;
+    assert_eq!(response.status, 200);
+    assert!(parked > Duration::from_secs(2) && parked < Duration::from_secs(5), "{parked:?}");
+    Ok(())
+}
+
+#[test]
+fn a_client_that_goes_away_frees_the_slot() -> Result<()> {
+    let ats = Ats::options().filter(Filter::example("rust-token", "debug")).start()?;
+    let mut debugger = Debugger::attach(&ats, "rust-token", &["--deadline", "2m", "-ex", "break judge"])?;
+    let request = debugger.request("/cache/10/gone").header("token", "7");
+    let mut client = Connection::open(ats.address(), PATIENCE)?;
+    client.send(&request)?;
+    debugger.ask("continue", STOPPED)?;
+    client.socket().shutdown(Shutdown::Both)?;
+    drop(client);
+    let left = Instant::now();
+    wait_for("a free slot", Duration::from_secs(10), || {
+        let proxy = Proxy::of(&ats).ok()?;
+        let slots = proxy.status()["slots"].as_array()?.clone();
+        slots.iter().all(|slot| slot["busy"] == false).then_some(())
+    })?;
+    // Once a second the plugin looks; the rest is `ps` and a busy machine.
+    assert!(left.elapsed() < Duration::from_secs(3), "{:?}", left.elapsed());
+    let pending = debugger.stop(&ats, request.header("again", "1"))?;
+    debugger.wasmdbg.send("continue --timeout 1")?;
+    assert_eq!(pending.wait()?.status, 200);
+    Ok(())
+}
+
+/// One stopped stream of an HTTP/2 connection over TLS; its other streams go on.
+#[test]
+fn one_stopped_stream_leaves_the_other_streams_of_its_connection_alone() -> Result<()> {
+    let ats = impatient().tls().filter(Filter::example("rust-token", "debug")).start()?;
+    let mut debugger = Debugger::attach(&ats, "rust-token", &["--deadline", "2m", "-ex", "break judge"])?;
+    let base = format!("https://{}", ats.tls_address()?);
+    let debug = debugger.request("/").headers.first().map(|(_, value)| value.clone()).unwrap_or_default();
+    let mut curl = wasmdbg_tests::http2::Streams::new(&base);
+    curl.add("/cache/10/stopped", &[("token", "7"), (HEADER, &debug)]);
+    for number in 0..20 {
+        curl.add(&format!("/cache/10/{number}"), &[("token", "11")]);
+    }
+    let mut running = curl.start()?;
+    debugger.ask("continue", STOPPED)?;
+    let others = running.wait_for(20, Duration::from_secs(30))?;
+    assert!(others.iter().all(|stream| stream.status == 200 && stream.version == "2"), "{others:?}");
+    assert!(others.iter().all(|stream| !stream.url.ends_with("stopped")), "{others:?}");
+    // Longer than the timeouts above.
+    let parked = Instant::now();
+    wait_for("12 seconds", Duration::from_secs(20), || {
+        (parked.elapsed() > Duration::from_secs(12)).then_some(())
+    })?;
+    debugger.wasmdbg.send("continue --timeout 1")?;
+    let all = running.wait_for(21, Duration::from_secs(30))?;
+    let stopped = all.iter().find(|stream| stream.url.ends_with("stopped"));
+    assert_eq!(stopped.map(|stream| stream.status), Some(200), "{all:?}");
+    assert_eq!(all.iter().map(|stream| stream.connects).sum::<u32>(), 1, "one connection: {all:?}");
+    Ok(())
+}

@@ -1,0 +1,112 @@
+//! Prints the benchmark table: `make bench`.
+//!
+//!     bench [--counter perf|callgrind|cpu] [light] [heavy] [parked] [control] [large]
+
+#![forbid(unsafe_code)]
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+use wasmdbg_tests::bench::counter::Method;
+use wasmdbg_tests::bench::table::{Row, render};
+use wasmdbg_tests::bench::variant::Variant;
+use wasmdbg_tests::bench::{heavy, large, light, machine, parked};
+
+const USAGE: &str = "usage: bench [--counter perf|callgrind|cpu] [light] [heavy] [parked] [control] [large]";
+const PARTS: [&str; 5] = ["light", "heavy", "parked", "control", "large"];
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(0) => ExitCode::SUCCESS,
+        Ok(missed) => {
+            eprintln!("bench: {missed} rows miss what they must be");
+            ExitCode::FAILURE
+        }
+        Err(error) => {
+            eprintln!("bench: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Prints the table and returns how many rows miss what they must be.
+fn run() -> Result<usize> {
+    let mut method = None;
+    let mut parts = Vec::new();
+    let mut arguments = std::env::args().skip(1);
+    while let Some(argument) = arguments.next() {
+        match argument.as_str() {
+            "--counter" => method = Some(Method::parse(&arguments.next().context(USAGE)?)?),
+            "--help" | "-h" => {
+                println!("{USAGE}");
+                return Ok(0);
+            }
+            part if PARTS.contains(&part) => parts.push(argument),
+            other => bail!("unknown argument {other}\n{USAGE}"),
+        }
+    }
+    if parts.is_empty() {
+        parts = PARTS.map(String::from).to_vec();
+    }
+    let method = method.unwrap_or_else(Method::best);
+    let start = Instant::now();
+    let rows = measure(method, &parts);
+    println!("{}", machine::describe());
+    println!("{}", machine::versions());
+    println!("counted: {}", method.describe());
+    println!("everything else by interleaved rounds, medians; {} s in all\n", start.elapsed().as_secs());
+    print!("{}", render(&rows));
+    Ok(rows.iter().filter(|row| row.is_missed()).count())
+}
+
+/// All rows; what could not be measured is a row that says so.
+fn measure(method: Method, parts: &[String]) -> Vec<Row> {
+    let wanted = |part: &str| parts.iter().any(|own| own == part);
+    let mut rows = Vec::new();
+    let mut add = |what: &str, result: Result<Vec<Row>>| match result {
+        Ok(more) => rows.extend(more),
+        Err(error) => {
+            eprintln!("bench: {what}: {error:#}");
+            rows.push(Row::failed(what, &error));
+        }
+    };
+    if wanted("light") || wanted("control") {
+        progress("light filter: what each variant costs per request");
+        let mut variants = vec![];
+        if wanted("light") {
+            variants.extend([Variant::Nothing, Variant::Native, Variant::HeaderRewrite, Variant::Lua]);
+        }
+        if wanted("control") {
+            variants.push(Variant::WasmNoControl);
+        }
+        match light::measure(method, &variants) {
+            Ok(costs) => {
+                if wanted("light") {
+                    add("light filter", light::raw(method, &costs));
+                }
+                if wanted("control") {
+                    add("control socket", light::control_row(method, &costs).map(|row| vec![row]));
+                }
+            }
+            Err(error) => add("light filter and control socket", Err(error)),
+        }
+    }
+    if wanted("heavy") {
+        progress("heavy filter: one and two event threads");
+        add("heavy filter", heavy::rows());
+    }
+    if wanted("parked") {
+        progress("throughput of others while a request is parked");
+        add("a request parked", parked::rows());
+    }
+    if wanted("large") {
+        progress("a large module: attach, stop and step");
+        add("large module", large::rows());
+    }
+    rows
+}
+
+fn progress(what: &str) {
+    eprintln!("bench: {what}");
+}
