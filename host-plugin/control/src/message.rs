@@ -93,6 +93,9 @@ macro_rules! calls {
         pub enum Reply { $($(#[$doc])* #[serde(rename = $wire)] $name($reply),)* }
 
         impl Request {
+            /// All names of requests on the wire.
+            pub const METHODS: &[&str] = &[$($wire),*];
+
             /// The name of this request on the wire.
             pub fn method(&self) -> &'static str {
                 match self { $(Self::$name(_) => $wire,)* }

@@ -101,6 +101,8 @@ fn replies_and_refusals_find_their_call() {
     let connection = Connection::over(server.remote.connect().unwrap()).unwrap();
     let (client, _events) = Client::greet(connection, "wasmdbg 0.1.0").unwrap();
     assert_eq!(client.welcome().protocol, wasmdbg_control::PROTOCOL_VERSION);
+    let Seen::Connected(_, peer, hello) = server.seen() else { panic!("not let in") };
+    assert_eq!((peer.pid, hello.client.as_str()), (std::process::id(), "wasmdbg 0.1.0"));
     std::thread::scope(|scope| {
         for _ in 0..4 {
             let client = client.clone();
