@@ -21,6 +21,9 @@ struct Block {
     row: Row,
 }
 
+/// A file and its lines with code.
+type FileLines<'f> = (&'f Arc<str>, BTreeSet<u32>);
+
 impl Symbols {
     /// All source files that have code or are named in line tables, sorted.
     #[must_use]
@@ -212,18 +215,14 @@ fn lines_of(info: &DebugInfo, path: &Arc<str>) -> BTreeSet<u32> {
 
 /// Picks the file that was meant: the only one, else the only one with code on that very line, else
 /// the only one that is not part of a toolchain or a dependency.
-fn choose<'f>(
-    files: &'f [(&'f Arc<str>, BTreeSet<u32>)],
-    line: u32,
-) -> Option<(&'f Arc<str>, &'f BTreeSet<u32>)> {
-    let only = |keep: &dyn Fn(&&(&'f Arc<str>, BTreeSet<u32>)) -> bool| {
-        let mut kept = files.iter().filter(keep);
-        kept.next().filter(|_| kept.next().is_none()).map(|(path, lines)| (*path, lines))
+fn choose<'f>(files: &'f [FileLines<'f>], line: u32) -> Option<&'f FileLines<'f>> {
+    let only = |keep: &dyn Fn(&FileLines<'f>) -> bool| {
+        let mut kept = files.iter().filter(|file| keep(file));
+        kept.next().filter(|_| kept.next().is_none())
     };
-    let own = |path: &str| !is_foreign(path);
     only(&|_| true)
-        .or_else(|| only(&|(path, _)| own(path)))
-        .or_else(|| only(&|(path, lines)| own(path) && lines.contains(&line)))
+        .or_else(|| only(&|(path, _)| !is_foreign(path)))
+        .or_else(|| only(&|(path, lines)| !is_foreign(path) && lines.contains(&line)))
         .or_else(|| only(&|(_, lines)| lines.contains(&line)))
 }
 

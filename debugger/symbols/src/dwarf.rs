@@ -21,6 +21,7 @@ use crate::symbols::Language;
 use crate::types::Type;
 
 pub(crate) type Slice<'a> = EndianSlice<'a, LittleEndian>;
+pub(crate) type Entry<'a> = gimli::DebuggingInformationEntry<Slice<'a>>;
 pub(crate) type Abbreviations = Arc<gimli::Abbreviations>;
 
 /// A string inside the file, by position; costs 8 bytes where a copy would cost its length.

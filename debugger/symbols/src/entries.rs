@@ -432,7 +432,8 @@ impl<'w, 'a> Walk<'w, 'a> {
     }
 }
 
-fn file_index(attribute: &gimli::Attribute<Slice<'_>>) -> u32 {
+/// A file number; DWARF 5 producers give it in several forms.
+pub(crate) fn file_index(attribute: &gimli::Attribute<Slice<'_>>) -> u32 {
     match attribute.value() {
         AttributeValue::FileIndex(index) => u32::try_from(index).unwrap_or(0),
         _ => attribute.udata_value().and_then(|n| u32::try_from(n).ok()).unwrap_or(0),

@@ -40,8 +40,10 @@ mod binding;
 mod control_flow;
 mod dwarf;
 mod entries;
+mod evaluate;
 mod line_table;
 mod names;
+mod type_reader;
 
 pub use address::{CodeOffset, CodeSection, ModulePc, PcRange};
 pub use error::{DebugFileError, DwarfError, LookupError, ModuleError};

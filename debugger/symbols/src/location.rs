@@ -1,7 +1,12 @@
 //! Owns the evaluation of DWARF locations against a stopped machine. Never guesses: what cannot be
 //! told is [`Location::OptimizedOut`] or [`Location::Unreadable`], with the reason.
 
+use gimli::AttributeValue;
+
 use crate::address::ModulePc;
+use crate::dwarf::{DebugInfo, OpenUnit, Slice};
+use crate::error::DwarfError;
+use crate::evaluate::Evaluator;
 use crate::scopes::Variable;
 use crate::symbols::Symbols;
 
@@ -86,28 +91,229 @@ pub struct Piece {
 }
 
 impl Location {
+    pub(crate) fn unreadable(reason: impl Into<String>) -> Location {
+        Location::Unreadable(Unreadable(reason.into()))
+    }
+
     /// The bytes of a value of `size` bytes at this location, read in full.
     ///
     /// # Errors
-    /// When a part is optimised out or cannot be read.
+    /// When a part is optimised out or cannot be read, or the location has fewer bytes than the type.
     pub fn bytes(&self, size: usize, machine: &dyn Machine) -> Result<Vec<u8>, Unreadable> {
-        let _ = (size, machine);
-        Err(Unreadable("not read".into()))
+        match self {
+            Location::Memory(address) => machine.memory(*address, size),
+            Location::Value(bytes) => match bytes.get(..size) {
+                Some(low) => Ok(low.to_vec()),
+                None => Err(Unreadable(format!("the compiler describes {} bytes of {size}", bytes.len()))),
+            },
+            Location::Pieces(pieces) => join_pieces(pieces, size, machine),
+            Location::OptimizedOut => Err(Unreadable("optimized out".into())),
+            Location::Unreadable(reason) => Err(reason.clone()),
+        }
     }
 }
 
+/// Puts pieces together, bit by bit when a piece does not end on a byte.
+fn join_pieces(pieces: &[Piece], size: usize, machine: &dyn Machine) -> Result<Vec<u8>, Unreadable> {
+    let mut out = vec![0; size];
+    let mut at = 0;
+    let all = size as u64 * 8;
+    for piece in pieces {
+        let bits = piece.bits.unwrap_or(all).min(all.saturating_sub(at));
+        if bits == 0 {
+            break;
+        }
+        let needed = (piece.bit_offset + bits).div_ceil(8) as usize;
+        let bytes = piece.place.bytes(needed, machine)?;
+        for bit in 0..bits {
+            let (from, to) = (piece.bit_offset + bit, at + bit);
+            let set = bytes[(from / 8) as usize] >> (from % 8) & 1;
+            out[(to / 8) as usize] |= set << (to % 8);
+        }
+        at += bits;
+    }
+    if at < all { Err(Unreadable("partly optimized out".into())) } else { Ok(out) }
+}
+
 impl Symbols {
-    /// Where a variable of the frame `machine` is at `pc`.
+    /// Where a variable of the frame `machine` is at `pc`. A location that the compiler gave for other
+    /// pcs only is [`Location::OptimizedOut`].
     #[must_use]
     pub fn locate(&self, variable: &Variable, pc: ModulePc, machine: &dyn Machine) -> Location {
-        let _ = (variable, pc, machine);
-        Location::OptimizedOut
+        self.try_locate(variable, pc, machine).unwrap_or_else(|e| Location::unreadable(e.to_string()))
+    }
+
+    fn try_locate(
+        &self,
+        variable: &Variable,
+        pc: ModulePc,
+        machine: &dyn Machine,
+    ) -> Result<Location, DwarfError> {
+        let Some(info) = &self.info else { return Ok(Location::OptimizedOut) };
+        let unit = info.unit_of(variable.entry).unwrap_or(u32::MAX);
+        let open = info.open(unit)?;
+        let fail = open.fail(variable.entry);
+        let entry = open.unit.entry(open.local(variable.entry)?).map_err(&fail)?;
+        if let Some(value) = entry.attr(gimli::DW_AT_const_value) {
+            return Ok(constant(&open, value));
+        }
+        let Some(attribute) = entry.attr_value(gimli::DW_AT_location) else {
+            return Ok(Location::OptimizedOut);
+        };
+        let Some(expression) = pick(info, &open, attribute, pc).map_err(&fail)? else {
+            return Ok(Location::OptimizedOut);
+        };
+        let frame = variable.instance.and_then(|instance| {
+            let entries = info.entries(instance.unit).ok()?;
+            Some(entries.nodes.get(entries.root(instance.node) as usize)?.entry)
+        });
+        let evaluator = Evaluator { symbols: self, open: &open, pc, machine, frame };
+        Ok(evaluator.evaluate(expression))
     }
 
     /// The variable's location as DWARF has it, in words, for a user who wants to judge it.
     #[must_use]
     pub fn describe_location(&self, variable: &Variable, pc: ModulePc) -> String {
-        let _ = (variable, pc);
-        String::new()
+        self.try_describe(variable, pc).unwrap_or_else(|e| e.to_string())
+    }
+
+    fn try_describe(&self, variable: &Variable, pc: ModulePc) -> Result<String, DwarfError> {
+        let none = || Ok(String::from("no location"));
+        let Some(info) = &self.info else { return none() };
+        let open = info.open(info.unit_of(variable.entry).unwrap_or(u32::MAX))?;
+        let fail = open.fail(variable.entry);
+        let entry = open.unit.entry(open.local(variable.entry)?).map_err(&fail)?;
+        if entry.has_attr(gimli::DW_AT_const_value) {
+            return Ok("a constant (DW_AT_const_value)".into());
+        }
+        let Some(attribute) = entry.attr_value(gimli::DW_AT_location) else { return none() };
+        let Some(expression) = pick(info, &open, attribute, pc).map_err(&fail)? else {
+            return Ok("no location at this pc".into());
+        };
+        let mut words = Vec::new();
+        let mut operations = expression.operations(open.unit.encoding());
+        while let Some(operation) = operations.next().map_err(&fail)? {
+            words.push(operation_in_words(&operation));
+        }
+        Ok(if words.is_empty() { "an empty location".into() } else { words.join(", ") })
+    }
+}
+
+/// The expression that a location attribute has for a pc.
+fn pick<'a>(
+    info: &DebugInfo,
+    open: &OpenUnit<'a>,
+    attribute: AttributeValue<Slice<'a>>,
+    pc: ModulePc,
+) -> Result<Option<gimli::Expression<Slice<'a>>>, gimli::Error> {
+    if let AttributeValue::Exprloc(expression) = attribute {
+        return Ok(Some(expression).filter(|e| !e.0.is_empty()));
+    }
+    let Some(pc) = info.code.code_offset(pc).map(|offset| u64::from(offset.0)) else { return Ok(None) };
+    let refs = open.refs();
+    let Some(mut list) = refs.attr_locations(attribute)? else { return Ok(None) };
+    while let Some(entry) = list.next()? {
+        if entry.range.begin <= pc && pc < entry.range.end {
+            return Ok(Some(entry.data).filter(|e| !e.0.is_empty()));
+        }
+    }
+    Ok(None)
+}
+
+/// DW_AT_const_value.
+fn constant(open: &OpenUnit<'_>, attribute: &gimli::Attribute<Slice<'_>>) -> Location {
+    match attribute.value() {
+        AttributeValue::Block(bytes) => Location::Value(bytes.to_vec()),
+        AttributeValue::Exprloc(expression) => Location::Value(expression.0.to_vec()),
+        AttributeValue::String(string) => Location::Value(string.to_vec()),
+        // 16 bytes, sign-extended: the type says how many count.
+        _ => match (attribute.sdata_value(), attribute.udata_value()) {
+            (Some(value), _) => Location::Value(i128::from(value).to_le_bytes().to_vec()),
+            (None, Some(value)) => Location::Value(u128::from(value).to_le_bytes().to_vec()),
+            (None, None) => {
+                let reason =
+                    format!("a constant in form {} of DWARF {}", attribute.form(), open.slot.version);
+                Location::unreadable(reason)
+            }
+        },
+    }
+}
+
+fn operation_in_words(operation: &gimli::Operation<Slice<'_>>) -> String {
+    use gimli::Operation as Op;
+    match operation {
+        Op::FrameOffset { offset } => format!("frame base {offset:+}"),
+        Op::WasmLocal { index } => format!("local {index}"),
+        Op::WasmGlobal { index } => format!("global {index}"),
+        Op::WasmStack { index } => format!("operand {index}"),
+        Op::Address { address } => format!("address {address:#x}"),
+        Op::PlusConstant { value } => format!("+{value}"),
+        Op::UnsignedConstant { value } => format!("constant {value}"),
+        Op::SignedConstant { value } => format!("constant {value}"),
+        Op::StackValue => "is the value".into(),
+        Op::Deref { size, .. } => format!("load {size} bytes"),
+        Op::Piece { size_in_bits, .. } => format!("piece of {size_in_bits} bits"),
+        Op::ImplicitValue { data } => format!("implicit {:02x?}", data.slice()),
+        Op::EntryValue { .. } => "value at the function's entry".into(),
+        other => format!("{other:?}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Memory(Vec<u8>);
+
+    impl Machine for Memory {
+        fn local(&self, _: u32) -> Result<WasmValue, Unreadable> {
+            Err(Unreadable("no local".into()))
+        }
+        fn operand(&self, _: u32) -> Result<WasmValue, Unreadable> {
+            Err(Unreadable("no operand".into()))
+        }
+        fn global(&self, _: u32) -> Result<WasmValue, Unreadable> {
+            Err(Unreadable("no global".into()))
+        }
+        fn stack_pointer(&self) -> Result<u32, Unreadable> {
+            Err(Unreadable("no stack pointer".into()))
+        }
+        fn memory(&self, address: u64, len: usize) -> Result<Vec<u8>, Unreadable> {
+            let start = address as usize;
+            self.0.get(start..start + len).map(<[u8]>::to_vec).ok_or_else(|| Unreadable("outside".into()))
+        }
+    }
+
+    fn piece(bits: u64, place: Location) -> Piece {
+        Piece { bits: Some(bits), bit_offset: 0, place }
+    }
+
+    #[test]
+    fn a_value_longer_than_its_type_is_cut() {
+        let memory = Memory(vec![]);
+        assert_eq!(Location::Value(vec![1, 0, 0, 0]).bytes(1, &memory), Ok(vec![1]));
+        assert!(Location::Value(vec![1, 0, 0, 0]).bytes(8, &memory).is_err());
+    }
+
+    #[test]
+    fn pieces_come_from_memory_and_values() {
+        let memory = Memory(vec![9, 8, 7, 6, 5]);
+        let pieces = vec![piece(16, Location::Memory(1)), piece(32, Location::Value(vec![1, 2, 3, 4]))];
+        assert_eq!(Location::Pieces(pieces).bytes(6, &memory), Ok(vec![8, 7, 1, 2, 3, 4]));
+    }
+
+    #[test]
+    fn bits_are_packed() {
+        let memory = Memory(vec![]);
+        let pieces = vec![piece(4, Location::Value(vec![0x0a])), piece(4, Location::Value(vec![0x05]))];
+        assert_eq!(Location::Pieces(pieces).bytes(1, &memory), Ok(vec![0x5a]));
+    }
+
+    #[test]
+    fn a_missing_piece_is_an_error_not_a_zero() {
+        let memory = Memory(vec![]);
+        let pieces = vec![piece(32, Location::OptimizedOut), piece(32, Location::Value(vec![1, 2, 3, 4]))];
+        assert!(Location::Pieces(pieces.clone()).bytes(8, &memory).is_err());
+        assert!(Location::Pieces(pieces[1..].to_vec()).bytes(8, &memory).is_err(), "shorter than the type");
     }
 }
