@@ -85,11 +85,11 @@ impl Symbols {
         };
         let Some(bound) = lines.range(line..).next().copied() else {
             let last = lines.last().copied();
-            return Err(LookupError::NoCode { path: path.clone(), line, last });
+            return Err(LookupError::NoCode { path: Arc::clone(path), line, last });
         };
         let column = column.filter(|_| bound == line);
         let places = self.places(info, blocks_of(info, path, bound, column));
-        Ok(LineBinding { path: path.clone(), requested: line, line: bound, places })
+        Ok(LineBinding { path: Arc::clone(path), requested: line, line: bound, places })
     }
 
     /// The (line, column) pairs in a range of lines where a breakpoint can be, sorted.
