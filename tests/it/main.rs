@@ -3,12 +3,15 @@
 #![forbid(unsafe_code)]
 
 mod bad_filters;
+mod command_line;
+mod debug_lane;
 mod debugger;
 mod examples;
 mod fast_lane;
 mod harness;
 mod hygiene;
 mod parking;
+mod socket;
 mod state;
 mod stops;
 mod values;

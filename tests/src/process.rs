@@ -25,6 +25,19 @@ pub fn is_running(pid: u32) -> bool {
     }
 }
 
+/// Whether a SIGSTOP has stopped every thread of the process.
+#[must_use]
+pub fn is_stopped(pid: u32) -> bool {
+    let Ok(tasks) = std::fs::read_dir(format!("/proc/{pid}/task")) else {
+        return false;
+    };
+    tasks.flatten().all(|task| {
+        let stat = std::fs::read_to_string(task.path().join("stat")).unwrap_or_default();
+        // The state is the field behind the name in brackets.
+        stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('T'))
+    })
+}
+
 /// Names of all threads, sorted.
 ///
 /// # Errors

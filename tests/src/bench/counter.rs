@@ -87,12 +87,12 @@ impl Method {
         }
     }
 
-    /// Rounds whose median is printed.
+    /// Rounds, of which the lowest counts.
     #[must_use]
     pub fn rounds(self) -> usize {
         match self {
             Self::Perf => 5,
-            Self::Callgrind => 3,
+            Self::Callgrind => 5,
             Self::CpuTime => 9,
         }
     }

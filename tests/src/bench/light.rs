@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use crate::ats::Ats;
 use crate::bench::batch::Batch;
 use crate::bench::counter::{Meter, Method};
-use crate::bench::rounds::{median, range};
+use crate::bench::rounds::range;
 use crate::bench::table::{Row, Verdict};
 use crate::bench::variant::{LIGHT, Variant, request};
 use crate::scratch::Scratch;
@@ -41,7 +41,7 @@ pub fn measure(method: Method, variants: &[Variant]) -> Result<Vec<Cost>> {
     for &variant in variants {
         let server = variant.options(folder.path())?.under(&meter.wrapper(variant.name())).start()?;
         variant.check(&server)?;
-        let mut batch = Batch::open(server.address(), CONNECTIONS, request(LIGHT))?;
+        let mut batch = Batch::open(&server, CONNECTIONS, request(LIGHT))?;
         batch.run(WARM_UP)?;
         subjects.push(Subject { cost: Cost { variant, rounds: Vec::new() }, server, batch });
     }
@@ -72,11 +72,10 @@ pub fn rows(method: Method, costs: &[Cost]) -> Result<Vec<Row>> {
     let wasm = over(Variant::Wasm)?;
     let title =
         format!("light filter, RAM-cache hit, 1 event thread: {} per request over no plugin", method.unit());
-    let shown = |variant: Variant, value: f64| {
-        Row::shown(format!("  {}", variant.name()), format!("{value:+.1} ({})", spread(costs, variant)))
-    };
+    let shown =
+        |variant: Variant, value: f64| Row::shown(format!("  {}", variant.name()), format!("{value:+.1}"));
     Ok(vec![
-        Row::shown(title, format!("no plugin: {nothing:.1} ({})", spread(costs, Variant::Nothing))),
+        Row::shown(title, format!("no plugin: {nothing:.1}")),
         shown(Variant::Native, native),
         shown(Variant::HeaderRewrite, over(Variant::HeaderRewrite)?),
         shown(Variant::Lua, lua),
@@ -102,19 +101,8 @@ pub fn control_row(method: Method, costs: &[Cost]) -> Result<Row> {
     Ok(Row::shown(what, format!("{percent:+.2} % ({on:.2} against {off:.2})")).limits("≤ 1 %", "0", verdict))
 }
 
+/// The lowest round: what disturbs a round, such as the server's own periodic work, only adds.
 fn of(costs: &[Cost], variant: Variant) -> Result<f64> {
     let cost = costs.iter().find(|cost| cost.variant == variant);
-    Ok(median(&cost.with_context(|| format!("{} was not measured", variant.name()))?.rounds))
-}
-
-fn spread(costs: &[Cost], variant: Variant) -> String {
-    let Some(cost) = costs.iter().find(|cost| cost.variant == variant) else {
-        return String::new();
-    };
-    let (low, high) = range(&cost.rounds);
-    format!("±{:.1}", (high - low) / 2.0)
-}
-/// tmp
-pub fn raw(_m: Method, costs: &[Cost]) -> Result<Vec<Row>> {
-    Ok(costs.iter().map(|c| Row::shown(c.variant.name(), format!("{:?}", c.rounds))).collect())
+    Ok(range(&cost.with_context(|| format!("{} was not measured", variant.name()))?.rounds).0)
 }

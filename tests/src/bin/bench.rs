@@ -55,7 +55,10 @@ fn run() -> Result<usize> {
     println!("{}", machine::describe());
     println!("{}", machine::versions());
     println!("counted: {}", method.describe());
-    println!("everything else by interleaved rounds, medians; {} s in all\n", start.elapsed().as_secs());
+    println!(
+        "all in interleaved rounds: of counts the lowest, of rates and ratios the median; {} s in all\n",
+        start.elapsed().as_secs()
+    );
     print!("{}", render(&rows));
     Ok(rows.iter().filter(|row| row.is_missed()).count())
 }
@@ -73,7 +76,7 @@ fn measure(method: Method, parts: &[String]) -> Vec<Row> {
     };
     if wanted("light") || wanted("control") {
         progress("light filter: what each variant costs per request");
-        let mut variants = vec![];
+        let mut variants = vec![Variant::Wasm];
         if wanted("light") {
             variants.extend([Variant::Nothing, Variant::Native, Variant::HeaderRewrite, Variant::Lua]);
         }
@@ -83,7 +86,7 @@ fn measure(method: Method, parts: &[String]) -> Vec<Row> {
         match light::measure(method, &variants) {
             Ok(costs) => {
                 if wanted("light") {
-                    add("light filter", light::raw(method, &costs));
+                    add("light filter", light::rows(method, &costs));
                 }
                 if wanted("control") {
                     add("control socket", light::control_row(method, &costs).map(|row| vec![row]));
