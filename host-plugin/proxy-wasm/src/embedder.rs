@@ -13,6 +13,15 @@ pub trait Embedder: Send + Sync + 'static {
     /// on anything but the host's own log.
     fn log(&self, level: Level, filter: &str, transaction: Option<TransactionId>, message: &str);
 
+    /// The lowest level that is worth formatting; the guest asks for it by `proxy_get_log_level`.
+    fn log_level(&self) -> Level {
+        Level::Info
+    }
+
+    /// Runs `body` once on a thread that is no event thread (ATS: an `ET_TASK` thread). Virtual
+    /// machines are built and configured there: it can take long. Called on any thread; returns at once.
+    fn task(&self, body: Box<dyn FnOnce() + Send>);
+
     /// Starts a thread that may call the host's API (ATS: `TSThreadCreate`). Debug slots run on these.
     ///
     /// # Errors

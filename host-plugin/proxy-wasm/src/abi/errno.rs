@@ -1,0 +1,40 @@
+//! WASI's error numbers, as far as the host answers with them.
+
+use crate::embedder::Status;
+use crate::linker::Answer;
+
+/// `errno` of WASI preview 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(i32)]
+pub(super) enum Errno {
+    /// Not an open file descriptor.
+    Badf = 8,
+    /// A pointer or length leaves the guest's memory.
+    Fault = 21,
+    /// An argument is out of its range.
+    Inval = 28,
+    /// No such file.
+    Noent = 44,
+    /// The host does not have this.
+    Nosys = 52,
+    /// A stream has no position.
+    Spipe = 70,
+}
+
+impl From<Status> for Errno {
+    fn from(status: Status) -> Self {
+        match status {
+            Status::InvalidMemoryAccess => Self::Fault,
+            _ => Self::Inval,
+        }
+    }
+}
+
+impl Answer for Result<(), Errno> {
+    fn code(self) -> i32 {
+        match self {
+            Ok(()) => 0,
+            Err(errno) => errno as i32,
+        }
+    }
+}

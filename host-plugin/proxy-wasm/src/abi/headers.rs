@@ -1,0 +1,110 @@
+//! The header-map functions.
+
+use crate::abi::serialize::{deserialize, serialize};
+use crate::abi::unimplemented::not_there;
+use crate::embedder::{HeaderMap, Status};
+use crate::guest::{Guest, Place, read, write_u32};
+use crate::linker::Table;
+
+pub(super) fn define(table: &mut Table) -> wasmtime::Result<()> {
+    table.env("proxy_get_header_map_size", size)?;
+    table.env_placing("proxy_get_header_map_pairs", pairs)?;
+    table.env("proxy_set_header_map_pairs", set_pairs)?;
+    table.env_placing("proxy_get_header_map_value", value)?;
+    table.env("proxy_add_header_map_value", add)?;
+    table.env("proxy_replace_header_map_value", replace)?;
+    table.env("proxy_remove_header_map_value", remove)
+}
+
+/// The map of a number. BAD_ARGUMENT when there is none.
+fn map_of(guest: &Guest<'_>, map: u32) -> Result<HeaderMap, Status> {
+    match map {
+        0 => Ok(HeaderMap::RequestHeaders),
+        1 => Ok(HeaderMap::RequestTrailers),
+        2 => Ok(HeaderMap::ResponseHeaders),
+        3 => Ok(HeaderMap::ResponseTrailers),
+        4 | 5 => Err(not_there(guest, "header maps of gRPC calls")),
+        6 | 7 => Err(not_there(guest, "header maps of HTTP calls")),
+        _ => Err(Status::BadArgument),
+    }
+}
+
+/// Size of the serialized map in bytes.
+fn size(guest: &mut Guest<'_>, map: u32, size_at: u32) -> Result<(), Status> {
+    let map = map_of(guest, map)?;
+    let mut size = 4;
+    guest.vm.contexts.transaction()?.pairs(map, &mut |name, value| {
+        size += 8 + name.len() + 1 + value.len() + 1;
+    })?;
+    let size = u32::try_from(size).map_err(|_| Status::SerializationFailure)?;
+    write_u32(guest.memory, size_at, size)
+}
+
+fn pairs(guest: &mut Guest<'_>, map: u32, pointer_at: u32, size_at: u32) -> Result<Place, Status> {
+    let map = map_of(guest, map)?;
+    let place = Place::new(guest.memory, pointer_at, size_at)?;
+    let vm = &mut *guest.vm;
+    serialize(vm.contexts.transaction()?, map, &mut vm.scratch, &mut vm.lengths)?;
+    Ok(place)
+}
+
+/// Replaces the whole map. PARSE_FAILURE when it cannot be read.
+fn set_pairs(guest: &mut Guest<'_>, map: u32, at: u32, size: u32) -> Result<(), Status> {
+    let map = map_of(guest, map)?;
+    let pairs = deserialize(read(guest.memory, at, size)?)?;
+    guest.vm.contexts.transaction()?.set_pairs(map, &pairs)
+}
+
+/// NOT_FOUND when the field is absent, an empty value when it is there and empty.
+fn value(
+    guest: &mut Guest<'_>,
+    map: u32,
+    name_at: u32,
+    name_size: u32,
+    pointer_at: u32,
+    size_at: u32,
+) -> Result<Place, Status> {
+    let map = map_of(guest, map)?;
+    let place = Place::new(guest.memory, pointer_at, size_at)?;
+    let name = read(guest.memory, name_at, name_size)?;
+    let vm = &mut *guest.vm;
+    vm.scratch.clear();
+    vm.contexts.transaction()?.header(map, name, &mut vm.scratch)?;
+    Ok(place)
+}
+
+fn add(
+    guest: &mut Guest<'_>,
+    map: u32,
+    name_at: u32,
+    name_size: u32,
+    value_at: u32,
+    value_size: u32,
+) -> Result<(), Status> {
+    let map = map_of(guest, map)?;
+    let name = read(guest.memory, name_at, name_size)?;
+    let value = read(guest.memory, value_at, value_size)?;
+    guest.vm.contexts.transaction()?.add_header(map, name, value)
+}
+
+/// Adds the field when it is absent.
+fn replace(
+    guest: &mut Guest<'_>,
+    map: u32,
+    name_at: u32,
+    name_size: u32,
+    value_at: u32,
+    value_size: u32,
+) -> Result<(), Status> {
+    let map = map_of(guest, map)?;
+    let name = read(guest.memory, name_at, name_size)?;
+    let value = read(guest.memory, value_at, value_size)?;
+    guest.vm.contexts.transaction()?.replace_header(map, name, value)
+}
+
+/// OK also when the field is absent.
+fn remove(guest: &mut Guest<'_>, map: u32, name_at: u32, name_size: u32) -> Result<(), Status> {
+    let map = map_of(guest, map)?;
+    let name = read(guest.memory, name_at, name_size)?;
+    guest.vm.contexts.transaction()?.remove_header(map, name)
+}

@@ -1,0 +1,38 @@
+//! `proxy_send_local_response`.
+
+use crate::abi::serialize::deserialize;
+use crate::embedder::Status;
+use crate::guest::{Guest, read};
+use crate::linker::Table;
+use crate::outcome::{Action, LocalResponse};
+
+pub(super) fn define(table: &mut Table) -> wasmtime::Result<()> {
+    table.env("proxy_send_local_response", send)
+}
+
+/// Answers the transaction of the effective context. The first response counts. BAD_ARGUMENT for a
+/// status outside 200 to 599, and when the transaction is neither parked nor in a callback of its own:
+/// the proxy is past the point where it could be answered here.
+#[expect(clippy::too_many_arguments, reason = "the ABI's signature")]
+fn send(
+    guest: &mut Guest<'_>,
+    status: u32,
+    details_at: u32,
+    details_size: u32,
+    body_at: u32,
+    body_size: u32,
+    headers_at: u32,
+    headers_size: u32,
+    _grpc_status: i32,
+) -> Result<(), Status> {
+    if !(200..600).contains(&status) {
+        return Err(Status::BadArgument);
+    }
+    let response = LocalResponse {
+        status,
+        details: read(guest.memory, details_at, details_size)?.to_vec(),
+        body: read(guest.memory, body_at, body_size)?.to_vec(),
+        headers: deserialize(read(guest.memory, headers_at, headers_size)?)?,
+    };
+    guest.vm.contexts.decide(Action::Respond(response))
+}

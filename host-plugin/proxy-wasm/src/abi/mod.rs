@@ -1,0 +1,38 @@
+//! The host functions of Proxy-Wasm 0.2.x and the WASI preview 1 functions that guests import, by topic.
+//! They act on [`Guest`](crate::guest::Guest) and leave effects; they never enter the guest and never
+//! touch the proxy's flow.
+
+mod buffers;
+mod emscripten;
+mod errno;
+mod headers;
+mod lifecycle;
+mod local_response;
+mod log;
+pub(crate) mod output;
+mod properties;
+mod serialize;
+mod streams;
+mod tick;
+mod time;
+pub(crate) mod unimplemented;
+mod wasi;
+mod wasi_files;
+
+use crate::linker::Table;
+
+/// Fills the table with every function the host has.
+pub(crate) fn define(table: &mut Table) -> wasmtime::Result<()> {
+    lifecycle::define(table)?;
+    log::define(table)?;
+    time::define(table)?;
+    tick::define(table)?;
+    headers::define(table)?;
+    buffers::define(table)?;
+    properties::define(table)?;
+    local_response::define(table)?;
+    streams::define(table)?;
+    wasi::define(table)?;
+    wasi_files::define(table)?;
+    emscripten::define(table)
+}

@@ -1,0 +1,76 @@
+//! `proxy_get_property`, `proxy_set_property`. What describes the filter is answered here; everything
+//! else is the transaction's.
+
+use crate::embedder::Status;
+use crate::guest::{Guest, Place, read};
+use crate::linker::Table;
+
+/// Segments of a path; the longest of the field has five.
+const SEGMENTS: usize = 16;
+
+pub(super) fn define(table: &mut Table) -> wasmtime::Result<()> {
+    table.env_placing("proxy_get_property", get)?;
+    table.env("proxy_set_property", set)
+}
+
+/// A path: segments joined by NUL, with or without one at the end.
+struct Path<'a> {
+    segments: [&'a [u8]; SEGMENTS],
+    count: usize,
+}
+
+impl<'a> Path<'a> {
+    fn new(path: &'a [u8]) -> Result<Self, Status> {
+        let path = path.strip_suffix(b"\0").unwrap_or(path);
+        let mut segments = [&path[..0]; SEGMENTS];
+        let mut count = 0;
+        for segment in path.split(|byte| *byte == 0) {
+            *segments.get_mut(count).ok_or(Status::NotFound)? = segment;
+            count += 1;
+        }
+        Ok(Self { segments, count })
+    }
+
+    fn segments(&self) -> &[&'a [u8]] {
+        &self.segments[..self.count]
+    }
+}
+
+/// NOT_FOUND when there is no such property, or it has no value now.
+fn get(
+    guest: &mut Guest<'_>,
+    path_at: u32,
+    path_size: u32,
+    pointer_at: u32,
+    size_at: u32,
+) -> Result<Place, Status> {
+    let place = Place::new(guest.memory, pointer_at, size_at)?;
+    let path = Path::new(read(guest.memory, path_at, path_size)?)?;
+    let vm = &mut *guest.vm;
+    vm.scratch.clear();
+    let config = &vm.core.config;
+    match path.segments() {
+        [b"plugin_name"] => vm.scratch.extend_from_slice(config.name.as_bytes()),
+        [b"plugin_root_id"] => vm.scratch.extend_from_slice(config.root_id.as_bytes()),
+        [b"plugin_vm_id"] => vm.scratch.extend_from_slice(config.vm_id.as_bytes()),
+        path => {
+            let transaction = vm.contexts.transaction().map_err(|_| Status::NotFound)?;
+            transaction.property(path, &mut vm.scratch)?;
+        }
+    }
+    Ok(place)
+}
+
+/// NOT_FOUND when it cannot be set.
+fn set(
+    guest: &mut Guest<'_>,
+    path_at: u32,
+    path_size: u32,
+    value_at: u32,
+    value_size: u32,
+) -> Result<(), Status> {
+    let path = Path::new(read(guest.memory, path_at, path_size)?)?;
+    let value = read(guest.memory, value_at, value_size)?;
+    let transaction = guest.vm.contexts.transaction().map_err(|_| Status::NotFound)?;
+    transaction.set_property(path.segments(), value)
+}

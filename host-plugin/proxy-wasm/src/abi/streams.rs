@@ -1,0 +1,33 @@
+//! `proxy_continue_stream`, `proxy_close_stream`.
+
+use crate::abi::unimplemented::not_there;
+use crate::embedder::Status;
+use crate::guest::Guest;
+use crate::linker::Table;
+use crate::outcome::{Action, StreamType};
+
+pub(super) fn define(table: &mut Table) -> wasmtime::Result<()> {
+    table.env("proxy_continue_stream", resume)?;
+    table.env("proxy_close_stream", close)
+}
+
+fn stream_type(guest: &Guest<'_>, number: u32) -> Result<StreamType, Status> {
+    match number {
+        0 => Ok(StreamType::Request),
+        1 => Ok(StreamType::Response),
+        2 | 3 => Err(not_there(guest, "TCP streams")),
+        _ => Err(Status::BadArgument),
+    }
+}
+
+/// Lets a parked transaction go on. OK also when it is not parked there.
+fn resume(guest: &mut Guest<'_>, stream: u32) -> Result<(), Status> {
+    let stream = stream_type(guest, stream)?;
+    guest.vm.contexts.resume(stream)
+}
+
+/// Closes the transaction: HTTP/1.1 has one connection for both directions.
+fn close(guest: &mut Guest<'_>, stream: u32) -> Result<(), Status> {
+    stream_type(guest, stream)?;
+    guest.vm.contexts.decide(Action::Close)
+}

@@ -1,0 +1,17 @@
+//! `proxy_set_tick_period_milliseconds`.
+
+use std::time::Duration;
+
+use crate::embedder::Status;
+use crate::guest::Guest;
+use crate::linker::Table;
+
+pub(super) fn define(table: &mut Table) -> wasmtime::Result<()> {
+    table.env("proxy_set_tick_period_milliseconds", set_tick_period)
+}
+
+/// 0 ends the ticks.
+fn set_tick_period(guest: &mut Guest<'_>, milliseconds: u32) -> Result<(), Status> {
+    guest.vm.tick_period = (milliseconds > 0).then(|| Duration::from_millis(u64::from(milliseconds)));
+    Ok(())
+}

@@ -1,0 +1,226 @@
+//! The contexts of one virtual machine: whose callback runs, on whose behalf host functions act, who is
+//! parked, and what callbacks have decided. Pure bookkeeping: never enters the guest.
+
+use std::collections::HashMap;
+
+use rustc_hash::FxBuildHasher;
+use wasmdbg_control::{ContextId, TransactionId};
+
+use crate::embedder::{Status, Transaction};
+use crate::exports::Entry;
+use crate::outcome::{Action, Callback, Effect, StreamType};
+
+/// The virtual machine itself, before there is any context.
+pub(crate) const NO_CONTEXT: ContextId = ContextId(0);
+/// The root context of the one filter that a virtual machine holds.
+pub(crate) const ROOT_CONTEXT: ContextId = ContextId(1);
+
+/// A transaction's context.
+struct Stream {
+    transaction: Box<dyn Transaction>,
+    stage: Stage,
+    /// What host functions decided during the callback that runs.
+    decided: Option<Action>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// The proxy works on the transaction, or a callback of it runs.
+    Open,
+    /// The filter returned Pause.
+    Paused(StreamType),
+    /// `proxy_on_done` returned false; `proxy_done` ends it.
+    Ending,
+}
+
+/// See the module.
+pub(crate) struct Contexts {
+    streams: HashMap<u32, Stream, FxBuildHasher>,
+    last: u32,
+    current: ContextId,
+    effective: ContextId,
+    /// The running callback's result can be overruled by host functions.
+    decides: bool,
+    effects: Vec<Effect>,
+    ended: Vec<ContextId>,
+    paused: u64,
+}
+
+impl Contexts {
+    pub(crate) fn new() -> Self {
+        Self {
+            streams: HashMap::default(),
+            last: ROOT_CONTEXT.0,
+            current: NO_CONTEXT,
+            effective: NO_CONTEXT,
+            decides: false,
+            effects: Vec::new(),
+            ended: Vec::new(),
+            paused: 0,
+        }
+    }
+
+    /// Numbers upward and never reuses a number that is still alive.
+    pub(crate) fn add(&mut self, transaction: Box<dyn Transaction>) -> ContextId {
+        loop {
+            self.last = self.last.checked_add(1).unwrap_or(ROOT_CONTEXT.0 + 1);
+            if !self.streams.contains_key(&self.last) {
+                break;
+            }
+        }
+        let stream = Stream { transaction, stage: Stage::Open, decided: None };
+        self.streams.insert(self.last, stream);
+        ContextId(self.last)
+    }
+
+    pub(crate) fn remove(&mut self, context: ContextId) {
+        if let Some(stream) = self.streams.remove(&context.0)
+            && matches!(stream.stage, Stage::Paused(_))
+        {
+            self.paused -= 1;
+        }
+    }
+
+    pub(crate) fn is_alive(&self, context: ContextId) -> bool {
+        self.streams.contains_key(&context.0)
+    }
+
+    /// Contexts parked by the filter.
+    pub(crate) fn paused(&self) -> u64 {
+        self.paused
+    }
+
+    /// Before an entry into the guest.
+    pub(crate) fn begin(&mut self, entry: Entry) {
+        self.current = entry.context();
+        self.effective = self.current;
+        self.decides = matches!(entry, Entry::ContextCreate { .. } | Entry::Stream { .. });
+    }
+
+    /// After an entry into the guest: what it means for the context it was made for.
+    pub(crate) fn finish(&mut self, entry: Entry, result: i32) -> Action {
+        self.decides = false;
+        let Some(stream) = self.streams.get_mut(&self.current.0) else { return Action::Continue };
+        if let Some(action) = stream.decided.take() {
+            return action;
+        }
+        match entry {
+            // 2 (continue and end the stream) is what older SDKs return.
+            Entry::Stream { callback, .. } if result != 0 && result != 2 => {
+                stream.stage = Stage::Paused(match callback {
+                    Callback::RequestHeaders { .. } => StreamType::Request,
+                    Callback::ResponseHeaders { .. } => StreamType::Response,
+                });
+                self.paused += 1;
+                Action::Pause
+            }
+            _ => Action::Continue,
+        }
+    }
+
+    /// What the last entry did to other contexts.
+    pub(crate) fn take_effects(&mut self) -> Vec<Effect> {
+        std::mem::take(&mut self.effects)
+    }
+
+    pub(crate) fn push_effect(&mut self, context: ContextId, action: Action) {
+        self.effects.push(Effect { context, action });
+    }
+
+    /// `proxy_on_done` returned false.
+    pub(crate) fn ending(&mut self, context: ContextId) {
+        if let Some(stream) = self.streams.get_mut(&context.0) {
+            stream.stage = Stage::Ending;
+        }
+    }
+
+    /// A context whose `proxy_done` has been called; its log and delete are due.
+    pub(crate) fn next_ended(&mut self) -> Option<ContextId> {
+        self.ended.pop()
+    }
+
+    /// `proxy_done`
+    pub(crate) fn done(&mut self) -> Result<(), Status> {
+        match self.streams.get_mut(&self.effective.0) {
+            Some(stream) if stream.stage == Stage::Ending => {
+                stream.stage = Stage::Open;
+                self.ended.push(self.effective);
+                Ok(())
+            }
+            _ => Err(Status::NotFound),
+        }
+    }
+
+    /// `proxy_set_effective_context`
+    pub(crate) fn set_effective(&mut self, context: ContextId) -> Result<(), Status> {
+        if context != ROOT_CONTEXT && !self.is_alive(context) {
+            return Err(Status::BadArgument);
+        }
+        self.effective = context;
+        Ok(())
+    }
+
+    /// The transaction that host functions act on.
+    pub(crate) fn transaction(&mut self) -> Result<&mut (dyn Transaction + 'static), Status> {
+        let stream = self.streams.get_mut(&self.effective.0).ok_or(Status::BadArgument)?;
+        Ok(&mut *stream.transaction)
+    }
+
+    pub(crate) fn transaction_of(&mut self, context: ContextId) -> Option<&mut (dyn Transaction + 'static)> {
+        Some(&mut *self.streams.get_mut(&context.0)?.transaction)
+    }
+
+    /// The transaction that host functions act on, for logs.
+    pub(crate) fn transaction_id(&self) -> Option<TransactionId> {
+        self.streams.get(&self.effective.0).map(|stream| stream.transaction.id())
+    }
+
+    /// `proxy_continue_stream`: an answer or a close that was decided before stays.
+    pub(crate) fn resume(&mut self, stream_type: StreamType) -> Result<(), Status> {
+        let own = self.decides && self.effective == self.current;
+        let stream = self.streams.get_mut(&self.effective.0).ok_or(Status::BadArgument)?;
+        if own {
+            stream.decided.get_or_insert(Action::Continue);
+        } else if stream.stage == Stage::Paused(stream_type) {
+            stream.stage = Stage::Open;
+            self.paused -= 1;
+            self.effects.push(Effect { context: self.effective, action: Action::Continue });
+        }
+        Ok(())
+    }
+
+    /// A local response or a close for the effective context. The first one counts.
+    pub(crate) fn decide(&mut self, action: Action) -> Result<(), Status> {
+        let own = self.decides && self.effective == self.current;
+        let stream = self.streams.get_mut(&self.effective.0).ok_or(Status::BadArgument)?;
+        if own {
+            if matches!(stream.decided, None | Some(Action::Continue)) {
+                stream.decided = Some(action);
+            }
+            return Ok(());
+        }
+        if !matches!(stream.stage, Stage::Paused(_)) {
+            return Err(Status::BadArgument);
+        }
+        stream.stage = Stage::Open;
+        self.paused -= 1;
+        self.effects.push(Effect { context: self.effective, action });
+        Ok(())
+    }
+
+    /// The virtual machine died in `current`'s callback: every other context fails. What the callback
+    /// had decided for others before it died does not count. Returns how many others there were.
+    pub(crate) fn fail_all(&mut self) -> u64 {
+        let current = self.current.0;
+        self.streams.remove(&current);
+        self.effects.clear();
+        self.ended.clear();
+        self.paused = 0;
+        let mut lost: Vec<u32> = self.streams.drain().map(|(id, _)| id).collect();
+        lost.sort_unstable();
+        let count = lost.len() as u64;
+        self.effects
+            .extend(lost.into_iter().map(|id| Effect { context: ContextId(id), action: Action::Failed }));
+        count
+    }
+}

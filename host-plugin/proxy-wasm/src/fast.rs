@@ -1,0 +1,197 @@
+//! A virtual machine of the fast lane: runs callbacks on the calling thread, without a lock. One event
+//! thread owns it after it has started; it never waits for anything.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use wasmdbg_control::ContextId;
+use wasmtime::{InstancePre, Store, UpdateDeadline};
+
+use crate::contexts::ROOT_CONTEXT;
+use crate::embedder::{HeaderMap, Transaction};
+use crate::engine::Ticking;
+use crate::exports::{Entry, Exports};
+use crate::filter_core::FilterCore;
+use crate::outcome::{Action, Callback, Outcome};
+use crate::start::{StartError, accept_start, is_clean_exit, start_sequence};
+use crate::state::VmState;
+use crate::trap::Death;
+
+/// See the module.
+pub struct FastVm {
+    store: Store<VmState>,
+    exports: Exports,
+    dead: bool,
+    _ticking: Ticking,
+}
+
+impl FastVm {
+    /// Instantiates and configures one. Takes as long as the filter wants, up to its start budget: never
+    /// on an event thread.
+    pub(crate) fn start(core: &Arc<FilterCore>, module: &InstancePre<VmState>) -> Result<Self, StartError> {
+        let ticking = core.runtime.fast.ticking();
+        let mut store = Store::new(core.runtime.fast.engine(), VmState::new(Arc::clone(core)));
+        store.limiter(|state| &mut state.limit);
+        store.epoch_deadline_callback(|mut store| {
+            store.data_mut().budget.check()?;
+            Ok(UpdateDeadline::Continue(1))
+        });
+        store.data_mut().budget.start(core.start_timeout);
+        store.set_epoch_deadline(1);
+        let instantiated = catch_unwind(AssertUnwindSafe(|| module.instantiate(&mut store)));
+        let instance = match instantiated {
+            Ok(Ok(instance)) => instance,
+            Ok(Err(error)) => return Err(StartError::Instantiate(store.data().death(&error).message)),
+            Err(panic) => return Err(StartError::Instantiate(Death::of_panic(&*panic).message)),
+        };
+        let exports = Exports::resolve(&mut store, &instance)?;
+        core.counters.vms.fetch_add(1, Relaxed);
+        let mut vm = Self { store, exports, dead: false, _ticking: ticking };
+        for entry in start_sequence(core, &vm.exports).into_iter().flatten() {
+            let result = vm.enter(entry).map_err(|death| StartError::Died(entry.export(), death.message))?;
+            vm.store.data_mut().finish(entry, result);
+            accept_start(entry, result)?;
+        }
+        core.counters.vms_started.fetch_add(1, Relaxed);
+        Ok(vm)
+    }
+
+    /// Whether [`FastVm::call`] with such a callback would run anything.
+    pub fn has(&self, callback: Callback) -> bool {
+        self.exports.has_callback(callback)
+    }
+
+    /// It trapped. It serves nobody any more: drop it and take another one.
+    pub fn is_dead(&self) -> bool {
+        self.dead
+    }
+
+    /// How often [`FastVm::tick`] shall be called; `None`: never. Can change with every entry.
+    pub fn tick_period(&self) -> Option<Duration> {
+        self.store.data().tick_period
+    }
+
+    /// `proxy_on_context_create` for a transaction. The action is Continue unless the filter answered at
+    /// once or died.
+    pub fn create_context(&mut self, transaction: Box<dyn Transaction>) -> (ContextId, Outcome) {
+        let state = self.store.data_mut();
+        state.core.counters.contexts.fetch_add(1, Relaxed);
+        let context = state.contexts.add(transaction);
+        let entry = Entry::ContextCreate { context, parent: ROOT_CONTEXT };
+        (context, self.run(entry))
+    }
+
+    /// A callback of a transaction.
+    pub fn call(&mut self, context: ContextId, callback: Callback) -> Outcome {
+        let map = match callback {
+            Callback::RequestHeaders { .. } => HeaderMap::RequestHeaders,
+            Callback::ResponseHeaders { .. } => HeaderMap::ResponseHeaders,
+        };
+        let state = self.store.data_mut();
+        let Some(transaction) = state.contexts.transaction_of(context) else {
+            return Outcome { action: Action::Failed, effects: Vec::new() };
+        };
+        let count = transaction.header_count(map).unwrap_or(0);
+        self.run(Entry::Stream { context, callback, count })
+    }
+
+    /// The transaction is over: `proxy_on_done`, `proxy_on_log`, `proxy_on_delete`. Action Pause when the
+    /// filter is not done yet; an effect Continue for this context says when it is. Until then the
+    /// transaction must stay alive.
+    pub fn end(&mut self, context: ContextId) -> Outcome {
+        if !self.store.data().contexts.is_alive(context) {
+            return Outcome { action: Action::Continue, effects: Vec::new() };
+        }
+        let done = Entry::Done { context };
+        let result = match self.enter(done) {
+            Ok(result) => result,
+            Err(_) => return self.failed(),
+        };
+        self.store.data_mut().finish(done, result);
+        let mut action = Action::Continue;
+        if result == 0 {
+            self.store.data_mut().contexts.ending(context);
+            action = Action::Pause;
+        } else if self.log_and_delete(context).is_err() {
+            return self.failed();
+        }
+        self.settle(action)
+    }
+
+    /// `proxy_on_tick`. The action says only whether the virtual machine died.
+    pub fn tick(&mut self) -> Outcome {
+        self.run(Entry::Tick)
+    }
+
+    /// One entry and everything that follows from it.
+    fn run(&mut self, entry: Entry) -> Outcome {
+        match self.enter(entry) {
+            Ok(result) => {
+                let action = self.store.data_mut().finish(entry, result);
+                self.settle(action)
+            }
+            Err(_) => self.failed(),
+        }
+    }
+
+    /// Ends the contexts that `proxy_done` was called for, and collects what happened to others.
+    fn settle(&mut self, action: Action) -> Outcome {
+        while let Some(context) = self.store.data_mut().contexts.next_ended() {
+            if self.log_and_delete(context).is_err() {
+                return self.failed();
+            }
+            self.store.data_mut().contexts.push_effect(context, Action::Continue);
+        }
+        let state = self.store.data_mut();
+        state.count_paused();
+        Outcome { action, effects: state.contexts.take_effects() }
+    }
+
+    fn log_and_delete(&mut self, context: ContextId) -> Result<(), Death> {
+        for entry in [Entry::Log { context }, Entry::Delete { context }] {
+            let result = self.enter(entry)?;
+            self.store.data_mut().finish(entry, result);
+        }
+        self.store.data_mut().contexts.remove(context);
+        Ok(())
+    }
+
+    /// The virtual machine is gone, and so are its contexts.
+    fn failed(&mut self) -> Outcome {
+        let state = self.store.data_mut();
+        let outcome = state.fail();
+        state.count_paused();
+        outcome
+    }
+
+    /// Enters the guest. An error retires the virtual machine; it is reported here.
+    fn enter(&mut self, entry: Entry) -> Result<i32, Death> {
+        if self.dead {
+            return Err(Death::before());
+        }
+        if !self.exports.has(entry) {
+            return Ok(entry.default_result());
+        }
+        self.store.data_mut().begin(entry);
+        self.store.set_epoch_deadline(1);
+        let (store, exports) = (&mut self.store, &self.exports);
+        let death = match catch_unwind(AssertUnwindSafe(|| exports.call(store, entry))) {
+            Ok(Ok(result)) => return Ok(result),
+            Ok(Err(error)) if is_clean_exit(entry, &error) => return Ok(0),
+            Ok(Err(error)) => self.store.data().death(&error),
+            Err(panic) => Death::of_panic(&*panic),
+        };
+        self.dead = true;
+        self.store.data_mut().report(entry, &death);
+        Err(death)
+    }
+}
+
+impl Drop for FastVm {
+    fn drop(&mut self) {
+        let counters = &self.store.data().core.counters;
+        counters.vms.fetch_sub(1, Relaxed);
+    }
+}

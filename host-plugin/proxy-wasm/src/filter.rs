@@ -1,0 +1,249 @@
+//! A filter of the proxy's configuration: its module, compiled once, and the virtual machines that are
+//! ready to serve. A filter that cannot be loaded exists too, says why, and its fail policy applies.
+
+use std::fs;
+use std::sync::{Arc, Weak};
+
+use sha2::{Digest, Sha256};
+use wasmdbg_control::filters::{FilterInfo, FilterState};
+use wasmdbg_control::{FilterId, ModuleHash};
+use wasmtime::{InstancePre, Module};
+
+use crate::config::FilterConfig;
+use crate::embedder::Level;
+use crate::fast::FastVm;
+use crate::filter_core::{Counters, FilterCore};
+use crate::linker::{Lane, LinkError, link};
+use crate::outcome::Callback;
+use crate::runtime::Runtime;
+use crate::start::StartError;
+use crate::state::VmState;
+use crate::stock::{Stock, Unavailable, Waiter};
+
+/// Virtual machines that are ready beside those in use.
+const SPARE: usize = 1;
+
+/// Why a filter is inactive.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The module cannot be read.
+    #[error("cannot read {0}: {1}")]
+    Read(String, std::io::Error),
+    /// Not a module at all.
+    #[error("{0} is not a Wasm module: it does not begin with \\0asm")]
+    NotWasm(String),
+    /// Truncated, invalid, or of a kind that is not supported.
+    #[error("{0} is not a valid Wasm module: {1}")]
+    Invalid(String, String),
+    /// Built for no version of the ABI, or for another one.
+    #[error("{0}")]
+    Abi(String),
+    /// The memory is not where the ABI has it.
+    #[error("the module exports no memory named \"memory\"")]
+    NoMemory,
+    /// See there.
+    #[error("{0}")]
+    Link(#[from] LinkError),
+    /// See there.
+    #[error("{0}")]
+    Start(#[from] StartError),
+}
+
+/// See the module.
+pub struct Filter {
+    core: Arc<FilterCore>,
+    bytes: Arc<[u8]>,
+    program: Result<Program, String>,
+    stock: Stock,
+    this: Weak<Self>,
+}
+
+/// A module that can run.
+struct Program {
+    instance: InstancePre<VmState>,
+    wants_request_headers: bool,
+    wants_response_headers: bool,
+}
+
+impl Filter {
+    /// Reads and compiles the module, and starts `vms` virtual machines on the calling thread. Never
+    /// fails: see [`Filter::inactive_reason`]. `vms`: one per event thread and a spare.
+    pub fn load(runtime: &Arc<Runtime>, id: FilterId, config: FilterConfig, vms: usize) -> Arc<Self> {
+        let path = config.module_path.display().to_string();
+        let read = fs::read(&config.module_path).map_err(|error| LoadError::Read(path, error));
+        let (bytes, missing) = match read {
+            Ok(bytes) => (bytes, None),
+            Err(error) => (Vec::new(), Some(error)),
+        };
+        let hash = ModuleHash(Sha256::digest(&bytes).into());
+        let core = Arc::new(FilterCore::new(Arc::clone(runtime), id, config, hash));
+        let stock = Stock::new(SPARE);
+        let program = match missing {
+            Some(error) => Err(error),
+            None => Program::new(&core, &bytes).and_then(|program| {
+                for _ in 0..vms.max(1) {
+                    stock.add(FastVm::start(&core, &program.instance)?);
+                }
+                Ok(program)
+            }),
+        };
+        let program = program.map_err(|error| error.to_string());
+        if let Err(reason) = &program {
+            let policy = if core.config.fail_open { "transactions pass" } else { "transactions get 503" };
+            core.log(Level::Error, None, &format!("inactive, {policy}: {reason}"));
+        }
+        Arc::new_cyclic(|this| Self { core, bytes: bytes.into(), program, stock, this: this.clone() })
+    }
+
+    /// Its id in this process.
+    pub fn id(&self) -> FilterId {
+        self.core.id
+    }
+
+    /// What its file says.
+    pub fn config(&self) -> &FilterConfig {
+        &self.core.config
+    }
+
+    /// SHA-256 of the module.
+    pub fn module(&self) -> ModuleHash {
+        self.core.module
+    }
+
+    /// The bytes of the module; empty when the file could not be read.
+    pub fn module_bytes(&self) -> &Arc<[u8]> {
+        &self.bytes
+    }
+
+    /// Why it does not run; `None` when it does.
+    pub fn inactive_reason(&self) -> Option<&str> {
+        self.program.as_ref().err().map(String::as_str)
+    }
+
+    /// What it has done so far.
+    pub fn counters(&self) -> &Counters {
+        &self.core.counters
+    }
+
+    /// The module exports `proxy_on_request_headers`.
+    pub fn wants_request_headers(&self) -> bool {
+        self.program.as_ref().is_ok_and(|program| program.wants_request_headers)
+    }
+
+    /// The module exports `proxy_on_response_headers`.
+    pub fn wants_response_headers(&self) -> bool {
+        self.program.as_ref().is_ok_and(|program| program.wants_response_headers)
+    }
+
+    /// As the control protocol shows it.
+    pub fn info(&self) -> FilterInfo {
+        let config = &self.core.config;
+        FilterInfo {
+            id: self.core.id,
+            name: config.name.clone(),
+            root_id: config.root_id.clone(),
+            vm_id: config.vm_id.clone(),
+            module_path: config.module_path.display().to_string(),
+            module: (!self.bytes.is_empty()).then_some(self.core.module),
+            module_size: self.bytes.len() as u64,
+            state: match &self.program {
+                Ok(_) => FilterState::Active,
+                Err(reason) => FilterState::Inactive { reason: reason.clone() },
+            },
+            fail_open: config.fail_open,
+            counters: self.core.counters.snapshot(),
+        }
+    }
+
+    /// A virtual machine, if one is ready. Never blocks; more are made on a task thread.
+    pub fn take_vm(&self) -> Option<FastVm> {
+        let (vm, missing) = self.stock.take();
+        self.build(missing);
+        vm
+    }
+
+    /// Hands a virtual machine to `waiter`: at once if one is ready, else when one is made. The caller
+    /// keeps the time (`start_timeout`): a virtual machine that comes too late is good for the next one.
+    pub fn when_ready(&self, waiter: Waiter) {
+        if self.program.is_err() {
+            waiter(Err(Unavailable::Inactive));
+            return;
+        }
+        let missing = self.stock.wait(waiter);
+        self.build(missing);
+    }
+
+    /// Gives back one that nobody needs.
+    pub fn return_vm(&self, vm: FastVm) {
+        if !vm.is_dead() {
+            self.stock.add(vm);
+        }
+    }
+
+    /// What virtual machines of either lane share.
+    pub(crate) fn core(&self) -> &Arc<FilterCore> {
+        &self.core
+    }
+
+    fn build(&self, count: usize) {
+        for _ in 0..count {
+            let this = Weak::clone(&self.this);
+            self.core.runtime.embedder.task(Box::new(move || {
+                let Some(filter) = this.upgrade() else { return };
+                let Ok(program) = &filter.program else { return };
+                let built = FastVm::start(&filter.core, &program.instance);
+                if let Err(error) = &built {
+                    filter.core.log(Level::Error, None, &format!("no virtual machine: {error}"));
+                }
+                filter.stock.built(built);
+            }));
+        }
+    }
+}
+
+impl Program {
+    fn new(core: &FilterCore, bytes: &[u8]) -> Result<Self, LoadError> {
+        let path = || core.config.module_path.display().to_string();
+        if !bytes.starts_with(b"\0asm") {
+            return Err(LoadError::NotWasm(path()));
+        }
+        let engine = core.runtime.fast.engine();
+        let module = Module::from_binary(engine, bytes)
+            .map_err(|error| LoadError::Invalid(path(), format!("{error:#}")))?;
+        check_abi(&module)?;
+        if !matches!(module.get_export("memory"), Some(wasmtime::ExternType::Memory(_))) {
+            return Err(LoadError::NoMemory);
+        }
+        let instance = link(engine, &module, core, Lane::Fast)?;
+        let wants = |callback: Callback| {
+            let name = callback.export();
+            let allowed = core.config.capabilities.as_ref().is_none_or(|names| names.contains(name));
+            allowed && module.get_export(name).is_some()
+        };
+        Ok(Self {
+            wants_request_headers: wants(Callback::RequestHeaders { end_of_stream: false }),
+            wants_response_headers: wants(Callback::ResponseHeaders { end_of_stream: false }),
+            instance,
+        })
+    }
+}
+
+/// The module says by an export which version of the ABI it was built for.
+fn check_abi(module: &Module) -> Result<(), LoadError> {
+    let mut version = None;
+    for export in module.exports() {
+        match export.name() {
+            "proxy_abi_version_0_2_0" | "proxy_abi_version_0_2_1" => return Ok(()),
+            name if name.starts_with("proxy_abi_version_") => version = Some(name.to_owned()),
+            _ => {}
+        }
+    }
+    Err(LoadError::Abi(match version {
+        Some(name) => format!(
+            "the module is built for another version of Proxy-Wasm ({name}): 0.2.0 and 0.2.1 are supported"
+        ),
+        None => String::from(
+            "the module exports no proxy_abi_version_0_2_0 or proxy_abi_version_0_2_1: it is no Proxy-Wasm filter",
+        ),
+    }))
+}

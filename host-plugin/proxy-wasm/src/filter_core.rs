@@ -1,0 +1,106 @@
+//! The facts of one filter that its virtual machines of both lanes share. Nothing here changes but
+//! counters; no lock is held while anything else runs.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use wasmdbg_control::filters::FilterCounters;
+use wasmdbg_control::{FilterId, ModuleHash};
+
+use crate::config::FilterConfig;
+use crate::embedder::Level;
+use crate::exports::Entry;
+use crate::runtime::Runtime;
+use crate::settings::Limits;
+use crate::trap::{Death, TrapReport};
+use wasmdbg_control::TransactionId;
+
+/// See the module.
+pub struct FilterCore {
+    pub(crate) id: FilterId,
+    pub(crate) config: FilterConfig,
+    pub(crate) runtime: Arc<Runtime>,
+    pub(crate) module: ModuleHash,
+    pub(crate) limits: Limits,
+    pub(crate) start_timeout: Duration,
+    pub(crate) counters: Counters,
+    said: Mutex<BTreeSet<String>>,
+}
+
+impl FilterCore {
+    pub(crate) fn new(runtime: Arc<Runtime>, id: FilterId, config: FilterConfig, module: ModuleHash) -> Self {
+        let limits = config.limits.over(runtime.settings.limits);
+        let start_timeout = runtime.settings.start_timeout;
+        let counters = Counters::default();
+        let said = Mutex::default();
+        Self { id, config, runtime, module, limits, start_timeout, counters, said }
+    }
+
+    /// Writes to the host's log under the filter's name.
+    pub(crate) fn log(&self, level: Level, transaction: Option<TransactionId>, message: &str) {
+        self.runtime.embedder.log(level, &self.config.name, transaction, message);
+    }
+
+    /// As [`FilterCore::log`], but the same `message` only once in the life of the process.
+    pub(crate) fn log_once(&self, level: Level, message: &str) {
+        let new = {
+            let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+            !said.contains(message) && said.insert(message.to_owned())
+        };
+        if new {
+            self.log(level, None, message);
+        }
+    }
+
+    /// Counts a death and hands it to the agent.
+    pub(crate) fn report(&self, entry: Entry, transaction: Option<TransactionId>, death: &Death) {
+        self.counters.traps.fetch_add(1, Relaxed);
+        self.runtime.report(TrapReport {
+            filter: self.id,
+            filter_name: self.config.name.clone(),
+            callback: entry.export(),
+            transaction,
+            kind: death.kind,
+            message: death.message.clone(),
+            frames: death.frames.clone(),
+        });
+    }
+}
+
+/// What a filter has done; see [`FilterCounters`].
+#[derive(Debug, Default)]
+#[expect(missing_docs, reason = "the fields of FilterCounters")]
+pub struct Counters {
+    pub contexts: AtomicU64,
+    pub traps: AtomicU64,
+    pub contexts_lost: AtomicU64,
+    pub vms_started: AtomicU64,
+    pub vms: AtomicU64,
+    pub hops: AtomicU64,
+    pub debug_contexts: AtomicU64,
+    pub debug_missed: AtomicU64,
+    pub paused: AtomicU64,
+}
+
+impl Counters {
+    pub(crate) fn lost(&self, contexts: u64) {
+        self.contexts_lost.fetch_add(contexts, Relaxed);
+    }
+
+    /// As the control protocol shows them.
+    pub fn snapshot(&self) -> FilterCounters {
+        FilterCounters {
+            contexts: self.contexts.load(Relaxed),
+            traps: self.traps.load(Relaxed),
+            contexts_lost: self.contexts_lost.load(Relaxed),
+            vms_started: self.vms_started.load(Relaxed),
+            vms: self.vms.load(Relaxed),
+            hops: self.hops.load(Relaxed),
+            debug_contexts: self.debug_contexts.load(Relaxed),
+            debug_missed: self.debug_missed.load(Relaxed),
+            paused: self.paused.load(Relaxed),
+        }
+    }
+}

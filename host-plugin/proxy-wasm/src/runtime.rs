@@ -1,0 +1,58 @@
+//! What all filters of a process share. Owns the engine of the fast lane and the way traps take to
+//! the agent; knows no single filter.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+
+use crate::embedder::{Embedder, Level};
+use crate::engine::{EngineError, FastEngine};
+use crate::settings::Settings;
+use crate::trap::TrapReport;
+
+/// Reports that may wait for the agent. More are logged without source lines.
+const TRAPS_WAITING: usize = 256;
+
+/// Settings, host and engine of the process.
+pub struct Runtime {
+    pub(crate) embedder: Arc<dyn Embedder>,
+    pub(crate) settings: Settings,
+    pub(crate) fast: FastEngine,
+    traps: SyncSender<TrapReport>,
+}
+
+impl Runtime {
+    /// `thread_stack`: stack size in bytes of the host's threads that run callbacks. The receiver gets
+    /// every trap: the agent's thread resolves it to source lines and logs it.
+    ///
+    /// # Errors
+    /// No engine can be made on this machine or with this stack size.
+    pub fn new(
+        embedder: Arc<dyn Embedder>,
+        settings: Settings,
+        thread_stack: usize,
+    ) -> Result<(Arc<Self>, Receiver<TrapReport>), EngineError> {
+        let (traps, receiver) = sync_channel(TRAPS_WAITING);
+        let fast = FastEngine::new(thread_stack)?;
+        Ok((Arc::new(Self { embedder, settings, fast, traps }), receiver))
+    }
+
+    /// The process-wide settings.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// The host.
+    pub fn embedder(&self) -> &Arc<dyn Embedder> {
+        &self.embedder
+    }
+
+    /// Hands a trap to the agent. Never blocks: it is called on event threads.
+    pub fn report(&self, report: TrapReport) {
+        if let Err(TrySendError::Full(report) | TrySendError::Disconnected(report)) =
+            self.traps.try_send(report)
+        {
+            let text = report.to_string();
+            self.embedder.log(Level::Error, &report.filter_name, report.transaction, &text);
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! How a virtual machine starts: the order of the ABI, and what may go wrong. Enters nothing itself.
+
+use crate::contexts::{NO_CONTEXT, ROOT_CONTEXT};
+use crate::exports::{Entry, Exports};
+use crate::filter_core::FilterCore;
+use crate::trap::Stop;
+
+/// What a virtual machine goes through before it serves, in order.
+pub(crate) fn start_sequence(core: &FilterCore, exports: &Exports) -> [Option<Entry>; 5] {
+    let (first, second) = if exports.initialize.is_some() {
+        (Some(Entry::Initialize), Some(Entry::Main))
+    } else {
+        (Some(Entry::Start), None)
+    };
+    let size = |text: &str| u32::try_from(text.len()).unwrap_or(u32::MAX);
+    [
+        first,
+        second,
+        Some(Entry::ContextCreate { context: ROOT_CONTEXT, parent: NO_CONTEXT }),
+        Some(Entry::VmStart { size: size(&core.config.vm_configuration) }),
+        Some(Entry::Configure { size: size(&core.config.configuration) }),
+    ]
+}
+
+/// Whether the start goes on after `entry` returned `result`.
+pub(crate) fn accept_start(entry: Entry, result: i32) -> Result<(), StartError> {
+    match entry {
+        Entry::VmStart { .. } | Entry::Configure { .. } if result == 0 => {
+            Err(StartError::Refused(entry.export()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Why a virtual machine cannot serve.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// `proxy_on_vm_start` or `proxy_on_configure` returned false.
+    #[error("{0} returned false: the filter refuses its configuration")]
+    Refused(&'static str),
+    /// An export has another type than the ABI says.
+    #[error("export {0}: {1:#}")]
+    Export(&'static str, wasmtime::Error),
+    /// It trapped, or ran over its budget.
+    #[error("{0}: {1}")]
+    Died(&'static str, String),
+    /// It could not be instantiated.
+    #[error("the module could not be instantiated: {0}")]
+    Instantiate(String),
+}
+
+/// A command module's `_start` or `main` may end in `proc_exit(0)`: that is a return.
+pub(crate) fn is_clean_exit(entry: Entry, error: &wasmtime::Error) -> bool {
+    matches!(entry, Entry::Start | Entry::Main) && matches!(error.downcast_ref::<Stop>(), Some(Stop::Exit(0)))
+}

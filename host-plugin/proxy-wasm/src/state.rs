@@ -1,0 +1,101 @@
+//! The data of one virtual machine's store, the same in both lanes. Holds what host functions work on;
+//! never enters the guest.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use wasmtime::{Memory, TypedFunc};
+
+use crate::abi::output::GuestOutput;
+use crate::contexts::Contexts;
+use crate::exports::Entry;
+use crate::filter_core::FilterCore;
+use crate::limits::{CpuBudget, MemoryLimit};
+use crate::outcome::{Action, Outcome};
+use crate::trap::Death;
+
+/// See the module.
+pub(crate) struct VmState {
+    pub(crate) core: Arc<FilterCore>,
+    pub(crate) contexts: Contexts,
+    /// The guest's memory, once the module is instantiated.
+    pub(crate) memory: Option<Memory>,
+    /// `proxy_on_memory_allocate`, else `malloc`.
+    pub(crate) allocate: Option<TypedFunc<u32, u32>>,
+    /// Bytes that a host function leaves for the guest.
+    pub(crate) scratch: Vec<u8>,
+    /// Lengths while pairs are serialized.
+    pub(crate) lengths: Vec<(u32, u32)>,
+    /// `proxy_set_tick_period_milliseconds`
+    pub(crate) tick_period: Option<Duration>,
+    pub(crate) budget: CpuBudget,
+    pub(crate) limit: MemoryLimit,
+    pub(crate) output: GuestOutput,
+    /// What the filter's counters know of [`Contexts::paused`].
+    paused_counted: u64,
+}
+
+impl VmState {
+    pub(crate) fn new(core: Arc<FilterCore>) -> Self {
+        Self {
+            contexts: Contexts::new(),
+            memory: None,
+            allocate: None,
+            scratch: Vec::new(),
+            lengths: Vec::new(),
+            tick_period: None,
+            budget: CpuBudget::new(),
+            limit: MemoryLimit::new(core.limits.memory),
+            output: GuestOutput::default(),
+            paused_counted: 0,
+            core,
+        }
+    }
+
+    /// Before an entry into the guest.
+    pub(crate) fn begin(&mut self, entry: Entry) {
+        self.contexts.begin(entry);
+        let limits = &self.core.limits;
+        let starting = entry.is_start();
+        self.budget.start(if starting { self.core.start_timeout } else { limits.cpu_per_callback });
+    }
+
+    /// After an entry into the guest that returned.
+    pub(crate) fn finish(&mut self, entry: Entry, result: i32) -> Action {
+        if self.output.is_pending() {
+            self.flush_output();
+        }
+        self.contexts.finish(entry, result)
+    }
+
+    /// After an entry into the guest that did not return: this virtual machine is gone, and so are all
+    /// its contexts.
+    pub(crate) fn fail(&mut self) -> Outcome {
+        let lost = self.contexts.fail_all();
+        self.core.counters.lost(lost);
+        self.tick_period = None;
+        Outcome { action: Action::Failed, effects: self.contexts.take_effects() }
+    }
+
+    /// Tells the filter's counters how many contexts are parked.
+    pub(crate) fn count_paused(&mut self) {
+        let now = self.contexts.paused();
+        if now != self.paused_counted {
+            self.core.counters.paused.fetch_add(now.wrapping_sub(self.paused_counted), Relaxed);
+            self.paused_counted = now;
+        }
+    }
+
+    /// What an error of an entry means.
+    pub(crate) fn death(&self, error: &wasmtime::Error) -> Death {
+        Death::of_error(error, self.core.module, self.limit.refused())
+    }
+
+    /// Counts the death of `entry` and hands it to the agent.
+    pub(crate) fn report(&mut self, entry: Entry, death: &Death) {
+        self.flush_output();
+        let transaction = self.contexts.transaction_of(entry.context()).map(|transaction| transaction.id());
+        self.core.report(entry, transaction, death);
+    }
+}

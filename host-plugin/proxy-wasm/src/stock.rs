@@ -1,0 +1,129 @@
+//! Virtual machines that are configured and wait for an event thread, and the transactions that wait
+//! for one. Its lock is held for moves only, never while a guest runs.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::fast::FastVm;
+use crate::start::StartError;
+
+/// After a failed start the next one waits this long.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// Why there is no virtual machine.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unavailable {
+    /// The filter could not be loaded.
+    #[error("the filter is inactive")]
+    Inactive,
+    /// A virtual machine did not start.
+    #[error("no virtual machine could be started: {0}")]
+    Start(String),
+}
+
+/// Called once, on the thread that built the virtual machine.
+pub type Waiter = Box<dyn FnOnce(Result<FastVm, Unavailable>) + Send>;
+
+/// See the module.
+pub(crate) struct Stock {
+    shelf: Mutex<Shelf>,
+}
+
+struct Shelf {
+    ready: Vec<FastVm>,
+    waiting: VecDeque<Waiter>,
+    building: usize,
+    /// What shall be ready beside those that are in use.
+    spare: usize,
+    failed: Option<(Instant, String)>,
+}
+
+impl Shelf {
+    /// How many builds to start now.
+    fn missing(&mut self) -> usize {
+        if self.failed.as_ref().is_some_and(|(when, _)| when.elapsed() < RETRY) {
+            return 0;
+        }
+        let wanted = self.spare + self.waiting.len();
+        let missing = wanted.saturating_sub(self.ready.len() + self.building);
+        self.building += missing;
+        missing
+    }
+}
+
+impl Stock {
+    pub(crate) fn new(spare: usize) -> Self {
+        let shelf = Shelf { ready: Vec::new(), waiting: VecDeque::new(), building: 0, spare, failed: None };
+        Self { shelf: Mutex::new(shelf) }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Shelf> {
+        self.shelf.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts one there that was built at start-up.
+    pub(crate) fn add(&self, vm: FastVm) {
+        self.lock().ready.push(vm);
+    }
+
+    /// One that is ready, and how many builds to start.
+    pub(crate) fn take(&self) -> (Option<FastVm>, usize) {
+        let mut shelf = self.lock();
+        let vm = shelf.ready.pop();
+        (vm, shelf.missing())
+    }
+
+    /// Calls `waiter` at once if one is ready or none can be made now, else when one is built. Returns
+    /// how many builds to start.
+    pub(crate) fn wait(&self, waiter: Waiter) -> usize {
+        let mut shelf = self.lock();
+        let answer = match shelf.ready.pop() {
+            Some(vm) => Ok(vm),
+            None => {
+                shelf.waiting.push_back(waiter);
+                let missing = shelf.missing();
+                if shelf.building > 0 {
+                    return missing;
+                }
+                // Nothing is being built: a start has just failed.
+                let reason = shelf.failed.as_ref().map(|(_, reason)| reason.clone());
+                let Some(waiter) = shelf.waiting.pop_back() else { return 0 };
+                drop(shelf);
+                waiter(Err(Unavailable::Start(reason.unwrap_or_default())));
+                return missing;
+            }
+        };
+        let missing = shelf.missing();
+        drop(shelf);
+        waiter(answer);
+        missing
+    }
+
+    /// A build that [`Stock::take`] or [`Stock::wait`] asked for has ended.
+    pub(crate) fn built(&self, result: Result<FastVm, StartError>) {
+        let mut shelf = self.lock();
+        shelf.building = shelf.building.saturating_sub(1);
+        match result {
+            Ok(vm) => {
+                shelf.failed = None;
+                match shelf.waiting.pop_front() {
+                    Some(waiter) => {
+                        drop(shelf);
+                        waiter(Ok(vm));
+                    }
+                    None => shelf.ready.push(vm),
+                }
+            }
+            Err(error) => {
+                let reason = error.to_string();
+                shelf.failed = Some((Instant::now(), reason.clone()));
+                let waiting = std::mem::take(&mut shelf.waiting);
+                drop(shelf);
+                for waiter in waiting {
+                    waiter(Err(Unavailable::Start(reason.clone())));
+                }
+            }
+        }
+    }
+}

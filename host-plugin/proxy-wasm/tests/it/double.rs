@@ -1,0 +1,200 @@
+//! A proxy in memory: an embedder that keeps its log, and transactions whose headers are lists.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
+use std::sync::mpsc::Receiver;
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use wasmdbg_control::{FilterId, TransactionId};
+use wasmdbg_proxy_wasm::{
+    Embedder, Filter, FilterConfig, HeaderMap, Level, RequestFacts, Runtime, Settings, Status, ThreadHandle,
+    Transaction, TrapReport,
+};
+
+/// The embedder.
+#[derive(Default)]
+pub(crate) struct Proxy {
+    lines: Mutex<Vec<(Level, Option<u64>, String)>>,
+}
+
+impl Proxy {
+    pub(crate) fn lines(&self) -> Vec<(Level, Option<u64>, String)> {
+        self.lines.lock().unwrap().clone()
+    }
+
+    /// The texts of the log, one a line.
+    pub(crate) fn text(&self) -> String {
+        self.lines().into_iter().map(|(_, _, text)| text + "\n").collect()
+    }
+}
+
+impl Embedder for Proxy {
+    fn host_name(&self) -> String {
+        String::from("a proxy in memory")
+    }
+
+    fn log(&self, level: Level, _filter: &str, transaction: Option<TransactionId>, message: &str) {
+        let line = (level, transaction.map(|id| id.0), message.to_owned());
+        self.lines.lock().unwrap().push(line);
+    }
+
+    fn task(&self, body: Box<dyn FnOnce() + Send>) {
+        thread::spawn(body);
+    }
+
+    fn spawn(&self, name: &str, body: Box<dyn FnOnce() + Send>) -> Result<Box<dyn ThreadHandle>, String> {
+        struct Handle(thread::JoinHandle<()>);
+        impl ThreadHandle for Handle {
+            fn join(self: Box<Self>) {
+                let _ = self.0.join();
+            }
+        }
+        let builder = thread::Builder::new().name(name.to_owned());
+        match builder.spawn(body) {
+            Ok(handle) => Ok(Box::new(Handle(handle))),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+}
+
+/// What a transaction holds; the test keeps it while a context owns the transaction.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Maps {
+    pub(crate) request: Vec<(String, String)>,
+    pub(crate) response: Vec<(String, String)>,
+    pub(crate) properties: Vec<(String, Vec<u8>)>,
+    /// The next access panics.
+    pub(crate) poisoned: bool,
+}
+
+/// A transaction.
+#[derive(Clone)]
+pub(crate) struct Request {
+    id: u64,
+    pub(crate) maps: Arc<Mutex<Maps>>,
+}
+
+impl Request {
+    /// `GET /` with the fields of `headers` behind its pseudo-headers.
+    pub(crate) fn new(id: u64, headers: &[(&str, &str)]) -> Self {
+        let pseudo = [(":method", "GET"), (":path", "/"), (":authority", "here"), (":scheme", "http")];
+        let request = pseudo.iter().chain(headers).map(|(k, v)| (k.to_string(), v.to_string())).collect();
+        let response = vec![(":status".to_string(), "200".to_string())];
+        let maps = Maps { request, response, ..Maps::default() };
+        Self { id, maps: Arc::new(Mutex::new(maps)) }
+    }
+
+    pub(crate) fn boxed(&self) -> Box<dyn Transaction> {
+        Box::new(self.clone())
+    }
+
+    fn with<R>(
+        &mut self,
+        map: HeaderMap,
+        act: impl FnOnce(&mut Vec<(String, String)>) -> R,
+    ) -> Result<R, Status> {
+        let mut maps = self.maps.lock().unwrap_or_else(|poison| poison.into_inner());
+        assert!(!maps.poisoned, "the transaction is poisoned");
+        match map {
+            HeaderMap::RequestHeaders => Ok(act(&mut maps.request)),
+            HeaderMap::ResponseHeaders => Ok(act(&mut maps.response)),
+            _ => Err(Status::BadArgument),
+        }
+    }
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+fn is(name: &[u8]) -> impl Fn(&(String, String)) -> bool + '_ {
+    |(field, _)| field.as_bytes().eq_ignore_ascii_case(name)
+}
+
+impl Transaction for Request {
+    fn id(&self) -> TransactionId {
+        TransactionId(self.id)
+    }
+
+    fn facts(&mut self) -> RequestFacts {
+        RequestFacts {
+            method: "GET".to_string(),
+            path: "/".to_string(),
+            client: Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+            client_port: 1,
+        }
+    }
+
+    fn header(&mut self, map: HeaderMap, name: &[u8], value: &mut Vec<u8>) -> Result<(), Status> {
+        self.with(map, |fields| {
+            let values: Vec<&str> = fields.iter().filter(|f| is(name)(f)).map(|(_, v)| v.as_str()).collect();
+            if values.is_empty() {
+                return Err(Status::NotFound);
+            }
+            value.extend_from_slice(values.join(",").as_bytes());
+            Ok(())
+        })?
+    }
+
+    fn pairs(&mut self, map: HeaderMap, each: &mut dyn FnMut(&[u8], &[u8])) -> Result<(), Status> {
+        self.with(map, |fields| fields.iter().for_each(|(k, v)| each(k.as_bytes(), v.as_bytes())))
+    }
+
+    fn header_count(&mut self, map: HeaderMap) -> Result<u32, Status> {
+        self.with(map, |fields| fields.len() as u32)
+    }
+
+    fn add_header(&mut self, map: HeaderMap, name: &[u8], value: &[u8]) -> Result<(), Status> {
+        self.with(map, |fields| fields.push((text(name), text(value))))
+    }
+
+    fn replace_header(&mut self, map: HeaderMap, name: &[u8], value: &[u8]) -> Result<(), Status> {
+        self.with(map, |fields| match fields.iter_mut().find(|f| is(name)(f)) {
+            Some(field) => field.1 = text(value),
+            None => fields.push((text(name), text(value))),
+        })
+    }
+
+    fn remove_header(&mut self, map: HeaderMap, name: &[u8]) -> Result<(), Status> {
+        self.with(map, |fields| fields.retain(|f| !is(name)(f)))
+    }
+
+    fn set_pairs(&mut self, map: HeaderMap, pairs: &[(Vec<u8>, Vec<u8>)]) -> Result<(), Status> {
+        self.with(map, |fields| *fields = pairs.iter().map(|(k, v)| (text(k), text(v))).collect())
+    }
+
+    fn property(&mut self, path: &[&[u8]], value: &mut Vec<u8>) -> Result<(), Status> {
+        let path = text(&path.join(&b'.'));
+        let maps = self.maps.lock().unwrap();
+        let found = maps.properties.iter().find(|(name, _)| *name == path).ok_or(Status::NotFound)?;
+        value.extend_from_slice(&found.1);
+        Ok(())
+    }
+
+    fn set_property(&mut self, path: &[&[u8]], value: &[u8]) -> Result<(), Status> {
+        let path = text(&path.join(&b'.'));
+        if path.starts_with("readonly") {
+            return Err(Status::NotFound);
+        }
+        self.maps.lock().unwrap().properties.push((path, value.to_vec()));
+        Ok(())
+    }
+}
+
+/// A loaded filter and all that belongs to it.
+pub(crate) struct Loaded {
+    pub(crate) proxy: Arc<Proxy>,
+    pub(crate) filter: Arc<Filter>,
+    pub(crate) traps: Receiver<TrapReport>,
+}
+
+/// Loads the filter of a YAML text that is thought to lie at `path`.
+pub(crate) fn load_yaml(yaml: &str, path: PathBuf, settings: Settings) -> Loaded {
+    let proxy = Arc::new(Proxy::default());
+    let embedder: Arc<dyn Embedder> = proxy.clone();
+    let (config, _) = FilterConfig::parse(yaml, &path, None).unwrap();
+    let (runtime, traps) = Runtime::new(embedder, settings, 1 << 20).unwrap();
+    let filter = Filter::load(&runtime, FilterId(0), config, 2);
+    Loaded { proxy, filter, traps }
+}
