@@ -93,6 +93,18 @@ impl Wasmdbg {
         Ok(found)
     }
 
+    /// Waits for `text` behind the last match and returns everything before it.
+    ///
+    /// # Errors
+    /// When it does not come in time; the error quotes what came instead.
+    pub fn until(&mut self, text: &str) -> Result<String> {
+        let found = self.output.wait(&format!("{text:?}"), self.cursor, self.patience, |tail| {
+            tail.find(text).map(|start| tail[..start].to_string())
+        })?;
+        self.cursor += found.len() + text.len();
+        Ok(found)
+    }
+
     /// Types a line and waits for `text` in what comes after it.
     ///
     /// # Errors

@@ -32,7 +32,7 @@ struct Pair {
 pub fn rows() -> Result<Vec<Row>> {
     let folder = Scratch::new("bench")?;
     let mut pairs = Vec::new();
-    for variant in [Variant::Native, Variant::Wasm] {
+    for variant in [Variant::Native, Variant::Lua] {
         let options = variant.options(folder.path())?;
         let servers = [options.clone().event_threads(1).start()?, options.event_threads(2).start()?];
         for server in &servers {
