@@ -1,6 +1,12 @@
-//! Frames as a programmer counts them: inlined calls are frames too.
+//! Frames as a programmer counts them: inlined calls are frames too. Owns the expansion of activations
+//! into frames and what is hidden at the start of an inlined call.
 
 use std::fmt;
+
+use wasmdbg_symbols::{InstanceId, Language, ModulePc, SourceFrame};
+
+use crate::Error;
+use crate::target::Target;
 
 /// A place in a source file.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -16,6 +22,12 @@ pub struct Position {
 impl fmt::Display for Position {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.file, self.line)
+    }
+}
+
+impl From<&wasmdbg_symbols::Position> for Position {
+    fn from(position: &wasmdbg_symbols::Position) -> Self {
+        Self { file: position.path.to_string(), line: position.line, column: position.column }
     }
 }
 
@@ -36,4 +48,86 @@ pub struct Frame {
     pub position: Option<Position>,
     /// It is an inlined call.
     pub inlined: bool,
+}
+
+/// A frame with what its variables and steps need.
+#[derive(Debug, Clone)]
+pub(crate) struct Scoped {
+    pub(crate) frame: Frame,
+    /// `None` without debug info.
+    pub(crate) instance: Option<InstanceId>,
+    /// The pc to ask about: in callers one before the return address.
+    pub(crate) lookup: ModulePc,
+    /// Index of the Wasm function.
+    pub(crate) function: u32,
+    pub(crate) language: Language,
+}
+
+/// Frames of a stop, expanded from the inside out as far as anyone asked.
+#[derive(Debug, Default)]
+pub(crate) struct Expansion {
+    frames: Vec<Scoped>,
+    next_activation: u32,
+    complete: bool,
+}
+
+impl Expansion {
+    /// Expands until frame `number` is there or all are; `hidden` inlined frames of the innermost
+    /// activation are left out.
+    pub(crate) fn reach(&mut self, target: &Target, hidden: u32, number: u32) -> Result<(), Error> {
+        while !self.complete && self.frames.len() <= number as usize {
+            let index = self.next_activation;
+            let Some(activation) = target.activation(index)? else {
+                self.complete = true;
+                break;
+            };
+            let lookup = Target::lookup_pc(index, &activation);
+            let mut sources = source_frames(target, activation.function, lookup);
+            if index == 0 {
+                sources.drain(..(hidden as usize).min(sources.len().saturating_sub(1)));
+            }
+            let deepest = sources.len() as u32 - 1;
+            for (inner, source) in sources.into_iter().enumerate() {
+                let frame = Frame {
+                    number: self.frames.len() as u32,
+                    activation: index,
+                    depth: deepest - inner as u32,
+                    pc: activation.pc,
+                    function: source.name.full.to_string(),
+                    position: source.position.as_ref().map(Position::from),
+                    inlined: source.inlined,
+                };
+                self.frames.push(Scoped {
+                    frame,
+                    instance: source.instance,
+                    lookup,
+                    function: source.function,
+                    language: source.language,
+                });
+            }
+            self.next_activation += 1;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn frames(&self) -> &[Scoped] {
+        &self.frames
+    }
+}
+
+/// The frames at a pc, innermost first; never empty.
+pub(crate) fn source_frames(target: &Target, function: u32, lookup: ModulePc) -> Vec<SourceFrame> {
+    let frames = target.symbols().map_or_else(Vec::new, |symbols| symbols.frames(lookup));
+    if !frames.is_empty() {
+        return frames;
+    }
+    let name = match target.symbols() {
+        Some(symbols) => symbols.function_name(function),
+        None => {
+            let name: std::sync::Arc<str> = format!("func[{function}]").into();
+            wasmdbg_symbols::FunctionName { full: std::sync::Arc::clone(&name), short: name }
+        }
+    };
+    let language = Language::Other;
+    vec![SourceFrame { instance: None, name, position: None, inlined: false, function, language }]
 }

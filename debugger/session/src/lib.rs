@@ -12,24 +12,32 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod attach;
 mod breakpoint;
 mod error;
 mod event;
+mod expression;
 mod frame;
+mod interrupter;
 mod modules;
+mod scope;
 mod session;
 mod source;
 mod step;
 mod stop;
+mod target;
 mod value;
 
+pub use attach::AttachOptions;
 pub use breakpoint::{Breakpoint, BreakpointOptions, BreakpointSpec, Location};
 pub use error::{Error, EvalError};
 pub use event::{Progress, SessionEvent};
 pub use frame::{Frame, Position};
+pub use interrupter::Interrupter;
 pub use modules::{DebugInfo, Module, SymbolOptions};
-pub use session::{AttachOptions, Interrupter, Session};
+pub use scope::{Scope, ScopeKind};
+pub use session::Session;
 pub use source::{SourceFinder, SourceLines};
 pub use step::Step;
 pub use stop::{Stop, StopSummary};
-pub use value::{Format, Scope, ScopeKind, Value, ValueState, Variable, VariableKind};
+pub use value::{Format, Value, ValueState, Variable, VariableKind};

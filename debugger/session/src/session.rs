@@ -1,75 +1,112 @@
 //! One debugging session: the front end's commands in, its events out. Owns the breakpoints, the stops
 //! and the steps under way; leaves Wasm state to the plugin and symbols to `wasmdbg-symbols`.
 
+use std::collections::{HashMap, VecDeque};
+use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
 
-use wasmdbg_control::filters::FilterList;
-use wasmdbg_control::rules::Rule;
-use wasmdbg_control::session::{Attached, Detached};
-use wasmdbg_control::transactions::TransactionList;
-use wasmdbg_control::{Client, Event, SlotId, StopId};
+use wasmdbg_control::breakpoints::SetBreakpoints;
+use wasmdbg_control::filters::{FilterList, ListFilters};
+use wasmdbg_control::session::{Attached, Detach, Detached};
+use wasmdbg_control::stop::{ReleaseCause, Released, Resume, ResumeMode, StopReason, Stopped};
+use wasmdbg_control::transactions::{ListTransactions, TransactionList};
+use wasmdbg_control::{Client, ErrorKind, Event, ModuleHash, SlotId, StopId};
 
+use crate::attach::{self, AttachOptions};
+use crate::breakpoint::Breakpoints;
+use crate::frame::source_frames;
+use crate::interrupter::Interrupter;
+use crate::modules::Modules;
+use crate::step::{self, Next, Plan, Step};
+use crate::target::Target;
 use crate::{
-    Breakpoint, BreakpointOptions, BreakpointSpec, Error, Module, Progress, SessionEvent, SourceFinder, Step,
-    Stop, SymbolOptions,
+    Breakpoint, BreakpointOptions, BreakpointSpec, Error, Module, Position, Progress, SessionEvent,
+    SourceFinder, Stop,
 };
-
-/// What to attach to. The default takes every active filter with a generated token rule.
-#[derive(Debug, Clone, Default)]
-pub struct AttachOptions {
-    /// Names of the filters to debug; empty means every active one.
-    pub filters: Vec<String>,
-    /// Which transactions; empty and not `all`: the plugin makes a token rule.
-    pub rules: Vec<Rule>,
-    /// Every transaction.
-    pub all: bool,
-    /// How long a stop may last without a sign of life; `None`: the plugin's setting.
-    pub deadline: Option<Duration>,
-    /// Where symbols come from.
-    pub symbols: SymbolOptions,
-}
 
 /// A debugging session. Front ends that serve several sources pump [`Session::handle`] by themselves;
 /// others call [`Session::next_event`].
 #[derive(Debug)]
 pub struct Session {
-    client: Arc<Client>,
+    client: Client,
+    events: Receiver<Event>,
+    attached: Attached,
+    modules: Modules,
+    sources: SourceFinder,
+    breakpoints: Breakpoints,
+    /// In the order in which they came.
+    stops: Vec<Arc<Stop>>,
+    /// Steps under way, by slot.
+    plans: HashMap<SlotId, Plan>,
+    /// Events that are ready before anything is received.
+    ready: VecDeque<SessionEvent>,
 }
 
 impl Session {
     /// Attaches: the lane is compiled and one slot has passed configure when this returns, and the
-    /// symbols of all modules are found. `progress` is told what goes on.
+    /// symbols of all modules are found. `progress` is told what goes on. `client` and `events` are the
+    /// two halves of a greeted connection.
     ///
     /// # Errors
     /// The plugin refuses, a lane cannot be made, or the connection dies.
     pub fn attach(
         client: Client,
-        options: AttachOptions,
+        events: Receiver<Event>,
+        options: &AttachOptions,
         progress: &mut dyn FnMut(&Progress),
     ) -> Result<Self, Error> {
-        let _ = (options, progress);
-        Ok(Self { client: Arc::new(client) })
+        let (attached, early) = attach::attach(&client, &events, options, progress)?;
+        let filters = client.call(ListFilters {})?.filters;
+        let modules = Modules::load(&client, &attached.filters, &filters, &options.symbols, progress)?;
+        let mut sources = SourceFinder::new();
+        for info in &filters {
+            if let Some(folder) = Path::new(&info.module_path).parent() {
+                sources.add_directory(folder);
+            }
+        }
+        let mut session = Self {
+            client,
+            events,
+            attached,
+            modules,
+            sources,
+            breakpoints: Breakpoints::default(),
+            stops: Vec::new(),
+            plans: HashMap::new(),
+            ready: VecDeque::new(),
+        };
+        for event in early {
+            if let Some(event) = session.handle(event) {
+                session.ready.push_back(event);
+            }
+        }
+        Ok(session)
     }
 
     /// What the plugin made of the attach: rules in force (a generated token included), deadline,
     /// filters, transactions missed so far.
     pub fn attached(&self) -> &Attached {
-        unimplemented!()
+        &self.attached
     }
 
     /// The modules of the session's filters and how good their symbols are.
     pub fn modules(&self) -> Vec<Module> {
-        unimplemented!()
+        self.modules.iter().map(|loaded| loaded.module.clone()).collect()
     }
 
     /// Reads the symbols of a local file for the module it belongs to, and binds breakpoints anew.
     ///
     /// # Errors
     /// The file is no module, has no DWARF, or is of another build than every module of the session.
-    pub fn add_symbol_file(&mut self, file: &std::path::Path) -> Result<Module, Error> {
-        let _ = file;
-        unimplemented!()
+    pub fn add_symbol_file(&mut self, file: &Path) -> Result<Module, Error> {
+        let module = self.modules.add_file(file)?;
+        for number in self.breakpoints.numbers() {
+            self.breakpoints.bind(number, &self.modules)?;
+        }
+        self.plant()?;
+        Ok(module)
     }
 
     /// Sets a breakpoint. A place that is not found gives a pending breakpoint whose notes say why; it
@@ -80,15 +117,20 @@ impl Session {
     pub fn set_breakpoint(
         &mut self,
         spec: BreakpointSpec,
-        options: BreakpointOptions,
+        options: &BreakpointOptions,
     ) -> Result<Breakpoint, Error> {
-        let _ = (spec, options);
-        unimplemented!()
+        let number = self.breakpoints.add(spec, options);
+        self.breakpoints.bind(number, &self.modules)?;
+        if let Err(error) = self.plant_of(number) {
+            self.breakpoints.remove(number)?;
+            return Err(error);
+        }
+        self.breakpoints.get(number).cloned()
     }
 
     /// All breakpoints by number.
     pub fn breakpoints(&self) -> Vec<Breakpoint> {
-        unimplemented!()
+        self.breakpoints.all()
     }
 
     /// Deletes a breakpoint.
@@ -96,8 +138,8 @@ impl Session {
     /// # Errors
     /// [`Error::NoBreakpoint`], or the connection is gone.
     pub fn delete_breakpoint(&mut self, number: u32) -> Result<(), Error> {
-        let _ = number;
-        unimplemented!()
+        let breakpoint = self.breakpoints.remove(number)?;
+        self.plant_in(breakpoint.locations.iter().map(|location| location.module))
     }
 
     /// Plants a disabled breakpoint again.
@@ -105,8 +147,9 @@ impl Session {
     /// # Errors
     /// [`Error::NoBreakpoint`], or the connection is gone.
     pub fn enable_breakpoint(&mut self, number: u32) -> Result<Breakpoint, Error> {
-        let _ = number;
-        unimplemented!()
+        self.breakpoints.set_enabled(number, true)?;
+        self.plant_of(number)?;
+        self.breakpoints.get(number).cloned()
     }
 
     /// Takes a breakpoint out of the code and keeps its number.
@@ -114,27 +157,64 @@ impl Session {
     /// # Errors
     /// [`Error::NoBreakpoint`], or the connection is gone.
     pub fn disable_breakpoint(&mut self, number: u32) -> Result<Breakpoint, Error> {
-        let _ = number;
-        unimplemented!()
+        self.breakpoints.set_enabled(number, false)?;
+        self.plant_of(number)?;
+        self.breakpoints.get(number).cloned()
     }
 
     /// Waits for the next event; `None` when none came within `timeout`. After
     /// [`SessionEvent::Disconnected`] every call returns that again.
     pub fn next_event(&mut self, timeout: Duration) -> Option<SessionEvent> {
-        let _ = timeout;
-        unimplemented!()
+        let end = Instant::now().checked_add(timeout);
+        loop {
+            if let Some(event) = self.ready.pop_front() {
+                return Some(event);
+            }
+            let left = end.map_or(timeout, |end| end.saturating_duration_since(Instant::now()));
+            match self.events.recv_timeout(left) {
+                Ok(event) => {
+                    if let Some(event) = self.handle(event) {
+                        return Some(event);
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => return None,
+                Err(RecvTimeoutError::Disconnected) => {
+                    self.stops.clear();
+                    self.plans.clear();
+                    let why = self.client.fault().map_or_else(
+                        || "the connection to the proxy is gone".into(),
+                        |fault| fault.to_string(),
+                    );
+                    return Some(SessionEvent::Disconnected(why));
+                }
+            }
+        }
     }
 
     /// Works on one event of the connection; `None` when it is the session's own business (a step that
     /// goes on). For front ends that receive the client's events themselves.
     pub fn handle(&mut self, event: Event) -> Option<SessionEvent> {
-        let _ = event;
-        unimplemented!()
+        match event {
+            Event::Stopped(stopped) => self.stopped(*stopped),
+            Event::Released(released) => self.released(released),
+            Event::CallbackEnded(ended) => {
+                let ended_step = self.plans.remove(&ended.slot).is_some();
+                self.stops.retain(|stop| stop.info().slot != ended.slot);
+                Some(SessionEvent::CallbackEnded { ended, ended_step })
+            }
+            Event::LaneProgress(progress) => Some(SessionEvent::LaneProgress(progress)),
+            Event::DeadlineWarning(warning) => Some(SessionEvent::DeadlineWarning(warning)),
+            Event::TransactionStarted(info) => Some(SessionEvent::TransactionStarted(info)),
+            Event::TransactionEnded(ended) => Some(SessionEvent::TransactionEnded(ended)),
+            Event::Missed(missed) => Some(SessionEvent::Missed(missed)),
+            Event::Log(line) => Some(SessionEvent::Log(line)),
+            Event::LaneFailed(failed) => Some(SessionEvent::LaneFailed(failed)),
+        }
     }
 
     /// What stands now, oldest stop first. Stops that another session controls are among them.
     pub fn stops(&self) -> Vec<Arc<Stop>> {
-        unimplemented!()
+        self.stops.clone()
     }
 
     /// The stop with this id.
@@ -142,8 +222,7 @@ impl Session {
     /// # Errors
     /// [`Error::StopOver`].
     pub fn stop(&self, stop: StopId) -> Result<Arc<Stop>, Error> {
-        let _ = stop;
-        unimplemented!()
+        self.stops.iter().find(|found| found.id() == stop).cloned().ok_or(Error::StopOver(stop))
     }
 
     /// Lets a stopped slot go on; the stop is over when this returns `Ok`. What comes of it arrives as
@@ -152,13 +231,31 @@ impl Session {
     /// # Errors
     /// The stop is over, another session controls it, or there is no such frame or line.
     pub fn resume(&mut self, stop: StopId, step: Step) -> Result<(), Error> {
-        let _ = (stop, step);
-        unimplemented!()
+        let stop = self.stop(stop)?;
+        let (next, plan) = step::begin(&stop, step)?;
+        match next {
+            Next::Resume(mode) => {
+                self.run(stop.info(), mode)?;
+                match plan {
+                    Some(plan) => self.plans.insert(stop.info().slot, plan),
+                    None => self.plans.remove(&stop.info().slot),
+                };
+            }
+            Next::Report { hidden } => {
+                // Nothing moves, so the plugin would not learn that somebody is at work.
+                self.activity()?;
+                let stop = Arc::new(Stop::new(Arc::clone(stop.target()), hidden, StopReason::Step));
+                self.stops.retain(|known| known.id() != stop.id());
+                self.stops.push(Arc::clone(&stop));
+                self.ready.push_back(SessionEvent::Stopped(stop));
+            }
+        }
+        Ok(())
     }
 
     /// A handle for other threads (a Ctrl-C handler, an editor's key strokes).
     pub fn interrupter(&self) -> Interrupter {
-        Interrupter { client: Arc::clone(&self.client) }
+        Interrupter::new(self.client.clone())
     }
 
     /// Stops the running callbacks of this session's slots; returns how many will stop. A step under
@@ -167,8 +264,7 @@ impl Session {
     /// # Errors
     /// No callback runs, or the connection is gone.
     pub fn interrupt(&self, slot: Option<SlotId>) -> Result<u32, Error> {
-        let _ = slot;
-        unimplemented!()
+        self.interrupter().interrupt(slot)
     }
 
     /// Tells the plugin that the user is at work: the pause deadline counts from now.
@@ -176,7 +272,7 @@ impl Session {
     /// # Errors
     /// The connection is gone.
     pub fn activity(&self) -> Result<(), Error> {
-        unimplemented!()
+        self.interrupter().activity()
     }
 
     /// The transactions of the debug lane.
@@ -184,7 +280,7 @@ impl Session {
     /// # Errors
     /// The connection is gone.
     pub fn transactions(&self) -> Result<TransactionList, Error> {
-        unimplemented!()
+        Ok(self.client.call(ListTransactions {})?)
     }
 
     /// The filters of the proxy.
@@ -192,33 +288,89 @@ impl Session {
     /// # Errors
     /// The connection is gone.
     pub fn filters(&self) -> Result<FilterList, Error> {
-        unimplemented!()
+        Ok(self.client.call(ListFilters {})?)
     }
 
-    /// Where source files are looked for; map paths and add directories here.
-    pub fn sources(&mut self) -> &mut SourceFinder {
-        unimplemented!()
+    /// Where source files are looked for.
+    pub fn sources(&self) -> &SourceFinder {
+        &self.sources
     }
 
-    /// Names of functions that contain `prefix`, for completion; at most `limit`.
-    pub fn complete_function(&self, prefix: &str, limit: usize) -> Vec<String> {
-        let _ = (prefix, limit);
-        unimplemented!()
+    /// To map paths and add directories. The modules' folders are among the directories from the start.
+    pub fn sources_mut(&mut self) -> &mut SourceFinder {
+        &mut self.sources
     }
 
-    /// Source files whose name or path begins with `prefix`, for completion; at most `limit`.
+    /// Names of functions that contain `text`, those that begin with it first, for completion; at most
+    /// `limit`.
+    pub fn complete_function(&self, text: &str, limit: usize) -> Vec<String> {
+        let names = self.symbols().flat_map(|symbols| symbols.function_names());
+        let mut found: Vec<_> =
+            names.filter(|name| name.contains(text)).map(|name| name.to_string()).collect();
+        found.sort_by_key(|name| !name.starts_with(text));
+        found.dedup();
+        found.truncate(limit);
+        found
+    }
+
+    /// Source files whose name or path begins with `prefix`, by their shortest unambiguous end, for
+    /// completion; at most `limit`.
     pub fn complete_file(&self, prefix: &str, limit: usize) -> Vec<String> {
-        let _ = (prefix, limit);
-        unimplemented!()
+        let files: Vec<_> = self.symbols().flat_map(|symbols| symbols.source_files()).collect();
+        let name = |path: &str| path.rsplit('/').next().unwrap_or(path).to_owned();
+        let mut found: Vec<String> = files
+            .iter()
+            .filter_map(|path| {
+                let short = name(path);
+                let alone = files.iter().filter(|other| name(other) == short).count() == 1;
+                if alone && short.starts_with(prefix) {
+                    return Some(short);
+                }
+                path.starts_with(prefix).then(|| path.to_string())
+            })
+            .collect();
+        found.sort();
+        found.dedup();
+        found.truncate(limit);
+        found
     }
 
     /// The source position a function begins at, for `list FUNCTION`.
     ///
     /// # Errors
     /// No module has such a function, or it has no line information.
-    pub fn function_position(&self, name: &str) -> Result<crate::Position, Error> {
-        let _ = name;
-        unimplemented!()
+    pub fn function_position(&self, name: &str) -> Result<Position, Error> {
+        let mut why = format!("no function `{name}`: no module of the session has symbols");
+        for symbols in self.symbols() {
+            match symbols.break_function(name) {
+                Ok(binding) => {
+                    if let Some(position) = binding.places.iter().find_map(|place| place.position.as_ref()) {
+                        return Ok(position.into());
+                    }
+                    why = format!("`{name}` has no line information: compile it with -g");
+                }
+                Err(error) => why = error.to_string(),
+            }
+        }
+        Err(Error::Invalid(why))
+    }
+
+    /// The source file that a user's `file` means (`lib.rs`), as the debug info has it.
+    ///
+    /// # Errors
+    /// No such file, or several.
+    pub fn source_file(&self, file: &str) -> Result<String, Error> {
+        let mut found: Vec<_> = self.symbols().flat_map(|symbols| symbols.matching_files(file)).collect();
+        found.sort();
+        found.dedup();
+        match found.as_slice() {
+            [one] => Ok(one.to_string()),
+            [] => Err(Error::Invalid(format!("no source file `{file}` in the debug info"))),
+            several => Err(Error::Invalid(format!(
+                "`{file}` is ambiguous: {}; write more of it",
+                several.join(", ")
+            ))),
+        }
     }
 
     /// Ends the session; what it held goes on.
@@ -226,31 +378,110 @@ impl Session {
     /// # Errors
     /// The connection is gone: the plugin has then released everything already.
     pub fn detach(self) -> Result<Detached, Error> {
-        unimplemented!()
-    }
-}
-
-/// Commands that may come from another thread while the session waits.
-#[derive(Debug, Clone)]
-pub struct Interrupter {
-    client: Arc<Client>,
-}
-
-impl Interrupter {
-    /// See [`Session::interrupt`].
-    ///
-    /// # Errors
-    /// No callback runs, or the connection is gone.
-    pub fn interrupt(&self, slot: Option<SlotId>) -> Result<u32, Error> {
-        let _ = (&self.client, slot);
-        unimplemented!()
+        Ok(self.client.call(Detach {})?)
     }
 
-    /// See [`Session::activity`].
-    ///
-    /// # Errors
-    /// The connection is gone.
-    pub fn activity(&self) -> Result<(), Error> {
-        unimplemented!()
+    fn symbols(&self) -> impl Iterator<Item = &Arc<wasmdbg_symbols::Symbols>> {
+        self.modules.iter().filter_map(|loaded| loaded.symbols.as_ref())
+    }
+
+    fn run(&mut self, info: &Stopped, mode: ResumeMode) -> Result<(), Error> {
+        let over = |error: Error| match error {
+            Error::Refused(wire) if wire.kind == ErrorKind::NotFound => Error::StopOver(info.stop),
+            other => other,
+        };
+        self.client.call(Resume { stop: info.stop, mode }).map_err(Error::from).map_err(over)?;
+        self.stops.retain(|stop| stop.id() != info.stop);
+        Ok(())
+    }
+
+    fn stopped(&mut self, info: Stopped) -> Option<SessionEvent> {
+        let symbols = self.modules.get(info.module).and_then(|loaded| loaded.symbols.clone());
+        let target = Arc::new(Target::new(self.client.clone(), info, symbols));
+        let info = target.info();
+        self.stops.retain(|stop| stop.info().slot != info.slot);
+        let plan = self.plans.remove(&info.slot).filter(|_| info.reason == StopReason::Step);
+        let hidden = match &info.reason {
+            StopReason::Breakpoint { ids } => self.hidden_at(&target, ids),
+            _ => 0,
+        };
+        let hidden = match plan.map(|plan| self.go_on(&target, plan)) {
+            Some(Ok(None)) => return None,
+            Some(Ok(Some(hidden))) => hidden,
+            // The step cannot be finished; where it stands is a stop as good as any.
+            Some(Err(_)) | None => hidden,
+        };
+        self.hits(&info.reason);
+        let stop = Arc::new(Stop::new(Arc::clone(&target), hidden, info.reason.clone()));
+        self.stops.push(Arc::clone(&stop));
+        Some(SessionEvent::Stopped(stop))
+    }
+
+    /// Lets a step under way run on; the hidden frames to report when it is done.
+    fn go_on(&mut self, target: &Arc<Target>, mut plan: Plan) -> Result<Option<u32>, Error> {
+        match plan.arrived(target)? {
+            Next::Report { hidden } => Ok(Some(hidden)),
+            Next::Resume(mode) => {
+                self.run(target.info(), mode)?;
+                self.plans.insert(target.info().slot, plan);
+                Ok(None)
+            }
+        }
+    }
+
+    /// How many inlined frames begin at the pc of a breakpoint that is meant for a frame around them.
+    fn hidden_at(&self, target: &Target, ids: &[u32]) -> u32 {
+        let Some(innermost) = target.info().frames.first() else { return 0 };
+        let meant = self.breakpoints.instances(target.info().module, innermost.pc, ids);
+        let frames = source_frames(target, innermost.function, wasmdbg_symbols::ModulePc(innermost.pc));
+        let of_breakpoint =
+            frames.iter().position(|frame| frame.instance.is_some_and(|instance| meant.contains(&instance)));
+        of_breakpoint.unwrap_or(0) as u32
+    }
+
+    /// Counts a stop's breakpoints; temporary ones go with it.
+    fn hits(&mut self, reason: &StopReason) {
+        let StopReason::Breakpoint { ids } = reason else { return };
+        for number in self.breakpoints.hit(ids) {
+            let Ok(breakpoint) = self.breakpoints.remove(number) else { continue };
+            // A dead connection shows at the next command.
+            let _ = self.plant_in(breakpoint.locations.iter().map(|location| location.module));
+            self.ready.push_back(SessionEvent::BreakpointChanged(breakpoint));
+        }
+    }
+
+    fn released(&mut self, released: Released) -> Option<SessionEvent> {
+        let known = self.stops.iter().any(|stop| stop.id() == released.stop);
+        self.stops.retain(|stop| stop.id() != released.stop);
+        // The echo of this session's own resume.
+        if !known && released.cause == ReleaseCause::Resumed {
+            return None;
+        }
+        Some(SessionEvent::Released(released))
+    }
+
+    /// Plants the breakpoints of the modules that breakpoint `number` stands in.
+    fn plant_of(&mut self, number: u32) -> Result<(), Error> {
+        let locations = self.breakpoints.get(number)?.locations.clone();
+        self.plant_in(locations.iter().map(|location| location.module))
+    }
+
+    fn plant(&mut self) -> Result<(), Error> {
+        let modules: Vec<_> = self.modules.iter().map(|loaded| loaded.module.hash).collect();
+        self.plant_in(modules.into_iter())
+    }
+
+    fn plant_in(&mut self, modules: impl Iterator<Item = ModuleHash>) -> Result<(), Error> {
+        let mut done = Vec::new();
+        for module in modules {
+            if done.contains(&module) {
+                continue;
+            }
+            done.push(module);
+            let breakpoints = self.breakpoints.wanted(module);
+            let reply = self.client.call(SetBreakpoints { module, breakpoints: breakpoints.clone() })?;
+            self.breakpoints.planted(module, &breakpoints, &reply.breakpoints);
+        }
+        Ok(())
     }
 }

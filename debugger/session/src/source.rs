@@ -153,8 +153,14 @@ mod tests {
         let mut finder = SourceFinder::new();
         finder.add_directory(&folder);
         let lines = finder.lines("src/lib.rs", 2, 10).unwrap();
-        assert_eq!((lines.first, lines.lines, lines.total), (2, vec!["two".to_owned(), "three".to_owned()], 3));
-        assert_eq!(finder.lines("src/lib.rs", 4, 5).unwrap_err().to_string(), "src/lib.rs has 3 lines, no line 4");
+        assert_eq!(
+            (lines.first, lines.lines, lines.total),
+            (2, vec!["two".to_owned(), "three".to_owned()], 3)
+        );
+        assert_eq!(
+            finder.lines("src/lib.rs", 4, 5).unwrap_err().to_string(),
+            "src/lib.rs has 3 lines, no line 4"
+        );
         let error = finder.lines("src/absent.rs", 1, 5).unwrap_err().to_string();
         assert!(error.contains("src/absent.rs") && error.contains("map its path"), "{error}");
         std::fs::remove_dir_all(folder).unwrap();

@@ -1,4 +1,16 @@
-//! Steps as a user asks for them.
+//! Steps by source line out of runs by pc. Owns the plan of a step that is under way: given where the
+//! slot stands it says how to go on or that the step is done. It sends nothing.
+//!
+//! A step ends where a statement starts (is_stmt): in another line, another frame, or an inlined call
+//! that was stepped into. In front of an inlined call the pc is the callee's first opcode already; the
+//! callee's frames are then hidden, and stepping into it shows them without moving.
+
+use wasmdbg_control::stop::{Calls, PcRange, ResumeMode};
+use wasmdbg_symbols::{InstanceId, ModulePc, SourceFrame, Symbols};
+
+use crate::frame::source_frames;
+use crate::target::Target;
+use crate::{Error, Position, Stop};
 
 /// How a stopped callback goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,4 +36,327 @@ pub enum Step {
         /// A line of that frame's file; `None`: any line below the present one (leaves loops).
         line: Option<u32>,
     },
+}
+
+/// What comes next in a step.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Next {
+    /// Let the slot run.
+    Resume(ResumeMode),
+    /// The step is done; so many inlined frames are not entered yet.
+    Report { hidden: u32 },
+}
+
+/// A step under way.
+#[derive(Debug, Clone)]
+pub(crate) struct Plan {
+    kind: Kind,
+    /// Where the step began.
+    origin: Origin,
+    /// Activations below and with the one that is stepped in.
+    depth: u32,
+    /// The instance that is stepped in; changes when that is left.
+    instance: Option<InstanceId>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// By line; `forward`: not back to an earlier line of the function.
+    Line { calls: Calls, forward: bool },
+    /// The next stop is the end.
+    Once,
+    /// Into a callee: past its prologue.
+    Prologue,
+}
+
+#[derive(Debug, Clone)]
+struct Origin {
+    depth: u32,
+    instance: Option<InstanceId>,
+    position: Option<Position>,
+}
+
+/// Where a slot stands, as a step sees it.
+struct Here<'a> {
+    symbols: &'a Symbols,
+    pc: ModulePc,
+    /// Activations in all.
+    depth: u32,
+    /// Index of the innermost Wasm function.
+    function: u32,
+    /// Frames of the innermost activation, innermost first.
+    frames: Vec<SourceFrame>,
+}
+
+/// How a step begins, and its plan if more than one run may be needed.
+pub(crate) fn begin(stop: &Stop, step: Step) -> Result<(Next, Option<Plan>), Error> {
+    let frame = match step {
+        Step::Continue => return Ok((Next::Resume(ResumeMode::Continue), None)),
+        Step::Instruction => return Ok((Next::Resume(ResumeMode::Instruction), None)),
+        Step::Over | Step::Into => 0,
+        Step::Out { frame } | Step::Until { frame, .. } => frame,
+    };
+    if step == Step::Into && stop.hidden() > 0 {
+        return Ok((Next::Report { hidden: stop.hidden() - 1 }, None));
+    }
+    let scoped = stop.scoped(frame)?;
+    let depth = stop.info().frame_count - scoped.frame.activation;
+    let position = scoped.frame.position.clone();
+    let origin = Origin { depth, instance: scoped.instance, position };
+    let plan = |kind| Plan { kind, origin: origin.clone(), depth, instance: scoped.instance };
+    match step {
+        Step::Continue | Step::Instruction => Err(Error::Invalid("no step".into())),
+        Step::Over => begin_line(stop, plan(Kind::Line { calls: Calls::Over, forward: false })),
+        Step::Into => begin_line(stop, plan(Kind::Line { calls: Calls::Into, forward: false })),
+        Step::Until { line: None, .. } => {
+            begin_line(stop, plan(Kind::Line { calls: Calls::Over, forward: true }))
+        }
+        Step::Until { line: Some(line), .. } => {
+            let pcs = lines_ahead(stop, &scoped, line)?;
+            let mode = ResumeMode::Until { pcs, frame: scoped.frame.activation };
+            Ok((Next::Resume(mode), Some(plan(Kind::Once))))
+        }
+        Step::Out { .. } if scoped.frame.inlined => leave_inlined(stop, &scoped, plan),
+        Step::Out { .. } => {
+            let mode = ResumeMode::Out { frame: scoped.frame.activation };
+            Ok((Next::Resume(mode), Some(plan(Kind::Once))))
+        }
+    }
+}
+
+fn begin_line(stop: &Stop, plan: Plan) -> Result<(Next, Option<Plan>), Error> {
+    let Some(here) = Here::new(stop.target())? else {
+        return Ok((Next::Resume(ResumeMode::Instruction), None));
+    };
+    let mode = here.run(&plan);
+    Ok((Next::Resume(mode), Some(plan)))
+}
+
+/// Runs to the end of an inlined frame, then on to a statement of its caller.
+fn leave_inlined(
+    stop: &Stop,
+    scoped: &crate::frame::Scoped,
+    plan: impl Fn(Kind) -> Plan,
+) -> Result<(Next, Option<Plan>), Error> {
+    let symbols = stop.target().symbols();
+    let instance = symbols.zip(scoped.instance).and_then(|(symbols, id)| symbols.instance(id));
+    let instance =
+        instance.ok_or_else(|| Error::Invalid("this frame has no debug info to be left by".into()))?;
+    let mut plan = plan(Kind::Line { calls: Calls::Over, forward: false });
+    plan.instance = instance.caller;
+    let mode = match scoped.frame.activation {
+        0 => ResumeMode::Range {
+            ranges: instance.ranges.iter().map(|range| wire(range.start, range.end)).collect(),
+            calls: Calls::Over,
+        },
+        // The calls that this frame waits for must return first.
+        activation => ResumeMode::Out { frame: activation - 1 },
+    };
+    Ok((Next::Resume(mode), Some(plan)))
+}
+
+/// The places of `line`, or of the next line with code, in the frame's function.
+fn lines_ahead(stop: &Stop, scoped: &crate::frame::Scoped, line: u32) -> Result<Vec<u32>, Error> {
+    let function = &scoped.frame.function;
+    let no_lines = || Error::Invalid(format!("{function} has no line information"));
+    let position = scoped.frame.position.as_ref().ok_or_else(no_lines)?;
+    let symbols = stop.target().symbols().ok_or_else(no_lines)?;
+    let binding =
+        symbols.break_line(&position.file, line, None).map_err(|error| Error::Invalid(error.to_string()))?;
+    let pcs: Vec<u32> = binding
+        .places
+        .iter()
+        .filter(|place| place.function == scoped.function)
+        .map(|place| place.pc.0)
+        .collect();
+    if pcs.is_empty() {
+        return Err(Error::Invalid(format!("line {line} is not in {function}; set a breakpoint there")));
+    }
+    Ok(pcs)
+}
+
+impl Plan {
+    /// The slot stands after a run of this plan: go on, or report.
+    pub(crate) fn arrived(&mut self, target: &Target) -> Result<Next, Error> {
+        let Some(here) = Here::new(target)? else { return Ok(Next::Report { hidden: 0 }) };
+        let Kind::Line { calls, .. } = self.kind else {
+            return Ok(Next::Report { hidden: here.not_entered(here.frames.len() as u32 - 1) });
+        };
+        if here.depth > self.depth {
+            return Ok(self.entered(&here));
+        }
+        if !here.has_line() {
+            // Code without lines is left, not stopped in.
+            return Ok(Next::Resume(ResumeMode::Out { frame: 0 }));
+        }
+        if here.depth < self.depth {
+            self.depth = here.depth;
+            self.instance = here.frames.first().and_then(|frame| frame.instance);
+        }
+        let at = self.place_in(&here);
+        Ok(match self.done(&here, at, calls) {
+            Some(hidden) => Next::Report { hidden },
+            None => Next::Resume(here.run(self)),
+        })
+    }
+
+    /// A call was stepped into: stop behind the prologue, or leave code without lines again.
+    fn entered(&mut self, here: &Here<'_>) -> Next {
+        if !here.has_line() {
+            return Next::Resume(ResumeMode::Out { frame: 0 });
+        }
+        match here.symbols.after_prologue(here.function) {
+            Some(pc) if pc != here.pc => {
+                self.kind = Kind::Prologue;
+                Next::Resume(ResumeMode::Until { pcs: vec![pc.0], frame: 0 })
+            }
+            _ => Next::Report { hidden: here.not_entered(here.frames.len() as u32 - 1) },
+        }
+    }
+
+    /// Which of the frames at the pc is the one that is stepped in. An inlined one that was left gives
+    /// way to the nearest caller of it that is still there.
+    fn place_in(&mut self, here: &Here<'_>) -> usize {
+        let outermost = here.frames.len() - 1;
+        while let Some(instance) = self.instance {
+            if let Some(at) = here.frames.iter().position(|frame| frame.instance == Some(instance)) {
+                return at;
+            }
+            self.instance = here.symbols.instance(instance).and_then(|instance| instance.caller);
+        }
+        self.instance = here.frames[outermost].instance;
+        outermost
+    }
+
+    /// Whether the step ends here: how many inlined frames are to be hidden then. `at` is the frame that
+    /// is stepped in, those in front of it are calls inlined into it.
+    fn done(&self, here: &Here<'_>, at: usize, calls: Calls) -> Option<u32> {
+        if !here.is_statement_start() {
+            return None;
+        }
+        let same_frame = self.instance == self.origin.instance && here.depth == self.origin.depth;
+        let line = here.frames[at].position.as_ref().map(|p| (&*p.path, p.line));
+        let origin = self.origin.position.as_ref().map(|p| (p.file.as_str(), p.line));
+        let same_line = same_frame && line == origin;
+        match (at, calls) {
+            (0, _) if same_line => None,
+            (0, _) => Some(0),
+            (_, Calls::Over) if same_line => None,
+            // A new line of this frame that begins with inlined code: in front of that call.
+            (_, Calls::Over) => Some(at as u32),
+            (_, Calls::Into) if same_line => Some(here.not_entered(at as u32 - 1)),
+            (_, Calls::Into) => Some(here.not_entered(at as u32)),
+        }
+    }
+}
+
+impl<'a> Here<'a> {
+    /// `None` when the module has no symbols at all.
+    fn new(target: &'a Target) -> Result<Option<Self>, Error> {
+        let Some(symbols) = target.symbols() else { return Ok(None) };
+        let Some(innermost) = target.activation(0)? else { return Ok(None) };
+        let pc = ModulePc(innermost.pc);
+        let frames = source_frames(target, innermost.function, pc);
+        let depth = target.info().frame_count;
+        Ok(Some(Self { symbols, pc, depth, function: innermost.function, frames }))
+    }
+
+    fn has_line(&self) -> bool {
+        self.frames.first().is_some_and(|frame| frame.instance.is_some() && frame.position.is_some())
+    }
+
+    fn is_statement_start(&self) -> bool {
+        self.symbols.statement_starts(self.function).iter().any(|start| start.pc == self.pc)
+    }
+
+    /// How many frames, innermost first and at most `most`, are inlined calls that begin at this pc.
+    fn not_entered(&self, most: u32) -> u32 {
+        let begins = |frame: &&SourceFrame| {
+            let instance = frame.instance.filter(|_| frame.inlined).and_then(|id| self.symbols.instance(id));
+            instance.is_some_and(|instance| instance.entry == self.pc)
+        };
+        self.frames.iter().take(most as usize).take_while(begins).count() as u32
+    }
+
+    /// The run that leaves the present statement of the plan's frame.
+    fn run(&self, plan: &Plan) -> ResumeMode {
+        let Kind::Line { calls, forward } = plan.kind else { return ResumeMode::Out { frame: 0 } };
+        // Inside an inlined call that is passed through, a step into stays with that call's statements.
+        let innermost = self.frames.first().and_then(|frame| frame.instance);
+        let instance = match calls {
+            Calls::Over => plan.instance.or(innermost),
+            Calls::Into => innermost,
+        };
+        let statement = instance.and_then(|instance| self.symbols.statement(self.pc, instance));
+        let Some(statement) = statement.filter(|statement| !statement.ranges.is_empty()) else {
+            return ResumeMode::Out { frame: 0 };
+        };
+        let mut ranges: Vec<PcRange> =
+            statement.ranges.iter().map(|range| wire(range.start, range.end)).collect();
+        if calls == Calls::Into
+            && let Some(instance) = instance
+        {
+            for inlined in self.inlined_into(instance, &ranges) {
+                ranges = ranges.into_iter().flat_map(|range| without(range, inlined)).collect();
+            }
+        }
+        if forward && let Some(function) = self.symbols.module().function(self.function) {
+            let end = ranges.iter().map(|range| range.end).max().unwrap_or(self.pc.0);
+            ranges.push(PcRange { start: function.first_instruction.0, end });
+        }
+        ResumeMode::Range { ranges, calls }
+    }
+
+    /// The code of calls inlined into `instance` that overlaps `ranges`.
+    fn inlined_into(&self, instance: InstanceId, ranges: &[PcRange]) -> Vec<PcRange> {
+        let mut inlined = Vec::new();
+        let mut seen = Vec::new();
+        for start in self.symbols.statement_starts(self.function) {
+            let within = ranges.iter().any(|range| range.start <= start.pc.0 && start.pc.0 < range.end);
+            let Some(innermost) = start.instance.filter(|id| within && *id != instance && !seen.contains(id))
+            else {
+                continue;
+            };
+            seen.push(innermost);
+            // Up to the call that is inlined into `instance` itself; its ranges hold the deeper ones.
+            let mut callee = self.symbols.instance(innermost);
+            while let Some(found) = callee {
+                if found.caller == Some(instance) {
+                    inlined.extend(found.ranges.iter().map(|range| wire(range.start, range.end)));
+                    break;
+                }
+                callee = found.caller.and_then(|caller| self.symbols.instance(caller));
+            }
+        }
+        inlined
+    }
+}
+
+fn wire(start: ModulePc, end: ModulePc) -> PcRange {
+    PcRange { start: start.0, end: end.0 }
+}
+
+/// What is left of a range without another one.
+fn without(range: PcRange, cut: PcRange) -> impl Iterator<Item = PcRange> {
+    let before = PcRange { start: range.start, end: range.end.min(cut.start) };
+    let behind = PcRange { start: range.start.max(cut.end), end: range.end };
+    let apart = cut.end <= range.start || range.end <= cut.start;
+    let parts = if apart { [Some(range), None] } else { [Some(before), Some(behind)] };
+    parts.into_iter().flatten().filter(|part| part.start < part.end)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_range_without_another() {
+        let range = |start, end| PcRange { start, end };
+        let cut = |other| without(range(10, 20), other).collect::<Vec<_>>();
+        assert_eq!(cut(range(0, 10)), [range(10, 20)]);
+        assert_eq!(cut(range(0, 12)), [range(12, 20)]);
+        assert_eq!(cut(range(12, 14)), [range(10, 12), range(14, 20)]);
+        assert_eq!(cut(range(15, 30)), [range(10, 15)]);
+        assert_eq!(cut(range(0, 30)), []);
+    }
 }

@@ -1,15 +1,26 @@
 //! A stopped callback: its frames, scopes, variables and memory, read when asked for and kept until it
 //! goes on. Readable from several threads; resuming is the session's.
 
-use wasmdbg_control::stop::Stopped;
-use wasmdbg_control::StopId;
+use std::sync::{Arc, Mutex, PoisonError};
 
+use wasmdbg_control::StopId;
+use wasmdbg_control::stop::{Context, StopReason, Stopped};
+
+use crate::frame::{Expansion, Scoped};
+use crate::target::Target;
 use crate::{Error, EvalError, Frame, Scope, ScopeKind, SourceFinder, SourceLines, Value, Variable};
+use crate::{expression, scope};
 
 /// One stop of one slot.
 #[derive(Debug)]
 pub struct Stop {
-    info: Stopped,
+    target: Arc<Target>,
+    /// Inlined frames at the pc that are not entered yet: the pc is their first opcode, and a step
+    /// ended in front of their call.
+    hidden: u32,
+    /// As the user sees it: a step can end at the pc of an earlier stop.
+    reason: StopReason,
+    expansion: Mutex<Expansion>,
 }
 
 /// What to say about a stop in one line and a few notes.
@@ -24,24 +35,67 @@ pub struct StopSummary {
 }
 
 impl Stop {
+    pub(crate) fn new(target: Arc<Target>, hidden: u32, reason: StopReason) -> Self {
+        Self { target, hidden, reason, expansion: Mutex::default() }
+    }
+
+    pub(crate) fn target(&self) -> &Arc<Target> {
+        &self.target
+    }
+
+    pub(crate) fn hidden(&self) -> u32 {
+        self.hidden
+    }
+
     /// As reported by the plugin: ids, context, callback, reason, control, deadline.
     pub fn info(&self) -> &Stopped {
-        &self.info
+        self.target.info()
+    }
+
+    /// Why it stands. After a step into an inlined call, which moves nothing, this is a step and
+    /// [`Stop::info`] still says what first stopped the slot here.
+    pub fn reason(&self) -> &StopReason {
+        &self.reason
     }
 
     /// Its id, for [`crate::Session::resume`].
     pub fn id(&self) -> StopId {
-        self.info.stop
+        self.info().stop
     }
 
     /// The stop in words.
     pub fn summary(&self) -> StopSummary {
-        unimplemented!()
+        let info = self.info();
+        let reason = match &self.reason {
+            StopReason::Breakpoint { ids } if ids.is_empty() => "breakpoint of another session".into(),
+            StopReason::Breakpoint { ids } => {
+                let numbers = ids.iter().map(u32::to_string).collect::<Vec<_>>();
+                format!("breakpoint {}", numbers.join(", "))
+            }
+            StopReason::Step => "step".into(),
+            StopReason::Interrupt => "interrupt".into(),
+            StopReason::Trap { message } => format!("trap: {message}"),
+        };
+        let mut notes = Vec::new();
+        if info.fresh_vm {
+            notes.push(
+                "this virtual machine is the debugger's own: what earlier requests left in the filter's memory is \
+                 not here"
+                    .into(),
+            );
+        }
+        if !info.control {
+            notes.push("another session controls this stop: it can be looked at, not resumed".into());
+        }
+        StopSummary { thread: thread_name(&info.context), reason, notes }
     }
 
     /// Numbers of this session's breakpoints that were hit here.
     pub fn breakpoints(&self) -> &[u32] {
-        unimplemented!()
+        match &self.reason {
+            StopReason::Breakpoint { ids } => ids,
+            _ => &[],
+        }
     }
 
     /// Frames `first ..`, at most `count` (all with `u32::MAX`), inlined calls expanded.
@@ -49,8 +103,15 @@ impl Stop {
     /// # Errors
     /// Outer frames cannot be read.
     pub fn frames(&self, first: u32, count: u32) -> Result<Vec<Frame>, Error> {
-        let _ = (first, count);
-        unimplemented!()
+        let last = first.saturating_add(count.saturating_sub(1));
+        self.expanded(last, |frames| {
+            frames
+                .iter()
+                .skip(first as usize)
+                .take(count as usize)
+                .map(|scoped| scoped.frame.clone())
+                .collect()
+        })
     }
 
     /// How many frames there are, inlined ones counted.
@@ -58,7 +119,7 @@ impl Stop {
     /// # Errors
     /// Outer frames cannot be read.
     pub fn frame_count(&self) -> Result<u32, Error> {
-        unimplemented!()
+        self.expanded(u32::MAX, |frames| frames.len() as u32)
     }
 
     /// One frame.
@@ -66,8 +127,21 @@ impl Stop {
     /// # Errors
     /// [`Error::NoFrame`], or outer frames cannot be read.
     pub fn frame(&self, number: u32) -> Result<Frame, Error> {
-        let _ = number;
-        unimplemented!()
+        self.scoped(number).map(|scoped| scoped.frame)
+    }
+
+    /// A frame with what the session needs of it.
+    pub(crate) fn scoped(&self, number: u32) -> Result<Scoped, Error> {
+        self.expanded(number, |frames| {
+            let outermost = (frames.len() as u32).saturating_sub(1);
+            frames.get(number as usize).cloned().ok_or(Error::NoFrame { wanted: number, outermost })
+        })?
+    }
+
+    fn expanded<T>(&self, number: u32, read: impl FnOnce(&[Scoped]) -> T) -> Result<T, Error> {
+        let mut expansion = self.expansion.lock().unwrap_or_else(PoisonError::into_inner);
+        expansion.reach(&self.target, self.hidden, number)?;
+        Ok(read(expansion.frames()))
     }
 
     /// The scopes of a frame, the likely ones first.
@@ -75,8 +149,7 @@ impl Stop {
     /// # Errors
     /// [`Error::NoFrame`].
     pub fn scopes(&self, frame: u32) -> Result<Vec<Scope>, Error> {
-        let _ = frame;
-        unimplemented!()
+        Ok(scope::scopes(&self.scoped(frame)?))
     }
 
     /// The variables of a scope of a frame.
@@ -84,17 +157,19 @@ impl Stop {
     /// # Errors
     /// [`Error::NoFrame`]. A variable that cannot be read is one with such a value.
     pub fn variables(&self, frame: u32, scope: ScopeKind) -> Result<Vec<Variable>, Error> {
-        let _ = (frame, scope);
-        unimplemented!()
+        scope::variables(&self.target, &self.scoped(frame)?, scope)
     }
 
-    /// The value of an expression: names, fields, indexes, `*`, `->`, `&`, literals.
+    /// The value of an expression: names, fields, indexes, `*`, `->`, `&`, literals, arithmetic and
+    /// comparisons.
     ///
     /// # Errors
     /// A syntax error, an unknown name, a wrong type, with its position.
     pub fn evaluate(&self, frame: u32, expression: &str) -> Result<Value, EvalError> {
-        let _ = (frame, expression);
-        unimplemented!()
+        let tree = expression::parse(expression)?;
+        let scoped =
+            self.scoped(frame).map_err(|error| EvalError { position: 0, message: error.to_string() })?;
+        expression::evaluate(&self.target, &scoped, &tree)
     }
 
     /// Bytes of linear memory; shorter at the memory's end.
@@ -102,8 +177,13 @@ impl Stop {
     /// # Errors
     /// The address is outside the memory, or the stop is over.
     pub fn read_memory(&self, address: u64, length: u32) -> Result<Vec<u8>, Error> {
-        let _ = (address, length);
-        unimplemented!()
+        let bytes = self.target.read_up_to(address, u64::from(length));
+        match bytes.map_err(|why| Error::Invalid(why.to_string()))? {
+            bytes if bytes.is_empty() && length > 0 => {
+                Err(Error::Invalid(format!("address {address:#x} is outside the memory")))
+            }
+            bytes => Ok(bytes),
+        }
     }
 
     /// The source lines around a frame's position, at most `context` on each side.
@@ -111,7 +191,20 @@ impl Stop {
     /// # Errors
     /// The frame has no position, or the file is not on this machine: the message says how to map it.
     pub fn source(&self, frame: u32, context: u32, sources: &SourceFinder) -> Result<SourceLines, Error> {
-        let _ = (frame, context, sources);
-        unimplemented!()
+        let frame = self.frame(frame)?;
+        let position = frame.position.ok_or_else(|| {
+            Error::Source(format!("{} has no line information: compile it with -g", frame.function))
+        })?;
+        let first = position.line.saturating_sub(context).max(1);
+        sources.lines(&position.file, first, position.line.saturating_add(context))
+    }
+}
+
+/// A context as a thread is named: `GET /path #17`.
+pub(crate) fn thread_name(context: &Context) -> String {
+    match context {
+        Context::Root { id } if id.0 == 0 => "filter start".into(),
+        Context::Root { id } => format!("root context {id}"),
+        Context::Stream { transaction, method, path, .. } => format!("{method} {path} #{transaction}"),
     }
 }
