@@ -10,6 +10,7 @@ mod examples;
 mod fast_lane;
 mod harness;
 mod hygiene;
+mod installing;
 mod parking;
 mod socket;
 mod state;

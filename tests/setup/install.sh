@@ -55,22 +55,22 @@ if [ "$(id -u)" -ne 0 ]; then
     say "installing needs root: sudo may ask for your password"
 fi
 
-# A leftover of an interrupted run is removed as well.
-policy=/usr/sbin/policy-rc.d
+# POLICY_RC_D is for the test of this script.
+policy=${POLICY_RC_D:-/usr/sbin/policy-rc.d}
 own_policy=no
 cleanup() {
     if [ $own_policy = yes ]; then
-        "${as_root[@]}" rm -f $policy
+        "${as_root[@]}" rm -f "$policy"
         say "removed $policy again"
     fi
 }
 trap cleanup EXIT
 trap 'exit 130' INT TERM
-if [[ " ${missing[*]} " == *" trafficserver "* ]] && [ ! -e $policy ]; then
+if [[ " ${missing[*]} " == *" trafficserver "* ]] && [ ! -e "$policy" ]; then
     own_policy=yes
     printf '#!/bin/sh\n# wasmdbg: no service is started while Traffic Server is installed\nexit 101\n' |
-        "${as_root[@]}" tee $policy >/dev/null
-    "${as_root[@]}" chmod 755 $policy
+        "${as_root[@]}" tee "$policy" >/dev/null
+    "${as_root[@]}" chmod 755 "$policy"
     say "Debian's own Traffic Server service is not started by this installation ($policy, for this time only)"
 fi
 
