@@ -66,6 +66,10 @@ impl Session {
                 sources.add_directory(folder);
             }
         }
+        let files = modules.iter().filter_map(|loaded| loaded.symbols.as_ref());
+        sources.set_known_files(
+            files.flat_map(|symbols| symbols.source_files()).map(|file| file.to_string()).collect(),
+        );
         let mut session = Self {
             client,
             events,

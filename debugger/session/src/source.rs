@@ -20,12 +20,16 @@ pub struct SourceLines {
     pub total: u32,
 }
 
-/// Finds source files: by the user's mappings, as the path stands, below the search directories, and
-/// beside the module.
+/// Finds source files: by the user's mappings, as the path stands, below the search directories and the
+/// working directory. Below a directory it takes what follows the directory's own name in the path
+/// (`examples/x/src/lib.rs` below `x`), or an end of the path that only this file has: another crate's
+/// `src/lib.rs` must not pass for it.
 #[derive(Debug, Default)]
 pub struct SourceFinder {
     mappings: Vec<(String, PathBuf)>,
     directories: Vec<PathBuf>,
+    /// All source files of the debug info.
+    known: Vec<String>,
     read: Mutex<HashMap<PathBuf, Arc<[String]>>>,
 }
 
@@ -42,13 +46,17 @@ impl SourceFinder {
         self.mappings.sort_by_key(|(from, _)| std::cmp::Reverse(from.len()));
     }
 
-    /// Looks for relative and remapped paths below `directory` too: `examples/x/src/lib.rs` is tried
-    /// whole, then without its first components.
+    /// Looks below `directory` too.
     pub fn add_directory(&mut self, directory: impl Into<PathBuf>) {
         let directory = directory.into();
         if !self.directories.contains(&directory) {
             self.directories.push(directory);
         }
+    }
+
+    /// The paths of all source files in the debug info, to tell which ends of a path only one has.
+    pub fn set_known_files(&mut self, files: Vec<String>) {
+        self.known = files;
     }
 
     /// The file on this machine.
@@ -104,9 +112,22 @@ impl SourceFinder {
         }
         candidates.push(PathBuf::from(file));
         let parts: Vec<&str> = file.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
-        for directory in &self.directories {
-            for skip in 0..parts.len() {
-                candidates.push(directory.join(parts[skip..].join("/")));
+        let working = std::env::current_dir().ok();
+        let directories: Vec<&PathBuf> = working.iter().chain(&self.directories).collect();
+        for directory in &directories {
+            let own = directory.file_name().and_then(|name| name.to_str());
+            if let Some(at) =
+                parts.iter().rposition(|part| Some(*part) == own).filter(|at| at + 1 < parts.len())
+            {
+                candidates.push(directory.join(parts[at + 1..].join("/")));
+            }
+        }
+        for skip in 0..parts.len() {
+            let end = parts[skip..].join("/");
+            let behind = format!("/{end}");
+            let has_it = |known: &&String| **known == end || known.ends_with(&behind);
+            if self.known.iter().filter(has_it).count() == 1 {
+                candidates.extend(directories.iter().map(|directory| directory.join(&end)));
             }
         }
         candidates
@@ -128,22 +149,37 @@ mod tests {
 
     fn temp(name: &str) -> PathBuf {
         let folder = std::env::temp_dir().join(format!("wasmdbg-source-{}-{name}", std::process::id()));
-        std::fs::create_dir_all(folder.join("src")).unwrap();
-        std::fs::write(folder.join("src/lib.rs"), "one\ntwo\nthree\n").unwrap();
+        std::fs::create_dir_all(folder.join("own/here")).unwrap();
+        std::fs::write(folder.join("own/here/only.rs"), "one\ntwo\nthree\n").unwrap();
         folder
     }
 
     #[test]
     fn a_mapped_prefix_and_a_search_directory_find_the_file() {
         let folder = temp("map");
+        let there = folder.join("own/here/only.rs");
         let mut finder = SourceFinder::new();
-        assert!(finder.find("examples/x/src/lib.rs").is_err());
-        finder.map("examples/x", &folder);
-        assert_eq!(finder.find("examples/x/src/lib.rs").unwrap(), folder.join("src/lib.rs"));
-        assert!(finder.find("examples/xy/src/lib.rs").is_err(), "whole components only");
+        assert!(finder.find("examples/x/here/only.rs").is_err());
+        finder.map("examples/x", folder.join("own"));
+        assert_eq!(finder.find("examples/x/here/only.rs").unwrap(), there);
+        assert!(finder.find("examples/xy/here/only.rs").is_err(), "whole components only");
         let mut finder = SourceFinder::new();
-        finder.add_directory(&folder);
-        assert_eq!(finder.find("/build/x/src/lib.rs").unwrap(), folder.join("src/lib.rs"));
+        finder.add_directory(folder.join("own"));
+        assert_eq!(finder.find("/build/own/here/only.rs").unwrap(), there);
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn another_crates_file_of_the_same_name_is_not_taken() {
+        let folder = temp("other");
+        let mut finder = SourceFinder::new();
+        finder.add_directory(folder.join("own"));
+        assert!(finder.find("/build/x/here/only.rs").is_err(), "nothing says that it is this one");
+        finder.set_known_files(vec!["/build/x/here/only.rs".into(), "/build/x/other.rs".into()]);
+        assert_eq!(finder.find("/build/x/here/only.rs").unwrap(), folder.join("own/here/only.rs"));
+        finder.set_known_files(vec!["/build/x/here/only.rs".into(), "/crates/log/here/only.rs".into()]);
+        assert!(finder.find("/build/x/here/only.rs").is_err());
+        assert!(finder.find("/crates/log/here/only.rs").is_err());
         std::fs::remove_dir_all(folder).unwrap();
     }
 
@@ -151,18 +187,16 @@ mod tests {
     fn lines_are_cut_to_the_file_and_an_absent_file_says_what_to_do() {
         let folder = temp("lines");
         let mut finder = SourceFinder::new();
-        finder.add_directory(&folder);
-        let lines = finder.lines("src/lib.rs", 2, 10).unwrap();
+        finder.map("x", folder.join("own"));
+        let lines = finder.lines("x/here/only.rs", 2, 10).unwrap();
         assert_eq!(
             (lines.first, lines.lines, lines.total),
             (2, vec!["two".to_owned(), "three".to_owned()], 3)
         );
-        assert_eq!(
-            finder.lines("src/lib.rs", 4, 5).unwrap_err().to_string(),
-            "src/lib.rs has 3 lines, no line 4"
-        );
-        let error = finder.lines("src/absent.rs", 1, 5).unwrap_err().to_string();
-        assert!(error.contains("src/absent.rs") && error.contains("map its path"), "{error}");
+        let error = finder.lines("x/here/only.rs", 4, 5).unwrap_err().to_string();
+        assert_eq!(error, "x/here/only.rs has 3 lines, no line 4");
+        let error = finder.lines("x/absent.rs", 1, 5).unwrap_err().to_string();
+        assert!(error.contains("x/absent.rs") && error.contains("map its path"), "{error}");
         std::fs::remove_dir_all(folder).unwrap();
     }
 }
