@@ -32,7 +32,7 @@ struct Pair {
 pub fn rows() -> Result<Vec<Row>> {
     let folder = Scratch::new("bench")?;
     let mut pairs = Vec::new();
-    for variant in [Variant::Native, Variant::Lua] {
+    for variant in [Variant::Native, Variant::Wasm] {
         let options = variant.options(folder.path())?;
         let servers = [options.clone().event_threads(1).start()?, options.event_threads(2).start()?];
         for server in &servers {
@@ -51,7 +51,8 @@ pub fn rows() -> Result<Vec<Row>> {
     let scalings: Vec<Vec<f64>> = pairs.iter().map(scaling).collect();
     let ratios: Vec<f64> = scalings[0].iter().zip(&scalings[1]).map(|(native, wasm)| wasm / native).collect();
     let ratio = median(&ratios);
-    let title = "heavy filter (100,000 divisions), 1 → 2 event threads: scaling against the native plugin's";
+    let title =
+        "heavy filter (a million divisions), 1 → 2 event threads: scaling against the native plugin's";
     let mut rows = vec![Row::shown(title, format!("{ratio:.3}")).limits(
         "≥ 0.97",
         "1.00",

@@ -11,8 +11,8 @@ use crate::process;
 
 /// A small prime: deciding it takes a handful of divisions. `token.rules` knows it.
 pub const LIGHT: u64 = 97;
-/// A prime that takes a hundred thousand divisions.
-pub const HEAVY: u64 = 40_000_000_003;
+/// A prime that takes a million divisions.
+pub const HEAVY: u64 = 4_000_000_000_039;
 
 /// What does the filter's work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
