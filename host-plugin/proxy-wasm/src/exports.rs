@@ -106,6 +106,14 @@ impl Entry {
         }
     }
 
+    /// Whether the export returns something.
+    pub(crate) fn has_result(self) -> bool {
+        matches!(
+            self,
+            Self::Main | Self::VmStart { .. } | Self::Configure { .. } | Self::Stream { .. } | Self::Done { .. }
+        )
+    }
+
     /// What counts as its result when the module does not export it.
     pub(crate) fn default_result(self) -> i32 {
         match self {

@@ -7,6 +7,7 @@
 mod abi;
 pub mod config;
 mod contexts;
+pub mod debug;
 pub mod embedder;
 pub mod engine;
 mod exports;

@@ -1,8 +1,10 @@
 //! What all filters of a process share. Owns the engine of the fast lane and the way traps take to
 //! the agent; knows no single filter.
 
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, OnceLock};
+
+use wasmdbg_control::server::Waker;
 
 use crate::embedder::{Embedder, Level};
 use crate::engine::{EngineError, FastEngine};
@@ -18,6 +20,8 @@ pub struct Runtime {
     pub(crate) settings: Settings,
     pub(crate) fast: FastEngine,
     traps: SyncSender<TrapReport>,
+    /// Wakes the agent when a trap is there.
+    pub(crate) bell: OnceLock<Waker>,
 }
 
 impl Runtime {
@@ -33,7 +37,7 @@ impl Runtime {
     ) -> Result<(Arc<Self>, Receiver<TrapReport>), EngineError> {
         let (traps, receiver) = sync_channel(TRAPS_WAITING);
         let fast = FastEngine::new(thread_stack)?;
-        Ok((Arc::new(Self { embedder, settings, fast, traps }), receiver))
+        Ok((Arc::new(Self { embedder, settings, fast, traps, bell: OnceLock::new() }), receiver))
     }
 
     /// The process-wide settings.
@@ -53,6 +57,8 @@ impl Runtime {
         {
             let text = report.to_string();
             self.embedder.log(Level::Error, &report.filter_name, report.transaction, &text);
+        } else if let Some(bell) = self.bell.get() {
+            bell.wake();
         }
     }
 }

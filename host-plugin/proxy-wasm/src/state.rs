@@ -5,15 +5,20 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
+use wasmdbg_control::TransactionId;
 use wasmtime::{Memory, TypedFunc};
 
 use crate::abi::output::GuestOutput;
 use crate::contexts::Contexts;
+use crate::embedder::Level;
 use crate::exports::Entry;
 use crate::filter_core::FilterCore;
 use crate::limits::{CpuBudget, MemoryLimit};
 use crate::outcome::{Action, Outcome};
 use crate::trap::Death;
+
+/// Gets each line that the guest logs.
+pub(crate) type LogListener = Box<dyn Fn(Level, Option<TransactionId>, &str) + Send>;
 
 /// See the module.
 pub(crate) struct VmState {
@@ -32,6 +37,8 @@ pub(crate) struct VmState {
     pub(crate) budget: CpuBudget,
     pub(crate) limit: MemoryLimit,
     pub(crate) output: GuestOutput,
+    /// Also gets what the guest logs: the clients of the debug lane.
+    pub(crate) listener: Option<LogListener>,
     /// What the filter's counters know of [`Contexts::paused`].
     paused_counted: u64,
 }
@@ -48,6 +55,7 @@ impl VmState {
             budget: CpuBudget::new(),
             limit: MemoryLimit::new(core.limits.memory),
             output: GuestOutput::default(),
+            listener: None,
             paused_counted: 0,
             core,
         }

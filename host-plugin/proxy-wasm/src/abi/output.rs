@@ -40,7 +40,11 @@ impl VmState {
     /// Logs for the context that host functions act for.
     pub(crate) fn log(&self, level: Level, message: &[u8]) {
         let transaction = self.contexts.transaction_id();
-        self.core.log(level, transaction, &String::from_utf8_lossy(message));
+        let message = String::from_utf8_lossy(message);
+        self.core.log(level, transaction, &message);
+        if let Some(listener) = &self.listener {
+            listener(level, transaction, &message);
+        }
     }
 
     /// Takes bytes of `stream` and logs the lines they complete.

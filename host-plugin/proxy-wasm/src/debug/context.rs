@@ -1,0 +1,108 @@
+//! A transaction on the debug lane, in the hands of the proxy: hands callbacks to the slot and nothing
+//! else. Called on event threads; every call returns at once.
+#![forbid(unsafe_code)]
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use wasmdbg_control::stop::ReleaseCause;
+
+use super::lane::DebugLane;
+use super::slot::{Activity, Done, EffectSink, Ending, Job, Slot};
+use crate::embedder::Transaction;
+use crate::outcome::Callback;
+
+/// A slot that is kept for a transaction. Dropped: the slot is free again.
+pub struct Claim {
+    held: Option<(Arc<DebugLane>, Arc<Slot>)>,
+}
+
+impl Claim {
+    pub(crate) fn new(lane: Arc<DebugLane>, slot: Arc<Slot>) -> Self {
+        Self { held: Some((lane, slot)) }
+    }
+
+    /// Puts the transaction there. `transaction` is used on the slot's thread, for the length of each
+    /// host call; `effects` is called there when something else than a callback of the transaction
+    /// decides about it while it is parked.
+    pub fn enter(mut self, transaction: Box<dyn Transaction>, effects: EffectSink) -> DebugContext {
+        // Only dropping takes it otherwise.
+        let held = self.held.take();
+        if let Some((lane, slot)) = &held {
+            let _measuring = lane.measure();
+            slot.send(Job::Bind { transaction, effects });
+        }
+        DebugContext { held }
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        if let Some((lane, slot)) = self.held.take() {
+            slot.lock().bound = None;
+            lane.poke(&slot);
+        }
+    }
+}
+
+/// A transaction of the debug lane. Ended by [`DebugContext::end`], or by dropping it.
+pub struct DebugContext {
+    /// `None` once it is ended.
+    held: Option<(Arc<DebugLane>, Arc<Slot>)>,
+}
+
+impl DebugContext {
+    /// Queues a callback. The transaction stays parked until `done` is called on the slot's thread with
+    /// its outcome; that can be before this returns.
+    pub fn call(&self, callback: Callback, done: Done) {
+        let Some((lane, slot)) = &self.held else { return };
+        let _measuring = lane.measure();
+        if let Some(bound) = &mut slot.lock().bound {
+            bound.activity = Activity::Queued(callback.export());
+        }
+        slot.send(Job::Call { callback, done });
+        // The agent stands in for a thread that could not be made.
+        if slot.orphan.load(Ordering::Acquire) {
+            lane.wake();
+        }
+    }
+
+    /// Queues what ends a transaction: done, log and delete. `done` is called on the slot's thread when
+    /// the filter has finished; the transaction must stay alive until then.
+    pub fn end(mut self, ending: Ending, done: Box<dyn FnOnce() + Send>) {
+        self.finish(ending, done);
+    }
+
+    /// The client is gone: a stop of this transaction is released, and it stops no more.
+    pub fn client_gone(&self) {
+        let Some((lane, slot)) = &self.held else { return };
+        let _measuring = lane.measure();
+        let stop = {
+            let mut state = slot.lock();
+            if let Some(bound) = &mut state.bound {
+                bound.unstoppable = true;
+            }
+            state.stop
+        };
+        if let Some(stop) = stop
+            && let Some(standing) = lane.tables().stops.get_mut(&stop)
+        {
+            standing.release(ReleaseCause::ClientGone);
+        }
+    }
+
+    fn finish(&mut self, ending: Ending, done: Box<dyn FnOnce() + Send>) {
+        let Some((lane, slot)) = self.held.take() else { return };
+        let _measuring = lane.measure();
+        slot.send(Job::End { ending, done });
+        if slot.orphan.load(Ordering::Acquire) {
+            lane.wake();
+        }
+    }
+}
+
+impl Drop for DebugContext {
+    fn drop(&mut self) {
+        self.finish(Ending::default(), Box::new(|| {}));
+    }
+}

@@ -1,0 +1,367 @@
+//! The debug lane as the rest of the plugin sees it: which transactions it takes, and the way their
+//! callbacks go to a slot. Owns the tables of sessions, slots and stops; each lock is held for a look or
+//! a change of a table, never while a guest runs or anything waits.
+//!
+//! Event threads come here. They never compile, never wait, and pay one relaxed load while nobody is
+//! attached; everything else they do here is measured.
+#![forbid(unsafe_code)]
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicUsize, Ordering, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, mpsc};
+use std::time::Instant;
+
+use wasmdbg_control::server::Waker;
+use wasmdbg_control::status::Histogram;
+use wasmdbg_control::stop::{Context, ReleaseCause};
+use wasmdbg_control::transactions::Missed;
+use wasmdbg_control::{Event, FilterId, SessionId, SlotId, StopId, TransactionId};
+use wasmtime::{Engine, InstancePre};
+
+use super::context::Claim;
+use super::engine::{CompileError, DebugModule};
+use super::histogram::{Measuring, WorkHistogram};
+use super::session::{Session, Wish};
+use super::slot::{Activity, Bound, Job, Slot};
+use super::stop::{Command, Standing};
+use crate::embedder::{Level, RequestFacts};
+use crate::filter_core::FilterCore;
+use crate::runtime::Runtime;
+use crate::state::VmState;
+
+/// Events about missed transactions that wait; more are only counted.
+const MISSED_WAITING: usize = 64;
+/// Linear memory that a slot is expected to take before one of the filter has been seen to run.
+const EXPECTED_MEMORY: u64 = 2 << 20;
+
+/// See the module.
+pub struct DebugLane {
+    pub(crate) runtime: Arc<Runtime>,
+    attached: AtomicUsize,
+    sessions: RwLock<Arc<[Arc<Session>]>>,
+    tables: Mutex<Tables>,
+    notes: Mutex<Notes>,
+    waker: OnceLock<Waker>,
+    work: WorkHistogram,
+}
+
+/// What slots and stops there are.
+#[derive(Default)]
+pub(crate) struct Tables {
+    pub(crate) slots: Vec<Arc<Slot>>,
+    pub(crate) stops: BTreeMap<StopId, Standing>,
+    /// Filters whose slots can be made.
+    pub(crate) codes: BTreeMap<FilterId, Arc<SlotCode>>,
+    next_slot: u32,
+    next_stop: u64,
+}
+
+/// What every slot of a filter starts from.
+pub(crate) struct SlotCode {
+    pub(crate) core: Arc<FilterCore>,
+    pub(crate) engine: Engine,
+    pub(crate) module: Arc<DebugModule>,
+    pub(crate) instance: InstancePre<VmState>,
+}
+
+/// What other threads tell the agent.
+pub(crate) enum Note {
+    /// A compile is over; and what was wrong with the disk cache.
+    Compiled(FilterId, Result<DebugModule, CompileError>, Option<String>),
+    /// A slot needs its thread.
+    Spawn(Arc<Slot>, mpsc::Receiver<Job>, Arc<SlotCode>),
+    /// A slot has passed configure.
+    Ready(SlotId),
+    /// A slot cannot start (again).
+    Failed(SlotId, String),
+    /// A slot's thread is about to end.
+    Gone(SlotId),
+}
+
+#[derive(Default)]
+struct Notes {
+    notes: Vec<Note>,
+    missed: VecDeque<(SessionId, Missed)>,
+}
+
+impl DebugLane {
+    /// A lane that nobody is attached to.
+    pub fn new(runtime: Arc<Runtime>) -> Arc<Self> {
+        Arc::new(Self {
+            runtime,
+            attached: AtomicUsize::new(0),
+            sessions: RwLock::new(Arc::from([])),
+            tables: Mutex::default(),
+            notes: Mutex::default(),
+            waker: OnceLock::new(),
+            work: WorkHistogram::default(),
+        })
+    }
+
+    /// Whether anybody is attached: one relaxed load.
+    #[inline]
+    pub fn any_session(&self) -> bool {
+        self.attached.load(Relaxed) != 0
+    }
+
+    /// Measures work for the debug lane on an event thread, until the guard is dropped. The functions
+    /// here that event threads call do so themselves.
+    pub fn measure(&self) -> Measuring<'_> {
+        self.work.measure()
+    }
+
+    /// What has been measured.
+    pub fn event_thread_work(&self) -> Histogram {
+        self.work.snapshot()
+    }
+
+    /// Decides at READ_REQUEST_HDR whether a session wants the transaction in its debug lane of `filter`,
+    /// and if so claims a slot. `header` appends the value of a request header field and says whether
+    /// there is one. `None`: the fast lane serves it.
+    pub fn choose(
+        self: &Arc<Self>,
+        filter: FilterId,
+        transaction: TransactionId,
+        facts: &RequestFacts,
+        header: &mut dyn FnMut(&str, &mut Vec<u8>) -> bool,
+    ) -> Option<Claim> {
+        if !self.any_session() {
+            return None;
+        }
+        let _measuring = self.measure();
+        let sessions = self.sessions();
+        let wanted = |session: &Arc<Session>| -> Option<(Arc<Session>, usize)> {
+            let index = session.filters.iter().position(|wish| wish.filter == filter)?;
+            let rules = &session.filters[index].rules;
+            rules.take(transaction, facts, header).then(|| (Arc::clone(session), index))
+        };
+        let (session, index) = sessions.iter().find_map(wanted)?;
+        let wish = &session.filters[index];
+        match self.claim(&session, wish, transaction, facts) {
+            Ok(slot) => Some(Claim::new(Arc::clone(self), slot)),
+            Err(reason) => {
+                wish.rules.put_back();
+                self.miss(&session, wish, facts, reason);
+                None
+            }
+        }
+    }
+
+    fn claim(
+        &self,
+        session: &Session,
+        wish: &Wish,
+        transaction: TransactionId,
+        facts: &RequestFacts,
+    ) -> Result<Arc<Slot>, String> {
+        if !wish.ready.load(Ordering::Acquire) {
+            return Err(String::from("the debug lane is not ready yet"));
+        }
+        let bound = Bound {
+            transaction,
+            facts: facts.clone(),
+            session: session.id,
+            since: Instant::now(),
+            activity: Activity::Proxy,
+            unstoppable: false,
+        };
+        let mut tables = self.tables();
+        let free = |slot: &&Arc<Slot>| {
+            slot.filter == wish.filter && !slot.is_closing() && slot.lock().bound.is_none()
+        };
+        // One that has started, before one that has yet to.
+        let found = tables.slots.iter().filter(free).max_by_key(|slot| slot.lock().ready).cloned();
+        if let Some(slot) = found {
+            slot.lock().bound = Some(bound);
+            return Ok(slot);
+        }
+        let slot = self.add_slot(&mut tables, wish.filter)?;
+        slot.lock().bound = Some(bound);
+        Ok(slot)
+    }
+
+    /// A new slot of `filter`; the agent makes its thread.
+    ///
+    /// # Errors
+    /// Why there can be none.
+    pub(crate) fn add_slot(&self, tables: &mut Tables, filter: FilterId) -> Result<Arc<Slot>, String> {
+        let Some(code) = tables.codes.get(&filter).cloned() else {
+            return Err(String::from("the debug lane of this filter is gone"));
+        };
+        let limits = &self.runtime.settings.debug;
+        let used = tables.slots.len();
+        if used >= limits.max_vms as usize {
+            return Err(format!("no slot was free ({used} of {} in use)", limits.max_vms));
+        }
+        let image = code.module.image_size();
+        let of_filter = tables.slots.iter().filter(|slot| slot.filter == filter);
+        let expected = of_filter.map(|slot| slot.memory.load(Relaxed)).max().unwrap_or(0);
+        let expected = expected.max(image + EXPECTED_MEMORY);
+        let taken: u64 = tables.slots.iter().map(|slot| slot.memory.load(Relaxed)).sum();
+        if taken + expected > limits.max_memory {
+            return Err(format!(
+                "another slot would need {} MB, and {} of {} MB are in use (debug.max_memory)",
+                expected.div_ceil(1 << 20),
+                taken >> 20,
+                limits.max_memory >> 20
+            ));
+        }
+        let id = SlotId(tables.next_slot);
+        tables.next_slot = tables.next_slot.wrapping_add(1);
+        let about = (filter, code.core.config.name.clone(), code.core.module);
+        let (slot, jobs) = Slot::new(id, about, code.engine.weak(), expected);
+        let slot = Arc::new(slot);
+        tables.slots.push(Arc::clone(&slot));
+        self.note(Note::Spawn(Arc::clone(&slot), jobs, code));
+        Ok(slot)
+    }
+
+    fn miss(&self, session: &Session, wish: &Wish, facts: &RequestFacts, reason: String) {
+        let total = session.missed.fetch_add(1, Relaxed) + 1;
+        wish.core.counters.debug_missed.fetch_add(1, Relaxed);
+        {
+            let mut notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
+            if notes.missed.len() < MISSED_WAITING {
+                let (method, path) = (facts.method.clone(), facts.path.clone());
+                let missed = Missed { filter: wish.filter, method, path, reason, total };
+                notes.missed.push_back((session.id, missed));
+            }
+        }
+        self.wake();
+    }
+
+    // Sessions.
+
+    pub(crate) fn sessions(&self) -> Arc<[Arc<Session>]> {
+        Arc::clone(&self.sessions.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(crate) fn add_session(&self, session: Arc<Session>) {
+        let mut sessions = self.sessions.write().unwrap_or_else(PoisonError::into_inner);
+        *sessions = sessions.iter().cloned().chain([session]).collect();
+        self.attached.store(sessions.len(), Relaxed);
+    }
+
+    /// Ends a session: what it held goes on, and what it wanted is forgotten. Returns how many stops
+    /// were released.
+    pub(crate) fn remove_session(&self, id: SessionId) -> u32 {
+        {
+            let mut sessions = self.sessions.write().unwrap_or_else(PoisonError::into_inner);
+            *sessions = sessions.iter().filter(|session| session.id != id).cloned().collect();
+            self.attached.store(sessions.len(), Relaxed);
+        }
+        let sessions = self.sessions();
+        let mut released = 0;
+        let slots = {
+            let mut tables = self.tables();
+            for stop in tables.stops.values_mut().filter(|stop| stop.controller == id) {
+                released += u32::from(stop.release(ReleaseCause::Detached));
+            }
+            for slot in &tables.slots {
+                let wanted = sessions.iter().any(|session| session.wish(slot.filter).is_some());
+                slot.closing.fetch_or(!wanted, Ordering::AcqRel);
+            }
+            tables.codes.retain(|filter, _| sessions.iter().any(|session| session.wish(*filter).is_some()));
+            tables.slots.clone()
+        };
+        for slot in slots {
+            self.poke(&slot);
+        }
+        released
+    }
+
+    /// Sends an event to every session.
+    pub(crate) fn tell(&self, event: &Event) {
+        for session in self.sessions().iter() {
+            session.send(event.clone());
+        }
+    }
+
+    // Stops.
+
+    /// Registers a stop of `slot`, unless nobody may control it. `owner`: the session whose breakpoint,
+    /// step or interrupt it is.
+    pub(crate) fn open_stop(
+        &self,
+        slot: &Slot,
+        owner: Option<SessionId>,
+        commands: mpsc::Sender<Command>,
+    ) -> Option<(StopId, SessionId)> {
+        let wanted = {
+            let state = slot.lock();
+            let stream = state.running.as_ref().is_some_and(|r| matches!(r.context, Context::Stream { .. }));
+            match &state.bound {
+                Some(bound) if stream && bound.unstoppable => return None,
+                Some(bound) if stream => Some(bound.session),
+                _ => owner,
+            }
+        };
+        let (stop, controller) = {
+            let mut tables = self.tables();
+            // Looked at under the lock: a session that ends after this finds the stop in the table.
+            let sessions = self.sessions();
+            let mut naming = sessions.iter().filter(|session| session.wish(slot.filter).is_some());
+            let controller = match wanted {
+                Some(id) => naming.find(|session| session.id == id)?.id,
+                None => naming.next()?.id,
+            };
+            tables.next_stop += 1;
+            let stop = StopId(tables.next_stop);
+            tables.stops.insert(stop, Standing::new(slot.id, controller, commands));
+            (stop, controller)
+        };
+        slot.lock().stop = Some(stop);
+        self.wake();
+        Some((stop, controller))
+    }
+
+    pub(crate) fn close_stop(&self, slot: &Slot, stop: StopId) {
+        self.tables().stops.remove(&stop);
+        slot.lock().stop = None;
+    }
+
+    // Slots.
+
+    /// Makes a slot look at what has changed, whatever it does.
+    pub(crate) fn poke(&self, slot: &Slot) {
+        slot.poke();
+        let stop = slot.lock().stop;
+        if let Some(stop) = stop
+            && let Some(standing) = self.tables().stops.get(&stop)
+        {
+            let _ = standing.commands.send(Command::Look);
+        }
+    }
+
+    pub(crate) fn tables(&self) -> MutexGuard<'_, Tables> {
+        self.tables.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn warn(&self, slot: &Slot, text: &str) {
+        self.runtime.embedder.log(Level::Warn, &slot.filter_name, None, text);
+    }
+
+    // The agent.
+
+    /// The agent serves from now on.
+    pub(crate) fn set_waker(&self, waker: Waker) {
+        let _ = self.waker.set(waker);
+    }
+
+    pub(crate) fn note(&self, note: Note) {
+        self.notes.lock().unwrap_or_else(PoisonError::into_inner).notes.push(note);
+        self.wake();
+    }
+
+    /// What has been noted since the last call.
+    pub(crate) fn take_notes(&self) -> (Vec<Note>, VecDeque<(SessionId, Missed)>) {
+        let mut notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
+        (std::mem::take(&mut notes.notes), std::mem::take(&mut notes.missed))
+    }
+
+    pub(crate) fn wake(&self) {
+        if let Some(waker) = self.waker.get() {
+            waker.wake();
+        }
+    }
+}

@@ -1,0 +1,285 @@
+//! A virtual machine of the debug lane: the same filter, linked and started as on the fast lane, entered
+//! on a stack of its own with a debug handler. Lives on one slot's thread.
+#![forbid(unsafe_code)]
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use wasmdbg_control::stop::{CallbackEnded, CallbackOutcome, Context};
+use wasmdbg_control::transactions::LogLine;
+use wasmdbg_control::{ContextId, Event, TransactionId};
+use wasmtime::{AsContextMut, Store, UpdateDeadline};
+
+use super::block_on::block_on;
+use super::handler::Handler;
+use super::lane::{DebugLane, SlotCode};
+use super::slot::{Running, Slot};
+use crate::contexts::{NO_CONTEXT, ROOT_CONTEXT};
+use crate::embedder::{HeaderMap, Level, Transaction};
+use crate::exports::{Entry, Exports};
+use crate::outcome::{Action, Callback, Outcome};
+use crate::start::{StartError, accept_start, is_clean_exit, start_sequence};
+use crate::state::VmState;
+use crate::trap::Death;
+
+/// What `_initialize` to `proxy_on_configure` may take at least, each: on the fast lane a thread that
+/// nobody waits for does it.
+const START: Duration = Duration::from_secs(60);
+/// A logged line is cut here for clients.
+const LOG_LINE: usize = 8 << 10;
+
+/// See the module.
+pub(crate) struct DebugVm {
+    store: Store<VmState>,
+    exports: Exports,
+    handler: Handler,
+    lane: Arc<DebugLane>,
+    slot: Arc<Slot>,
+    /// Bytes of its copy of the code.
+    image: u64,
+    dead: bool,
+}
+
+impl DebugVm {
+    /// Instantiates and configures one. Breakpoints stand before its first opcode runs.
+    pub(crate) fn start(lane: &Arc<DebugLane>, slot: &Arc<Slot>, code: &SlotCode) -> Result<Self, StartError> {
+        let mut store = Store::new(&code.engine, VmState::new(Arc::clone(&code.core)));
+        store.limiter(|state| &mut state.limit);
+        let handler = Handler::new(Arc::clone(lane), Arc::clone(slot), Arc::clone(&code.module));
+        let budget = handler.clone();
+        store.epoch_deadline_callback(move |_| {
+            budget.check_budget()?;
+            Ok(UpdateDeadline::Continue(1))
+        });
+        store.set_debug_handler(handler.clone());
+        store.set_epoch_deadline(1);
+        store.data_mut().listener = Some(listener(Arc::clone(lane), Arc::clone(slot)));
+        // Whatever an earlier virtual machine of this slot had planted is gone with it.
+        slot.poke();
+        handler.look(store.as_context_mut());
+        handler.begin(START);
+        slot.lock().running = Some(Running { context: Context::Root { id: NO_CONTEXT }, callback: "_start" });
+        let instantiated =
+            catch_unwind(AssertUnwindSafe(|| block_on(code.instance.instantiate_async(&mut store))));
+        slot.lock().running = None;
+        handler.end(store.as_context_mut());
+        let instance = match instantiated {
+            Ok(Ok(instance)) => instance,
+            Ok(Err(error)) => return Err(StartError::Instantiate(store.data().death(&error).message)),
+            Err(panic) => return Err(StartError::Instantiate(Death::of_panic(&*panic).message)),
+        };
+        let exports = Exports::resolve(&mut store, &instance)?;
+        let mut vm = Self {
+            store,
+            exports,
+            handler,
+            lane: Arc::clone(lane),
+            slot: Arc::clone(slot),
+            image: code.module.image_size(),
+            dead: false,
+        };
+        for entry in start_sequence(&code.core, &vm.exports).into_iter().flatten() {
+            let (result, _) = vm.enter(entry).map_err(|death| StartError::Died(entry.export(), death.message))?;
+            accept_start(entry, result)?;
+        }
+        vm.count_memory();
+        Ok(vm)
+    }
+
+    /// It trapped: its memory is undefined.
+    pub(crate) fn is_dead(&self) -> bool {
+        self.dead
+    }
+
+    /// How often it wants to be ticked.
+    pub(crate) fn tick_period(&self) -> Option<Duration> {
+        self.store.data().tick_period
+    }
+
+    /// Looks at what sessions want.
+    pub(crate) fn look(&mut self) {
+        self.handler.look(self.store.as_context_mut());
+    }
+
+    /// `proxy_on_context_create` for a transaction.
+    pub(crate) fn create_context(&mut self, transaction: Box<dyn Transaction>) -> (ContextId, Outcome) {
+        let state = self.store.data_mut();
+        state.core.counters.contexts.fetch_add(1, Relaxed);
+        state.core.counters.debug_contexts.fetch_add(1, Relaxed);
+        let context = state.contexts.add(transaction);
+        (context, self.run(Entry::ContextCreate { context, parent: ROOT_CONTEXT }))
+    }
+
+    /// A callback of a transaction.
+    pub(crate) fn call(&mut self, context: ContextId, callback: Callback) -> Outcome {
+        let map = match callback {
+            Callback::RequestHeaders { .. } => HeaderMap::RequestHeaders,
+            Callback::ResponseHeaders { .. } => HeaderMap::ResponseHeaders,
+        };
+        let Some(transaction) = self.store.data_mut().contexts.transaction_of(context) else {
+            return Outcome { action: Action::Failed, effects: Vec::new() };
+        };
+        let count = transaction.header_count(map).unwrap_or(0);
+        self.run(Entry::Stream { context, callback, count })
+    }
+
+    /// The transaction is over. Action Pause when the filter is not done yet; an effect Continue says
+    /// when it is.
+    pub(crate) fn end(&mut self, context: ContextId) -> Outcome {
+        if !self.store.data().contexts.is_alive(context) {
+            return Outcome { action: Action::Continue, effects: Vec::new() };
+        }
+        let Ok((result, _)) = self.enter(Entry::Done { context }) else { return self.failed() };
+        if result == 0 {
+            self.store.data_mut().contexts.ending(context);
+            return self.settle(Action::Pause);
+        }
+        self.delete(context)
+    }
+
+    /// `proxy_on_log` and `proxy_on_delete`, whether the filter is done or not.
+    pub(crate) fn delete(&mut self, context: ContextId) -> Outcome {
+        if self.log_and_delete(context).is_err() {
+            return self.failed();
+        }
+        self.settle(Action::Continue)
+    }
+
+    /// `proxy_on_tick`
+    pub(crate) fn tick(&mut self) -> Outcome {
+        self.run(Entry::Tick)
+    }
+
+    fn run(&mut self, entry: Entry) -> Outcome {
+        match self.enter(entry) {
+            Ok((_, action)) => self.settle(action),
+            Err(_) => self.failed(),
+        }
+    }
+
+    /// Ends the contexts that `proxy_done` was called for, and collects what happened to others.
+    fn settle(&mut self, action: Action) -> Outcome {
+        while let Some(context) = self.store.data_mut().contexts.next_ended() {
+            if self.log_and_delete(context).is_err() {
+                return self.failed();
+            }
+            self.store.data_mut().contexts.push_effect(context, Action::Continue);
+        }
+        self.count_memory();
+        let state = self.store.data_mut();
+        state.count_paused();
+        Outcome { action, effects: state.contexts.take_effects() }
+    }
+
+    fn log_and_delete(&mut self, context: ContextId) -> Result<(), Death> {
+        self.enter(Entry::Log { context })?;
+        self.enter(Entry::Delete { context })?;
+        self.store.data_mut().contexts.remove(context);
+        Ok(())
+    }
+
+    fn failed(&mut self) -> Outcome {
+        let state = self.store.data_mut();
+        let outcome = state.fail();
+        state.count_paused();
+        outcome
+    }
+
+    /// Enters the guest; its result, and what it means for the context it was entered for. An error
+    /// retires the virtual machine and is reported.
+    fn enter(&mut self, entry: Entry) -> Result<(i32, Action), Death> {
+        if self.dead {
+            return Err(Death::before());
+        }
+        if !self.exports.has(entry) {
+            let state = self.store.data_mut();
+            state.begin(entry);
+            let result = entry.default_result();
+            return Ok((result, state.finish(entry, result)));
+        }
+        self.look();
+        self.store.data_mut().begin(entry);
+        let limits = self.store.data().core.limits;
+        self.handler.begin(if entry.is_start() { START } else { limits.cpu_per_callback });
+        let context = self.context_of(entry);
+        self.slot.lock().running = Some(Running { context: context.clone(), callback: entry.export() });
+        self.store.set_epoch_deadline(1);
+        let (store, exports) = (&mut self.store, &self.exports);
+        let ended = catch_unwind(AssertUnwindSafe(|| block_on(exports.call_async(store, entry))));
+        let trapped_at = self.handler.end(self.store.as_context_mut());
+        let result = match ended {
+            Ok(Ok(result)) => Ok(result),
+            Ok(Err(error)) if is_clean_exit(entry, &error) => Ok(0),
+            Ok(Err(error)) => Err(Death { frames: trapped_at, ..self.store.data().death(&error) }),
+            Err(panic) => Err(Death { frames: trapped_at, ..Death::of_panic(&*panic) }),
+        };
+        let result = match result {
+            Ok(result) => Ok((result, self.store.data_mut().finish(entry, result))),
+            Err(death) => {
+                self.dead = true;
+                self.store.data_mut().report(entry, &death);
+                Err(death)
+            }
+        };
+        {
+            let mut state = self.slot.lock();
+            state.running = None;
+            state.interrupt = None;
+        }
+        let outcome = outcome_of(entry, &result);
+        let callback = entry.export().to_owned();
+        self.lane.tell(&Event::CallbackEnded(CallbackEnded { slot: self.slot.id, context, callback, outcome }));
+        result
+    }
+
+    fn context_of(&self, entry: Entry) -> Context {
+        let id = entry.context();
+        let state = self.slot.lock();
+        match &state.bound {
+            Some(bound) if id != NO_CONTEXT && id != ROOT_CONTEXT => Context::Stream {
+                id,
+                transaction: bound.transaction,
+                method: bound.facts.method.clone(),
+                path: bound.facts.path.clone(),
+            },
+            _ => Context::Root { id },
+        }
+    }
+
+    fn count_memory(&self) {
+        let linear = self.store.data().memory.map_or(0, |memory| memory.data_size(&self.store) as u64);
+        self.slot.memory.store(self.image + linear, Relaxed);
+    }
+}
+
+fn outcome_of(entry: Entry, result: &Result<(i32, Action), Death>) -> CallbackOutcome {
+    match result {
+        Ok((value, action)) => CallbackOutcome::Returned {
+            value: entry.has_result().then_some(*value),
+            local_response: match action {
+                Action::Respond(response) => Some(response.status),
+                _ => None,
+            },
+        },
+        Err(death) => CallbackOutcome::Trapped { message: death.message.clone() },
+    }
+}
+
+/// Shows what the guest logs to clients.
+fn listener(lane: Arc<DebugLane>, slot: Arc<Slot>) -> Box<dyn Fn(Level, Option<TransactionId>, &str) + Send> {
+    Box::new(move |level, transaction, text| {
+        let level = match level {
+            Level::Trace => "trace",
+            Level::Debug => "debug",
+            Level::Info => "info",
+            Level::Warn => "warn",
+            Level::Error => "error",
+            Level::Critical => "critical",
+        };
+        let message = text[..text.floor_char_boundary(LOG_LINE)].to_owned();
+        let line = LogLine { filter: slot.filter, transaction, level: level.to_owned(), message };
+        lane.tell(&Event::Log(line));
+    })
+}
