@@ -22,10 +22,11 @@ demo: setup ## see it work: install what is missing, build, stop a live request 
 	$(BUILD)
 	@$(TARGET)/demo
 
+# Many tests wait for a parked request and need no processor meanwhile: more threads than cores.
 test: setup ## all tests, with a real Traffic Server
 	@tests/setup/install.sh ats test
 	$(BUILD)
-	$(CARGO) test --workspace --release --locked
+	RUST_TEST_THREADS=4 $(CARGO) test --workspace --release --locked
 
 bench: setup ## the benchmark table
 	@tests/setup/install.sh ats bench

@@ -1,5 +1,6 @@
 //! `wasmdbg` as scripts and people call it: exit codes, `ps`, and what it says when it cannot.
 
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 use std::process::Output;
 use std::time::Duration;
@@ -10,7 +11,7 @@ use wasmdbg_tests::ats::{Ats, Filter, example};
 use wasmdbg_tests::http::{PATIENCE, Pending, Request};
 use wasmdbg_tests::module;
 use wasmdbg_tests::scratch::Scratch;
-use wasmdbg_tests::wasmdbg::{Wasmdbg, run};
+use wasmdbg_tests::wasmdbg::{Wasmdbg, run, run_in};
 
 use crate::state::Proxy;
 
@@ -202,5 +203,90 @@ fn commands_come_from_a_file_and_from_a_pipe() -> Result<()> {
     piped.ask("info breakpoints", "judge")?;
     piped.send("quit")?;
     assert_eq!(piped.wait(Duration::from_secs(20))?.code(), Some(0), "{}", piped.transcript());
+    Ok(())
+}
+
+/// The file that the proxy loaded was replaced by another build: its symbols would lie.
+#[test]
+fn symbols_of_another_build_are_not_used() -> Result<()> {
+    let scratch = Scratch::new("rebuilt")?;
+    let path = scratch.write("filter.wasm", std::fs::read(example("rust-token", "debug"))?)?;
+    let ats = Ats::options().filter(Filter::new("rebuilt", &path).configuration("token")).start()?;
+    std::fs::write(&path, std::fs::read(example("cpp-headers", "debug"))?)?;
+    let pid = ats.pid().to_string();
+    let output = run(&["attach", &pid, "--batch", "--all", "-ex", "break judge", "-ex", "break measure"])?;
+    let text = said(&output);
+    assert!(text.contains("lib.rs:"), "the module is read from the proxy: {text}");
+    assert!(!text.contains("filter.cc"), "symbols of another build were used: {text}");
+    Ok(())
+}
+
+#[test]
+fn an_absent_source_is_named_with_what_to_do() -> Result<()> {
+    let ats = token_server()?;
+    let scratch = Scratch::new("elsewhere")?;
+    let pid = ats.pid().to_string();
+    let request = Request::get("/cache/10/x").header("token", "7");
+    let address = ats.address();
+    let client = std::thread::spawn(move || {
+        // Until one of them stops: attach may still be under way.
+        for _ in 0..2000 {
+            let response = wasmdbg_tests::http::fetch(address, &request)?;
+            anyhow::ensure!(response.status == 200, "status {}", response.status);
+            if response.elapsed > Duration::from_millis(100) {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Ok(())
+    });
+    let arguments = [
+        "attach",
+        &pid,
+        "--batch",
+        "--all",
+        "-ex",
+        "break judge",
+        "-ex",
+        "continue",
+        "-ex",
+        "bt",
+        "-ex",
+        "list",
+    ];
+    let output = run_in(scratch.path(), &arguments)?;
+    let text = said(&output);
+    assert!(text.contains("lib.rs:"), "positions need no source: {text}");
+    assert!(text.contains("src/lib.rs") && text.contains("director"), "list says where to look: {text}");
+    client.join().map_err(|_| anyhow::anyhow!("the client panicked"))??;
+    Ok(())
+}
+
+/// Another user of the machine sees that there is something, and is not let in.
+#[test]
+fn another_user_is_refused() -> Result<()> {
+    if !nix::unistd::geteuid().is_root() {
+        eprintln!("skipped: only root can become another user");
+        assert!(std::env::var("CI").is_err(), "CI runs as root");
+        return Ok(());
+    }
+    let ats = token_server()?;
+    let socket = ats.socket()?;
+    // Folder and binary are made reachable, so that only the socket's own check stands in the way.
+    let open = |path: &std::path::Path| std::fs::set_permissions(path, PermissionsExt::from_mode(0o755));
+    open(ats.folder())?;
+    open(&ats.folder().join("run"))?;
+    let scratch = Scratch::new("nobody")?;
+    let program = scratch.path().join("wasmdbg");
+    std::fs::copy(wasmdbg_tests::process::product("wasmdbg")?, &program)?;
+    let output = std::process::Command::new("setpriv")
+        .args(["--reuid", "65534", "--regid", "65534", "--clear-groups"])
+        .arg(&program)
+        .args(["attach", "--batch"])
+        .arg(&socket)
+        .current_dir("/")
+        .output()?;
+    assert_eq!(output.status.code(), Some(3), "{}", said(&output));
+    assert!(said(&output).to_lowercase().contains("permission"), "{}", said(&output));
     Ok(())
 }

@@ -12,6 +12,7 @@ mod harness;
 mod hygiene;
 mod installing;
 mod parking;
+mod rules;
 mod socket;
 mod state;
 mod stops;

@@ -8,6 +8,7 @@ use anyhow::Result;
 use nix::sys::signal::Signal;
 use wasmdbg_tests::ats::{Ats, Filter, Options};
 use wasmdbg_tests::http::{Connection, PATIENCE, Request};
+use wasmdbg_tests::http2::Streams;
 use wasmdbg_tests::load::{Load, Plan};
 use wasmdbg_tests::origin::{Answer, Origin};
 use wasmdbg_tests::scratch::wait_for;
@@ -135,7 +136,7 @@ fn one_stopped_stream_leaves_the_other_streams_of_its_connection_alone() -> Resu
     let mut debugger = Debugger::attach(&ats, "rust-token", &["--deadline", "2m", "-ex", "break judge"])?;
     let base = format!("https://{}", ats.tls_address()?);
     let debug = debugger.request("/").headers.first().map(|(_, value)| value.clone()).unwrap_or_default();
-    let mut curl = wasmdbg_tests::http2::Streams::new(&base);
+    let mut curl = Streams::new(&base);
     curl.add("/cache/10/stopped", &[("token", "7"), (HEADER, &debug)]);
     for number in 0..20 {
         curl.add(&format!("/cache/10/{number}"), &[("token", "11")]);
@@ -155,5 +156,45 @@ fn one_stopped_stream_leaves_the_other_streams_of_its_connection_alone() -> Resu
     let stopped = all.iter().find(|stream| stream.url.ends_with("stopped"));
     assert_eq!(stopped.map(|stream| stream.status), Some(200), "{all:?}");
     assert_eq!(all.iter().map(|stream| stream.connects).sum::<u32>(), 1, "one connection: {all:?}");
+    Ok(())
+}
+
+/// HTTP/2 connections have a timer of two minutes of their own.
+#[test]
+fn an_http2_stream_parked_130_seconds_completes() -> Result<()> {
+    let ats = impatient().tls().filter(Filter::example("rust-token", "debug")).start()?;
+    let mut debugger = Debugger::attach(&ats, "rust-token", &["--deadline", "4m", "-ex", "break judge"])?;
+    let debug = debugger.request("/").headers.first().map(|(_, value)| value.clone()).unwrap_or_default();
+    let mut streams = Streams::new(&format!("https://{}", ats.tls_address()?));
+    streams.add("/cache/10/stopped", &[("token", "7"), (HEADER, &debug)]);
+    let mut running = streams.start()?;
+    debugger.ask("continue", STOPPED)?;
+    let parked = Instant::now();
+    let long = Duration::from_secs(130);
+    wait_for("130 seconds", long * 2, || (parked.elapsed() >= long).then_some(()))?;
+    debugger.wasmdbg.send("continue --timeout 1")?;
+    let finished = running.wait_for(1, Duration::from_secs(30))?;
+    assert_eq!((finished[0].status, finished[0].version.as_str()), (200, "2"));
+    Ok(())
+}
+
+/// The deadline counts from the last command: a user at work is not cut off.
+#[test]
+fn commands_put_the_deadline_off_and_a_warning_precedes_it() -> Result<()> {
+    let ats = Ats::options().filter(Filter::example("rust-token", "debug")).start()?;
+    let mut debugger = Debugger::attach(&ats, "rust-token", &["--deadline", "12s", "-ex", "break judge"])?;
+    let request = debugger.request("/cache/10/x").header("token", "7");
+    let pending = debugger.stop(&ats, request)?;
+    let stopped = Instant::now();
+    while stopped.elapsed() < Duration::from_secs(14) {
+        debugger.print("text")?;
+        assert!(!pending.is_finished(), "released while the user was at work");
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    let idle = Instant::now();
+    debugger.wasmdbg.expect("deadline")?;
+    assert!(idle.elapsed() < Duration::from_secs(6), "the warning comes ten seconds before");
+    assert_eq!(pending.wait()?.status, 200);
+    assert!(idle.elapsed() > Duration::from_secs(10) && idle.elapsed() < Duration::from_secs(15));
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::io::Write;
+use std::path::Path;
 use std::process::{Child, ChildStdin, Command, ExitStatus, Output, Stdio};
 use std::time::Duration;
 
@@ -18,6 +19,15 @@ use crate::text::Transcript;
 /// When it is not built.
 pub fn run(arguments: &[&str]) -> Result<Output> {
     command(arguments)?.stdin(Stdio::null()).output().context("cannot run wasmdbg")
+}
+
+/// The same in another working folder: from elsewhere the sources are not found.
+///
+/// # Errors
+/// When it is not built.
+pub fn run_in(folder: &Path, arguments: &[&str]) -> Result<Output> {
+    let mut command = command(arguments)?;
+    command.current_dir(folder).stdin(Stdio::null()).output().context("cannot run wasmdbg")
 }
 
 fn command(arguments: &[impl AsRef<OsStr>]) -> Result<Command> {
