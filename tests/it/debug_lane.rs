@@ -34,7 +34,7 @@ fn stepping_in_a_large_module_costs_event_threads_nothing() -> Result<()> {
         assert_eq!(ats.fetch(&Request::get("/cache/10/other"))?.status, 200);
     }
     debugger.wasmdbg.send("delete")?;
-    debugger.wasmdbg.send("continue --timeout 1")?;
+    debugger.wasmdbg.send("continue")?;
     assert_eq!(pending.wait()?.status, 200);
     let proxy = Proxy::of(&ats)?;
     let work = &proxy.status()["event_thread_debug_work"];
@@ -91,7 +91,7 @@ fn a_failing_callback_in_the_debug_lane_is_shown_and_its_request_ends_by_the_fai
         debugger.ask("continue", "trap")?;
         let backtrace = debugger.ask("bt", "GET /nocache/10/x #")?;
         assert!(backtrace.contains("lib.rs:") && backtrace.contains(said), "{backtrace}");
-        debugger.wasmdbg.send("continue --timeout 1")?;
+        debugger.wasmdbg.send("continue")?;
         assert_eq!(pending.wait()?.status, 200);
         // The slot is rebuilt for the next request.
         let request = debugger.request("/nocache/10/x").header("do", "response=header");
@@ -133,7 +133,7 @@ fn two_sessions_observe_and_one_controls() -> Result<()> {
     observer.ask("transactions", "/cache/10/x")?;
     // Its own rule is another one, and so is the control of this stop.
     owner.ask("transactions", "/cache/10/x")?;
-    owner.wasmdbg.send("continue --timeout 1")?;
+    owner.wasmdbg.send("continue")?;
     assert_eq!(pending.wait()?.status, 200);
     Ok(())
 }

@@ -42,7 +42,7 @@ fn a_request_parked_40_seconds_blocks_nobody_and_completes() -> Result<()> {
         (parked.elapsed() >= Duration::from_secs(40)).then_some(())
     })?;
     assert!(!pending.is_finished(), "{:?}", pending.wait());
-    debugger.wasmdbg.send("continue --timeout 1")?;
+    debugger.wasmdbg.send("continue")?;
     let response = pending.wait()?;
     assert_eq!((response.status, response.body.len()), (200, 100));
     Ok(())
@@ -65,7 +65,7 @@ fn a_response_of_an_uncached_object_parked_40_seconds_arrives_whole() -> Result<
     wait_for("40 seconds", Duration::from_secs(60), || {
         (parked.elapsed() >= Duration::from_secs(40)).then_some(())
     })?;
-    debugger.wasmdbg.send("continue --timeout 1")?;
+    debugger.wasmdbg.send("continue")?;
     let response = pending.wait()?;
     assert_eq!(response.status, 200);
     assert!(response.body == expected.as_bytes(), "{} bytes of {}", response.body.len(), expected.len());
@@ -124,7 +124,7 @@ fn a_client_that_goes_away_frees_the_slot() -> Result<()> {
     // Once a second the plugin looks; the rest is `ps` and a busy machine.
     assert!(left.elapsed() < Duration::from_secs(3), "{:?}", left.elapsed());
     let pending = debugger.stop(&ats, request.header("again", "1"))?;
-    debugger.wasmdbg.send("continue --timeout 1")?;
+    debugger.wasmdbg.send("continue")?;
     assert_eq!(pending.wait()?.status, 200);
     Ok(())
 }
@@ -151,7 +151,7 @@ fn one_stopped_stream_leaves_the_other_streams_of_its_connection_alone() -> Resu
     wait_for("12 seconds", Duration::from_secs(20), || {
         (parked.elapsed() > Duration::from_secs(12)).then_some(())
     })?;
-    debugger.wasmdbg.send("continue --timeout 1")?;
+    debugger.wasmdbg.send("continue")?;
     let all = running.wait_for(21, Duration::from_secs(30))?;
     let stopped = all.iter().find(|stream| stream.url.ends_with("stopped"));
     assert_eq!(stopped.map(|stream| stream.status), Some(200), "{all:?}");
@@ -172,7 +172,7 @@ fn an_http2_stream_parked_130_seconds_completes() -> Result<()> {
     let parked = Instant::now();
     let long = Duration::from_secs(130);
     wait_for("130 seconds", long * 2, || (parked.elapsed() >= long).then_some(()))?;
-    debugger.wasmdbg.send("continue --timeout 1")?;
+    debugger.wasmdbg.send("continue")?;
     let finished = running.wait_for(1, Duration::from_secs(30))?;
     assert_eq!((finished[0].status, finished[0].version.as_str()), (200, "2"));
     Ok(())

@@ -33,7 +33,7 @@ fn a_random_token_is_found_by_print_in_both_builds() -> Result<()> {
         assert!(backtrace.contains("judge"), "{backtrace}");
         let last = backtrace.lines().last().unwrap_or_default();
         assert!(last.contains(&format!("GET {path} #")), "the last line names the request: {last}");
-        debugger.wasmdbg.send("continue --timeout 1")?;
+        debugger.wasmdbg.send("continue")?;
         let response = pending.wait()?;
         assert!([200, 403].contains(&response.status));
         assert_eq!(response.status == 200, response.header("x-token-prime") == Some(&token));
@@ -75,7 +75,7 @@ fn locals_list_and_steps_follow_the_source() -> Result<()> {
     debugger.ask("finish", &format!("lib.rs:{line}"))?;
     debugger.ask("next", &format!("lib.rs:{}", line + 1))?;
     assert_eq!(debugger.print("prime")?, "false");
-    debugger.wasmdbg.send("continue --timeout 1")?;
+    debugger.wasmdbg.send("continue")?;
     let response = pending.wait()?;
     assert_eq!((response.status, response.text().as_str()), (403, "91 is not prime: 7 divides it\n"));
     Ok(())
@@ -126,7 +126,7 @@ fn the_cpp_example_is_debugged_in_both_builds() -> Result<()> {
         let shown = debugger.print("request.headers")?;
         assert!(shown.contains(&secret), "{build}: {shown}");
         assert_eq!(debugger.print("request.path")?, "\"/cache/10/x\"", "{build}");
-        debugger.wasmdbg.send("continue --timeout 1")?;
+        debugger.wasmdbg.send("continue")?;
         assert_eq!(pending.wait()?.status, 200);
     }
     Ok(())
@@ -145,7 +145,7 @@ fn requests_that_match_no_rule_pass_by_a_breakpoint() -> Result<()> {
         assert!(response.elapsed < Duration::from_secs(5));
     }
     assert!(!pending.is_finished());
-    debugger.wasmdbg.send("continue --timeout 1")?;
+    debugger.wasmdbg.send("continue")?;
     assert_eq!(pending.wait()?.status, 200);
     Ok(())
 }

@@ -24,7 +24,7 @@ fn check(fixture: &str, source: &str, build: &str) -> Result<()> {
     for name in &names {
         shown.insert(name.clone(), debugger.print(name)?);
     }
-    debugger.wasmdbg.send("continue --timeout 1")?;
+    debugger.wasmdbg.send("continue")?;
     assert_eq!(pending.wait()?.status, 200);
     let (mut wrong, mut gone) = (Vec::new(), 0);
     for name in &names {
