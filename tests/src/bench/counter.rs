@@ -252,6 +252,7 @@ impl PerfStat {
             .arg(&output)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
+            .stderr(Stdio::null())
             .spawn()
             .context("cannot run perf")?;
         // Each waits until perf opens the other end.
