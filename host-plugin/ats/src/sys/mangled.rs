@@ -30,6 +30,7 @@ pub(crate) const MANGLED: &[(&str, &str)] = &[
     ("TSThreadDestroy", "_Z15TSThreadDestroyP12tsapi_thread"),
     ("TSHttpHookAdd", "_Z13TSHttpHookAdd12TSHttpHookIDP10tsapi_cont"),
     ("TSLifecycleHookAdd", "_Z18TSLifecycleHookAdd17TSLifecycleHookIDP10tsapi_cont"),
+    ("TSHttpTxnHookAdd", "_Z16TSHttpTxnHookAddP13tsapi_httptxn12TSHttpHookIDP10tsapi_cont"),
     ("TSHttpTxnReenable", "_Z17TSHttpTxnReenableP13tsapi_httptxn7TSEvent"),
     ("TSUserArgIndexReserve", "_Z21TSUserArgIndexReserve13TSUserArgTypePKcS1_Pi"),
     ("TSUserArgGet", "_Z12TSUserArgGetPvi"),

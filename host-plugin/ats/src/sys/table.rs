@@ -94,6 +94,7 @@ table! {
         fn TSThreadDestroy(TSThread);
         fn TSHttpHookAdd(c_int, TSCont);
         fn TSLifecycleHookAdd(c_int, TSCont);
+        fn TSHttpTxnHookAdd(TSHttpTxn, c_int, TSCont);
         fn TSHttpTxnReenable(TSHttpTxn, c_int);
         fn TSUserArgIndexReserve(c_int, *const c_char, *const c_char, *mut c_int) -> c_int;
         fn TSUserArgGet(*mut c_void, c_int) -> *mut c_void;

@@ -84,8 +84,8 @@ pub(crate) mod event {
     pub(crate) const LIFECYCLE_SHUTDOWN: c_int = 60107;
 }
 
-/// `TSThreadPool`: the threads that serve connections.
-pub(crate) const TS_THREAD_POOL_NET: c_int = 0;
+/// `TSThreadPool`: the threads for work that can take long.
+pub(crate) const TS_THREAD_POOL_TASK: c_int = 1;
 /// `TSUserArgType`: per transaction.
 pub(crate) const TS_USER_ARGS_TXN: c_int = 0;
 

@@ -74,14 +74,33 @@ pub(crate) trait HookHandler: 'static {
     fn panicked(hook: Hook, txn: Txn, reason: &str) -> Option<Event>;
 }
 
-/// Has `H` called at `hooks` of every transaction.
-pub(crate) fn global_hook<H: HookHandler>(hooks: &[Hook]) {
-    // SAFETY: the trampoline has the C signature; no mutex, so that transactions of different threads
-    // do not wait for each other.
-    let continuation = unsafe { (api().TSContCreate)(hook_trampoline::<H>, std::ptr::null_mut()) };
-    for hook in hooks {
-        // SAFETY: the continuation was just made and is never destroyed.
-        unsafe { (api().TSHttpHookAdd)(hook.id(), continuation) };
+/// A continuation that calls `H`, for hooks of all transactions or of one.
+#[derive(Debug)]
+pub(crate) struct HookContinuation(NonNull<sys::ContTag>);
+
+// SAFETY: it has no mutex and no data; the server calls it on any thread.
+unsafe impl Send for HookContinuation {}
+// SAFETY: as above.
+unsafe impl Sync for HookContinuation {}
+
+impl HookContinuation {
+    /// Makes one; it is never destroyed. None when the server cannot.
+    pub(crate) fn new<H: HookHandler>() -> Option<Self> {
+        // SAFETY: the trampoline has the C signature; no mutex, so that transactions of different
+        // threads do not wait for each other.
+        NonNull::new(unsafe { (api().TSContCreate)(hook_trampoline::<H>, std::ptr::null_mut()) }).map(Self)
+    }
+
+    /// Calls it at `hook` of every transaction.
+    pub(crate) fn add_global(&self, hook: Hook) {
+        // SAFETY: the continuation is never destroyed.
+        unsafe { (api().TSHttpHookAdd)(hook.id(), self.0.as_ptr()) };
+    }
+
+    /// Calls it at `hook` of this transaction.
+    pub(crate) fn add(&self, txn: Txn, hook: Hook) {
+        // SAFETY: as `add_global`; the transaction stands in a hook of ours.
+        unsafe { (api().TSHttpTxnHookAdd)(txn.as_ptr(), hook.id(), self.0.as_ptr()) };
     }
 }
 
@@ -131,22 +150,38 @@ unsafe extern "C" fn lifecycle_trampoline(cont: TSCont, event: c_int, _data: *mu
     0
 }
 
-/// Work for an event thread.
-type Work = Box<dyn FnOnce() + Send>;
+/// Work for another thread of the server.
+pub(crate) type Work = Box<dyn FnOnce() + Send>;
 
 /// Runs `work` on `thread` soon. The caller is an event thread or one of [`super::spawn`] and holds
 /// no lock of ours.
-///
-/// Each piece gets a continuation of its own: scheduling waits for the continuation's mutex, which
-/// would be held while earlier work runs.
 pub(crate) fn post(thread: EventThread, work: Work) {
+    post_after(thread, 0, work);
+}
+
+/// As [`post`], in `milliseconds`.
+pub(crate) fn post_after(thread: EventThread, milliseconds: i64, work: Work) {
+    let continuation = work_continuation(work);
+    // SAFETY: the continuation is new, so nobody holds its mutex, which scheduling takes.
+    unsafe { (api().TSContScheduleOnThread)(continuation, milliseconds, thread.as_ptr()) };
+}
+
+/// Runs `work` on one of the server's threads for what can take long. Caller as in [`post`].
+pub(crate) fn post_task(work: Work) {
+    let continuation = work_continuation(work);
+    // SAFETY: as in `post_after`.
+    unsafe { (api().TSContScheduleOnPool)(continuation, 0, sys::TS_THREAD_POOL_TASK) };
+}
+
+/// Each piece of work has a continuation of its own: scheduling waits for the continuation's mutex,
+/// which would be held while earlier work runs.
+fn work_continuation(work: Work) -> TSCont {
     let data = Box::into_raw(Box::new(work)).cast::<c_void>();
-    // SAFETY: the trampoline has the C signature and takes over `data`; the mutex is new, so nobody
-    // holds it.
+    // SAFETY: the trampoline has the C signature and takes over `data`.
     unsafe {
         let continuation = (api().TSContCreate)(work_trampoline, (api().TSMutexCreate)());
         (api().TSContDataSet)(continuation, data);
-        (api().TSContScheduleOnThread)(continuation, 0, thread.as_ptr());
+        continuation
     }
 }
 
@@ -170,7 +205,7 @@ pub(crate) trait TimerHandler: 'static {
     fn fired(key: u64);
 }
 
-/// A continuation that fires on its home thread. Made, started and dropped there.
+/// A continuation that fires on its home thread; it lives as long as the process.
 #[derive(Debug)]
 pub(crate) struct Timer {
     continuation: NonNull<sys::ContTag>,
@@ -191,7 +226,7 @@ impl Timer {
 
     /// Fires once in `milliseconds`.
     pub(crate) fn start(&self, milliseconds: u32) {
-        // SAFETY: the continuation lives as long as the timer or, once started, until it has fired.
+        // SAFETY: the continuation is never destroyed; its mutex is taken on this thread only.
         unsafe {
             (api().TSContScheduleOnThread)(
                 self.continuation.as_ptr(),
@@ -199,12 +234,6 @@ impl Timer {
                 self.home.as_ptr(),
             )
         };
-    }
-
-    /// Frees it; it must not be started.
-    pub(crate) fn destroy(self) {
-        // SAFETY: the continuation was made in `new` and has no event outstanding.
-        unsafe { (api().TSContDestroy)(self.continuation.as_ptr()) };
     }
 }
 

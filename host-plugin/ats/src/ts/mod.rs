@@ -17,13 +17,13 @@ mod vconn;
 
 pub(crate) use address::Endpoint;
 pub(crate) use continuation::{
-    Event, Hook, HookHandler, Timer, TimerHandler, global_hook, lifecycle_hook, post,
+    Event, Hook, HookContinuation, HookHandler, Timer, TimerHandler, Work, lifecycle_hook, post, post_after, post_task,
 };
 pub(crate) use header::{Header, WellKnown};
 pub(crate) use host::{config_dir, config_integer, prepare, runtime_dir, version};
 pub(crate) use log::{error, note, warning};
 pub(crate) use mutex::Guard;
-pub(crate) use thread::{EventThread, spawn};
+pub(crate) use thread::{EventThread, Thread, spawn};
 pub(crate) use txn::{ArgSlot, OverridableKey, Txn};
 pub(crate) use url::Url;
 pub(crate) use vconn::VConn;

@@ -27,7 +27,7 @@ impl Txn {
         NonNull::new(pointer).map(Self)
     }
 
-    fn as_ptr(self) -> sys::TSHttpTxn {
+    pub(super) fn as_ptr(self) -> sys::TSHttpTxn {
         self.0.as_ptr()
     }
 

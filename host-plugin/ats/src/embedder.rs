@@ -1,0 +1,65 @@
+//! The server as the host of filters: its log and its threads.
+
+use std::thread;
+
+use wasmdbg_control::TransactionId;
+use wasmdbg_proxy_wasm::{Embedder, Level, ThreadHandle};
+
+use crate::ts;
+
+/// Stack of a thread that builds virtual machines when the server's own threads cannot: guests run
+/// there with the same limit as on event threads.
+const TASK_STACK: usize = 2 << 20;
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Server {
+    version: String,
+}
+
+impl Server {
+    /// `version` as the server tells it.
+    pub(crate) fn new(version: String) -> Self {
+        Self { version }
+    }
+}
+
+impl Embedder for Server {
+    fn host_name(&self) -> String {
+        format!("Apache Traffic Server {}", self.version)
+    }
+
+    fn log(&self, level: Level, filter: &str, transaction: Option<TransactionId>, message: &str) {
+        let print = match level {
+            Level::Trace | Level::Debug | Level::Info => ts::note,
+            Level::Warn => ts::warning,
+            Level::Error | Level::Critical => ts::error,
+        };
+        let whose = transaction.map(|id| format!(" #{id}")).unwrap_or_default();
+        print(&format!("{filter}{whose}: {message}"));
+    }
+
+    fn task(&self, body: Box<dyn FnOnce() + Send>) {
+        if ts::EventThread::current().is_some() {
+            ts::post_task(body);
+            return;
+        }
+        // Other threads must not schedule on the server's. This happens at start-up only.
+        let thread = thread::Builder::new().name("[WASMDBG_TASK]".into()).stack_size(TASK_STACK);
+        if let Err(error) = thread.spawn(body) {
+            ts::error(&format!("no thread for a virtual machine: {error}"));
+        }
+    }
+
+    fn spawn(&self, name: &str, body: Box<dyn FnOnce() + Send>) -> Result<Box<dyn ThreadHandle>, String> {
+        ts::spawn(name, body).map(|thread| Box::new(Joinable(thread)) as Box<dyn ThreadHandle>)
+    }
+}
+
+struct Joinable(ts::Thread);
+
+impl ThreadHandle for Joinable {
+    fn join(self: Box<Self>) {
+        self.0.join();
+    }
+}

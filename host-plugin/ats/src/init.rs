@@ -1,0 +1,157 @@
+//! `TSPluginInit`: reads the plugin's words in plugin.config, loads the filters, takes the hooks.
+
+use std::ffi::{CStr, c_char, c_int};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use wasmdbg_control::FilterId;
+use wasmdbg_proxy_wasm::{Embedder, Filter, FilterConfig, Runtime, Settings};
+
+use crate::embedder::Server;
+use crate::plugin::{Plugin, plugin};
+use crate::{reports, ts};
+
+/// The record with the stack size of the server's threads.
+const STACK_RECORD: &str = "proxy.config.thread.default.stacksize";
+/// Its value when the server does not tell.
+const STACK: usize = 1 << 20;
+
+/// Called by the server once for each line of plugin.config that names this plugin.
+///
+/// # Safety
+/// `argv` points at `argc` strings that end with a zero byte; the first is the plugin's own name.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn TSPluginInit(argc: c_int, argv: *const *const c_char) {
+    let mut words = Vec::new();
+    if !argv.is_null() {
+        for index in 1..usize::try_from(argc).unwrap_or(0) {
+            // SAFETY: by the caller.
+            let word = unsafe { CStr::from_ptr(*argv.add(index)) };
+            words.push(word.to_string_lossy().into_owned());
+        }
+    }
+    if catch_unwind(AssertUnwindSafe(|| initialize(&words))).is_err() {
+        eprintln!("[wasmdbg] a fault of this plugin while it was loaded: no filter runs");
+    }
+}
+
+fn initialize(words: &[String]) {
+    if ts::prepare().is_err() {
+        return;
+    }
+    if plugin().is_some() {
+        ts::error("wasmdbg.so stands twice in plugin.config: name all filters in its first line; this one is ignored");
+        return;
+    }
+    if let Err(message) = start(words) {
+        ts::error(&message);
+    }
+}
+
+fn start(words: &[String]) -> Result<(), String> {
+    let Words { settings, filters } = Words::read(words)?;
+    let directory = ts::config_dir();
+    let settings = match settings {
+        Some(path) => {
+            let (settings, warnings) =
+                Settings::read(&directory.join(path)).map_err(|error| format!("{error}: no filter runs"))?;
+            warnings.iter().for_each(|warning| ts::warning(warning));
+            settings
+        }
+        None => Settings::default(),
+    };
+    let control = settings.control.clone();
+    let stack = ts::config_integer(STACK_RECORD).and_then(|stack| usize::try_from(stack).ok()).unwrap_or(STACK);
+    let server: Arc<dyn Embedder> = Arc::new(Server::new(ts::version()));
+    let (runtime, traps) = Runtime::new(server, settings, stack)
+        .map_err(|error| format!("no filter runs: {error} ({STACK_RECORD} in records.config)"))?;
+    let filters = load(&runtime, &directory, &filters);
+    let socket = control.enabled.then(|| control.socket.unwrap_or_else(|| ts::runtime_dir().join("wasmdbg.sock")));
+    let plugin = Plugin::new(runtime, filters, socket)?;
+    reports::keep(traps);
+    plugin.install();
+    ts::lifecycle_hook(reports::start, || {});
+    Ok(())
+}
+
+/// Loads the filters in order. One whose file cannot be read has no fail policy: it is not there.
+fn load(runtime: &Arc<Runtime>, directory: &Path, files: &[PathBuf]) -> Vec<Arc<Filter>> {
+    let mut filters = Vec::new();
+    for file in files {
+        let path = directory.join(file);
+        match FilterConfig::read(&path, Some(directory)) {
+            Ok((config, warnings)) => {
+                for warning in warnings {
+                    ts::warning(&format!("{}: {warning}", path.display()));
+                }
+                let id = FilterId(u32::try_from(filters.len()).unwrap_or(u32::MAX));
+                filters.push(Filter::load(runtime, id, config, event_threads() + 1));
+            }
+            Err(error) => ts::error(&format!("{error}: this filter is not loaded")),
+        }
+    }
+    filters
+}
+
+/// How many event threads the server will have, as far as its records tell.
+fn event_threads() -> usize {
+    let by_itself = ts::config_integer("proxy.config.exec_thread.autoconfig").unwrap_or(1) != 0;
+    let limit = ts::config_integer("proxy.config.exec_thread.limit").and_then(|limit| usize::try_from(limit).ok());
+    match limit {
+        Some(limit) if !by_itself => limit.max(1),
+        // The server's own default; threads beyond it find the stock empty once.
+        _ => std::thread::available_parallelism().map_or(1, |cpus| cpus.get().div_ceil(2) * 3),
+    }
+}
+
+/// The words behind `wasmdbg.so`.
+#[derive(Debug, PartialEq, Eq)]
+struct Words {
+    settings: Option<PathBuf>,
+    filters: Vec<PathBuf>,
+}
+
+impl Words {
+    fn read(words: &[String]) -> Result<Self, String> {
+        let usage = "usage in plugin.config: wasmdbg.so [--settings wasmdbg.yaml] filter.yaml [more.yaml …]";
+        let mut read = Self { settings: None, filters: Vec::new() };
+        let mut words = words.iter();
+        while let Some(word) = words.next() {
+            if word == "--settings" {
+                let Some(path) = words.next() else { return Err(format!("--settings names no file; {usage}")) };
+                read.settings = Some(path.into());
+            } else if let Some(path) = word.strip_prefix("--settings=") {
+                read.settings = Some(path.into());
+            } else if word.starts_with('-') {
+                return Err(format!("unknown option {word}; {usage}"));
+            } else {
+                read.filters.push(word.into());
+            }
+        }
+        if read.filters.is_empty() { Err(format!("no filter is named; {usage}")) } else { Ok(read) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(words: &[&str]) -> Result<Words, String> {
+        Words::read(&words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn filters_keep_their_order() {
+        let words = read(&["a.yaml", "--settings", "s.yaml", "b.yaml"]).unwrap();
+        assert_eq!(words.settings, Some("s.yaml".into()));
+        assert_eq!(words.filters, [PathBuf::from("a.yaml"), "b.yaml".into()]);
+    }
+
+    #[test]
+    fn mistakes_say_how_it_is_written() {
+        for words in [&[][..], &["--settings"], &["--setings", "s.yaml"]] {
+            assert!(read(words).unwrap_err().contains("wasmdbg.so [--settings wasmdbg.yaml]"));
+        }
+    }
+}

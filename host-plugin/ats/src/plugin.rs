@@ -1,0 +1,88 @@
+//! What the plugin is in this process: its filters in order, and where transactions keep their flow.
+//! Made once, before the server serves; never changes.
+
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use wasmdbg_proxy_wasm::{Filter, Runtime};
+
+use crate::flow::Flow;
+use crate::hooks::Hooks;
+use crate::ts::{ArgSlot, Hook, HookContinuation, Txn};
+
+static PLUGIN: OnceLock<Plugin> = OnceLock::new();
+
+/// The plugin, once [`Plugin::install`] has run.
+pub(crate) fn plugin() -> Option<&'static Plugin> {
+    PLUGIN.get()
+}
+
+/// See the module.
+pub(crate) struct Plugin {
+    pub(crate) runtime: Arc<Runtime>,
+    pub(crate) filters: Vec<Arc<Filter>>,
+    /// How long a transaction may wait for a virtual machine.
+    pub(crate) start_timeout: Duration,
+    /// SEND_RESPONSE_HDR of every transaction comes here.
+    pub(crate) hooks_responses: bool,
+    /// Where the control socket is; none when it is switched off.
+    pub(crate) socket: Option<PathBuf>,
+    slot: ArgSlot<Flow>,
+    continuation: HookContinuation,
+}
+
+impl Plugin {
+    /// Takes a place in transactions and a continuation from the server.
+    ///
+    /// # Errors
+    /// The server has none left.
+    pub(crate) fn new(
+        runtime: Arc<Runtime>,
+        filters: Vec<Arc<Filter>>,
+        socket: Option<PathBuf>,
+    ) -> Result<Self, String> {
+        let start_timeout = runtime.settings().start_timeout;
+        let hooks_responses = filters.iter().any(|filter| filter.wants_response_headers());
+        let continuation =
+            HookContinuation::new::<Hooks>().ok_or("the server made no continuation (TSContCreate)")?;
+        Ok(Self { runtime, filters, start_timeout, hooks_responses, socket, slot: ArgSlot::reserve()?, continuation })
+    }
+
+    /// Makes it the plugin of this process and has the server call it.
+    pub(crate) fn install(self) {
+        if PLUGIN.set(self).is_err() {
+            return;
+        }
+        let Some(plugin) = plugin() else { return };
+        let mut hooks = vec![Hook::ReadRequestHeaders, Hook::TxnClose];
+        if plugin.hooks_responses {
+            hooks.push(Hook::SendResponseHeaders);
+        }
+        // The only chance to keep a transaction alive that will be parked in a debugger.
+        if plugin.socket.is_some() {
+            hooks.push(Hook::TxnStart);
+        }
+        for hook in hooks {
+            plugin.continuation.add_global(hook);
+        }
+    }
+
+    /// Has SEND_RESPONSE_HDR of this one transaction come here.
+    pub(crate) fn hook_response(&self, txn: Txn) {
+        self.continuation.add(txn, Hook::SendResponseHeaders);
+    }
+
+    pub(crate) fn remember(&self, txn: Txn, flow: &Arc<Flow>) {
+        self.slot.set(txn, Arc::clone(flow));
+    }
+
+    pub(crate) fn flow(&self, txn: Txn) -> Option<Arc<Flow>> {
+        self.slot.get(txn)
+    }
+
+    /// The transaction is over.
+    pub(crate) fn forget(&self, txn: Txn) {
+        drop(self.slot.take(txn));
+    }
+}

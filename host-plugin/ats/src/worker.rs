@@ -1,0 +1,282 @@
+//! What one event thread owns: a virtual machine of the fast lane for each filter, the timer of its
+//! ticks, and the transactions of this thread that wait, for a virtual machine or for the filter.
+//!
+//! Thread-local and without locks. Nothing here is borrowed while a guest runs or a transaction is
+//! re-enabled: a virtual machine is taken out, used, and put back.
+
+use std::cell::RefCell;
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use wasmdbg_control::ContextId;
+use wasmdbg_proxy_wasm::{Action, Effect, FastVm, Outcome, Unavailable};
+
+use crate::flow::Flow;
+use crate::plugin::plugin;
+use crate::ts::{self, EventThread, Timer, TimerHandler};
+
+/// Place of a filter in the configuration.
+pub(crate) type Index = usize;
+
+/// Names one virtual machine of a filter on this thread: contexts of an earlier one are lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub(crate) struct Generation(u32);
+
+/// A context of this thread.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct FastContext {
+    pub(crate) generation: Generation,
+    pub(crate) context: ContextId,
+}
+
+#[derive(Default)]
+struct Worker {
+    desks: Vec<Desk>,
+    /// Transactions that a filter parked.
+    parked: HashMap<(Index, FastContext), Arc<Flow>>,
+    /// What callbacks did to other transactions, to be acted on when no virtual machine runs.
+    effects: VecDeque<(Index, Generation, Effect)>,
+}
+
+/// One filter's place on this thread.
+#[derive(Default)]
+struct Desk {
+    vm: Option<Box<FastVm>>,
+    generation: Generation,
+    /// A virtual machine has been asked for.
+    asked: bool,
+    waiting: Vec<Arc<Flow>>,
+    clock: Option<Clock>,
+}
+
+/// Ticks of a virtual machine.
+struct Clock {
+    timer: Timer,
+    due: Instant,
+    /// Events that are on their way.
+    outstanding: u32,
+}
+
+thread_local! {
+    static WORKER: RefCell<Worker> = RefCell::default();
+}
+
+impl Worker {
+    fn desk(&mut self, index: Index) -> &mut Desk {
+        if self.desks.len() <= index {
+            self.desks.resize_with(index + 1, Desk::default);
+        }
+        &mut self.desks[index]
+    }
+}
+
+impl Desk {
+    /// Takes the virtual machine out, or one from the filter's stock.
+    fn take(&mut self, index: Index) -> Option<Box<FastVm>> {
+        if let Some(vm) = self.vm.take() {
+            return Some(vm);
+        }
+        let vm = plugin()?.filters.get(index)?.take_vm()?;
+        self.generation.0 = self.generation.0.wrapping_add(1);
+        Some(Box::new(vm))
+    }
+
+    /// Starts a timer when the next tick is due earlier than what is on its way.
+    fn arm(&mut self, index: Index, period: Duration) {
+        let due = Instant::now() + period;
+        match &mut self.clock {
+            Some(clock) if clock.outstanding > 0 && clock.due <= due => return,
+            Some(_) => {}
+            None => {
+                let Some(timer) = Timer::new::<Tick>(index as u64) else { return };
+                self.clock = Some(Clock { timer, due, outstanding: 0 });
+            }
+        }
+        if let Some(clock) = &mut self.clock {
+            clock.due = due;
+            clock.start(period);
+        }
+    }
+}
+
+impl Clock {
+    fn start(&mut self, wait: Duration) {
+        self.outstanding += 1;
+        // Rounded up: an early event would only start another.
+        let milliseconds = wait.as_nanos().div_ceil(1_000_000);
+        self.timer.start(u32::try_from(milliseconds).unwrap_or(u32::MAX).max(1));
+    }
+}
+
+/// A virtual machine that is out of its desk; goes back when dropped, also while a panic unwinds.
+struct Taken {
+    index: Index,
+    vm: Option<Box<FastVm>>,
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        let Some(vm) = self.vm.take() else { return };
+        // A dead one is dropped, after the borrow has ended.
+        let _dead = WORKER.with_borrow_mut(|worker| {
+            let desk = worker.desk(self.index);
+            if vm.is_dead() {
+                return Some(vm);
+            }
+            if let Some(period) = vm.tick_period() {
+                desk.arm(self.index, period);
+            }
+            desk.vm.replace(vm)
+        });
+    }
+}
+
+/// Runs `work` on this thread's virtual machine of a filter and keeps what it did to other
+/// transactions for [`deliver`]. None when there is none now; see [`wait`].
+///
+/// `generation`: only on this one; a context of another one has none.
+pub(crate) fn enter<T>(
+    index: Index,
+    generation: Option<Generation>,
+    work: impl FnOnce(&mut FastVm, Generation) -> (T, Outcome),
+) -> Option<(T, Action)> {
+    let (vm, current) = WORKER.with_borrow_mut(|worker| {
+        let desk = worker.desk(index);
+        if generation.is_some_and(|wanted| wanted != desk.generation || desk.vm.is_none()) {
+            return None;
+        }
+        desk.take(index).map(|vm| (vm, desk.generation))
+    })?;
+    let mut taken = Taken { index, vm: Some(vm) };
+    let vm = taken.vm.as_deref_mut()?;
+    let (result, Outcome { action, effects }) = work(vm, current);
+    drop(taken);
+    if !effects.is_empty() {
+        WORKER.with_borrow_mut(|worker| {
+            worker.effects.extend(effects.into_iter().map(|effect| (index, current, effect)));
+        });
+    }
+    Some((result, action))
+}
+
+/// A filter has parked `flow` in a callback of `context`.
+pub(crate) fn park(index: Index, context: FastContext, flow: Arc<Flow>) {
+    WORKER.with_borrow_mut(|worker| worker.parked.insert((index, context), flow));
+}
+
+/// `flow` is parked no more, whatever the filter does.
+pub(crate) fn unpark(index: Index, context: FastContext) {
+    // Dropped after the borrow has ended.
+    let _flow = WORKER.with_borrow_mut(|worker| worker.parked.remove(&(index, context)));
+}
+
+/// Acts on what callbacks did to other transactions: resumes them, one after the other. Called when no
+/// virtual machine of this thread runs and nothing is borrowed.
+pub(crate) fn deliver() {
+    while let Some((index, generation, effect)) = WORKER.with_borrow_mut(|worker| worker.effects.pop_front()) {
+        let Effect { context, action } = effect;
+        let key = (index, FastContext { generation, context });
+        // A context that is lost without being parked is noticed at its next callback.
+        let parked = WORKER.with_borrow_mut(|worker| worker.parked.remove(&key));
+        if let Some(flow) = parked {
+            flow.resume(index, action);
+        }
+    }
+}
+
+/// `flow` waits for a virtual machine of a filter, at most the filter's start timeout.
+pub(crate) fn wait(index: Index, flow: Arc<Flow>) {
+    let Some(plugin) = plugin() else { return };
+    let Some(home) = EventThread::current() else { return };
+    let ask = WORKER.with_borrow_mut(|worker| {
+        let desk = worker.desk(index);
+        desk.waiting.push(Arc::clone(&flow));
+        !std::mem::replace(&mut desk.asked, true)
+    });
+    let timeout = i64::try_from(plugin.start_timeout.as_millis()).unwrap_or(i64::MAX);
+    ts::post_after(home, timeout, Box::new(move || give_up(index, &flow)));
+    if !ask {
+        return;
+    }
+    if let Some(filter) = plugin.filters.get(index) {
+        // Called on the thread that built it, one of the server's.
+        filter.when_ready(Box::new(move |made| ts::post(home, Box::new(move || seat(index, made)))));
+    }
+}
+
+/// A virtual machine that was asked for has come, or will not.
+fn seat(index: Index, made: Result<FastVm, Unavailable>) {
+    let failed = made.is_err();
+    let (waiting, unneeded) = WORKER.with_borrow_mut(|worker| {
+        let desk = worker.desk(index);
+        desk.asked = false;
+        let mut unneeded = None;
+        match made {
+            // Another one was found in the stock meanwhile.
+            Ok(vm) if desk.vm.is_some() => unneeded = Some(vm),
+            Ok(vm) => {
+                if let Some(period) = vm.tick_period() {
+                    desk.arm(index, period);
+                }
+                desk.vm = Some(Box::new(vm));
+                desk.generation.0 = desk.generation.0.wrapping_add(1);
+            }
+            Err(_) => {}
+        }
+        (std::mem::take(&mut desk.waiting), unneeded)
+    });
+    if let (Some(vm), Some(filter)) = (unneeded, plugin().and_then(|plugin| plugin.filters.get(index))) {
+        filter.return_vm(vm);
+    }
+    for flow in waiting {
+        flow.virtual_machine(index, !failed);
+    }
+    deliver();
+}
+
+/// The start timeout of one transaction has passed.
+fn give_up(index: Index, flow: &Arc<Flow>) {
+    let waited = WORKER.with_borrow_mut(|worker| {
+        let waiting = &mut worker.desk(index).waiting;
+        let place = waiting.iter().position(|other| Arc::ptr_eq(other, flow));
+        place.map(|place| waiting.swap_remove(place)).is_some()
+    });
+    if waited {
+        Arc::clone(flow).virtual_machine(index, false);
+        deliver();
+    }
+}
+
+/// `proxy_on_tick`
+struct Tick;
+
+impl TimerHandler for Tick {
+    fn fired(key: u64) {
+        let index = key as Index;
+        let now = Instant::now();
+        let (vm, generation) = WORKER.with_borrow_mut(|worker| {
+            let desk = worker.desk(index);
+            let Some(clock) = &mut desk.clock else { return (None, desk.generation) };
+            clock.outstanding = clock.outstanding.saturating_sub(1);
+            let early = clock.due.saturating_duration_since(now);
+            if early > Duration::from_millis(1) {
+                if clock.outstanding == 0 {
+                    clock.start(early);
+                }
+                return (None, desk.generation);
+            }
+            let ticks = desk.vm.as_ref().is_some_and(|vm| vm.tick_period().is_some());
+            (if ticks { desk.vm.take() } else { None }, desk.generation)
+        });
+        let Some(vm) = vm else { return };
+        let mut taken = Taken { index, vm: Some(vm) };
+        let effects = taken.vm.as_deref_mut().map(|vm| vm.tick().effects).unwrap_or_default();
+        // Puts it back and starts the timer for its next tick.
+        drop(taken);
+        WORKER.with_borrow_mut(|worker| {
+            worker.effects.extend(effects.into_iter().map(|effect| (index, generation, effect)));
+        });
+        deliver();
+    }
+}
