@@ -29,9 +29,9 @@ pub fn without_generics(name: &str) -> String {
     let mut out = String::with_capacity(name.len());
     let mut rest = name;
     while let Some(open) = rest.find('<') {
-        out.push_str(&rest[..open]);
         let inside = &rest[open + 1..];
         let Some(close) = closing(inside) else { break };
+        out.push_str(&rest[..open]);
         // `operator<`, `<A as B>::c`, `<impl A for B>::c` and `<[T]>::len` are no generic arguments.
         let path = out.is_empty() || out.ends_with("::");
         let keep = out.ends_with("operator")

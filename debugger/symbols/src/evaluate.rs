@@ -239,11 +239,22 @@ impl<'a> Evaluator<'_, 'a> {
     fn own_stack_pointer(&self) -> Result<u32, Failure> {
         let function = self.symbols.module.function_at(self.pc).map(|f| f.index);
         match function.map(|index| self.symbols.stack_use(index)) {
-            Some(StackUse::Frame(setup)) => {
-                if self.pc < setup.ready {
-                    return Err(failure("the function has not set its frame up yet"));
-                }
+            Some(StackUse::Frame(setup)) if self.pc < setup.ready => {
+                Err(failure("the function has not set its frame up yet"))
+            }
+            Some(StackUse::Frame(setup)) if setup.holds_at(self.pc) => {
                 number(stacked(self.machine.local(setup.local)?, Width::Address)?)
+            }
+            Some(StackUse::Frame(setup)) if !setup.writes_global => {
+                Err(failure("the function no longer keeps its frame's address"))
+            }
+            // The frame of a leaf lies below the pointer, which it leaves alone.
+            Some(StackUse::RedZone { size: Some(size) }) => {
+                let pointer = self.machine.stack_pointer()?;
+                pointer.checked_sub(size).ok_or_else(|| failure("the stack pointer is below its frame"))
+            }
+            Some(StackUse::RedZone { size: None }) => {
+                Err(failure("the size of the function's frame is unknown"))
             }
             _ => Ok(self.machine.stack_pointer()?),
         }

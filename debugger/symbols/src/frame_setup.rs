@@ -16,7 +16,7 @@ use crate::symbols::Symbols;
 /// A prologue that takes room on the shadow stack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FrameSetup {
-    /// The local that holds the frame's own stack pointer and is never changed behind the prologue.
+    /// The local that holds the frame's own stack pointer.
     pub local: u32,
     /// Bytes taken, so that the pointer at entry is `local + size`; `None` when the frame is aligned
     /// by masking or grows (alloca), and the entry value cannot be told.
@@ -28,6 +28,17 @@ pub struct FrameSetup {
     pub writes_global: bool,
     /// From this pc on `local` is valid (and the global, when it is written).
     pub ready: ModulePc,
+    /// The optimiser may put the local to another use when the frame is no longer needed: from this pc on
+    /// `local` is not the frame. `None`: it is, to the end.
+    pub until: Option<ModulePc>,
+}
+
+impl FrameSetup {
+    /// Whether `local` holds the frame when the function is at `pc`.
+    #[must_use]
+    pub fn holds_at(&self, pc: ModulePc) -> bool {
+        self.ready <= pc && self.until.is_none_or(|until| pc < until)
+    }
 }
 
 /// How a function uses the shadow stack.
@@ -37,6 +48,12 @@ pub enum StackUse {
     Untouched,
     /// Sets a frame up in a known way.
     Frame(FrameSetup),
+    /// Reads the pointer and never writes it: a leaf with its frame in the red zone below, whose address
+    /// no local keeps. DWARF may give the pointer itself as its frame base, which is `size` too high.
+    RedZone {
+        /// Bytes below the pointer; `None` when they cannot be told.
+        size: Option<u32>,
+    },
     /// Changes the pointer in a way that is not understood.
     Unknown,
 }
@@ -68,7 +85,7 @@ impl Symbols {
     pub fn frame_pointer_hint(&self, function: u32) -> Option<FrameSetup> {
         match self.stack_use(function) {
             StackUse::Frame(setup) => Some(setup),
-            StackUse::Untouched | StackUse::Unknown => None,
+            StackUse::Untouched | StackUse::RedZone { .. } | StackUse::Unknown => None,
         }
     }
 
@@ -83,8 +100,12 @@ impl Symbols {
         let mut out = Vec::with_capacity(frames.len());
         for frame in frames {
             let (own, at_entry) = match self.stack_use(frame.function) {
-                StackUse::Untouched => (running, running),
+                StackUse::Untouched | StackUse::RedZone { .. } => (running, running),
                 StackUse::Frame(setup) if frame.pc < setup.ready => (running, running),
+                // The local has another use here; the global is still the frame's where it is written.
+                StackUse::Frame(setup) if !setup.holds_at(frame.pc) => {
+                    (running.filter(|_| setup.writes_global), None)
+                }
                 StackUse::Frame(setup) => {
                     let base = (frame.local)(setup.local);
                     let at_entry = base.zip(setup.size).and_then(|(base, size)| base.checked_add(size));
@@ -125,6 +146,8 @@ struct Prologue {
     done: bool,
     /// Whether the global is written behind the straight code.
     late_write: bool,
+    /// Bytes from the pointer at entry to the lowest one made.
+    lowest: u32,
 }
 
 impl Prologue {
@@ -137,11 +160,13 @@ impl Prologue {
             holders: Vec::new(),
             done: false,
             late_write: false,
+            lowest: 0,
         };
         // An effect is complete at the next instruction.
         let mut pending: Option<Effect> = None;
         let mut touched = false;
-        let mut later_writes: Vec<u32> = Vec::new();
+        let mut later_writes: Vec<(u32, ModulePc)> = Vec::new();
+        let mut constructs: Vec<Option<ModulePc>> = Vec::new();
         module.instructions(function, |at, operator| {
             if let Some(effect) = pending.take() {
                 prologue.apply(effect, at);
@@ -152,10 +177,23 @@ impl Prologue {
             if prologue.done {
                 prologue.late_write |= sets;
                 if let Operator::LocalSet { local_index } | Operator::LocalTee { local_index } = operator {
-                    later_writes.push(*local_index);
+                    // In a loop the write counts from the loop's start: the next round is behind it.
+                    let round = constructs.iter().flatten().next();
+                    later_writes.push((*local_index, round.copied().unwrap_or(ModulePc(at.0 + 1))));
                 }
             } else {
                 pending = prologue.step(operator);
+            }
+            match operator {
+                Operator::Loop { .. } => constructs.push(Some(at)),
+                Operator::Block { .. }
+                | Operator::If { .. }
+                | Operator::Try { .. }
+                | Operator::TryTable { .. } => {
+                    constructs.push(None);
+                }
+                Operator::End | Operator::Delegate { .. } => drop(constructs.pop()),
+                _ => {}
             }
             true
         });
@@ -195,6 +233,7 @@ impl Prologue {
                 self.stack.truncate(self.stack.len().saturating_sub(2));
             }
             Operator::I64Const { .. } => self.stack.push(Known::Nothing),
+            Operator::Drop => drop(self.pop()),
             Operator::Nop => {}
             _ => self.done = true,
         }
@@ -207,10 +246,14 @@ impl Prologue {
 
     fn binary(&mut self, with: impl Fn(Option<u32>, u32) -> Option<u32>) {
         let (right, left) = (self.pop(), self.pop());
-        self.stack.push(match (left, right) {
+        let made = match (left, right) {
             (Some(Known::Pointer(pointer)), Some(Known::Constant(by))) => Known::Pointer(with(pointer, by)),
             _ => Known::Nothing,
-        });
+        };
+        if let Known::Pointer(Some(size)) = made {
+            self.lowest = self.lowest.max(size);
+        }
+        self.stack.push(made);
     }
 
     fn apply(&mut self, effect: Effect, behind: ModulePc) {
@@ -234,35 +277,31 @@ impl Prologue {
         }
     }
 
-    /// The local that holds the frame for good, if there is one.
-    fn conclude(&self, later_writes: &[u32]) -> StackUse {
-        let lowest = self.holders.iter().filter_map(|(_, value, _)| match value {
-            Known::Pointer(Some(size)) => Some(*size),
-            _ => None,
-        });
+    /// The local that holds the frame, for good or the longest.
+    fn conclude(&self, later_writes: &[(u32, ModulePc)]) -> StackUse {
         let frame = match self.written {
             Some((value @ Known::Pointer(_), _)) => value,
             Some(_) => return StackUse::Unknown,
-            // No write before the first branch. The frame of a leaf is the lowest pointer made.
-            None => match lowest.max() {
-                Some(size) if size > 0 && !self.late_write => Known::Pointer(Some(size)),
-                _ => return StackUse::Unknown,
-            },
+            None if self.late_write => return StackUse::Unknown,
+            // Never written: the frame of a leaf is the lowest pointer made.
+            None => Known::Pointer((self.lowest > 0).then_some(self.lowest)),
         };
-        let holder = self
-            .holders
-            .iter()
-            .rev()
-            .find(|(local, value, _)| *value == frame && !later_writes.contains(local));
-        match holder {
-            Some((local, Known::Pointer(size), since)) => StackUse::Frame(FrameSetup {
-                local: *local,
-                size: *size,
-                stack_pointer_global: self.global,
-                writes_global: self.written.is_some(),
-                ready: self.written.map_or(*since, |(_, written)| written.max(*since)),
-            }),
-            _ => StackUse::Unknown,
+        let Known::Pointer(size) = frame else { return StackUse::Unknown };
+        let until = |local: u32| later_writes.iter().filter(|(l, _)| *l == local).map(|(_, pc)| *pc).min();
+        let holders = self.holders.iter().filter(|(_, value, _)| *value == frame);
+        let setups = holders.map(|(local, _, since)| FrameSetup {
+            local: *local,
+            size,
+            stack_pointer_global: self.global,
+            writes_global: self.written.is_some(),
+            ready: self.written.map_or(*since, |(_, written)| written.max(*since)),
+            until: until(*local),
+        });
+        let longest = setups.max_by_key(|setup| setup.until.unwrap_or(ModulePc(u32::MAX)));
+        match longest.filter(|setup| setup.holds_at(setup.ready)) {
+            Some(setup) => StackUse::Frame(setup),
+            None if self.written.is_none() => StackUse::RedZone { size },
+            None => StackUse::Unknown,
         }
     }
 }

@@ -101,6 +101,8 @@ impl Location {
     /// When a part is optimised out or cannot be read, or the location has fewer bytes than the type.
     pub fn bytes(&self, size: usize, machine: &dyn Machine) -> Result<Vec<u8>, Unreadable> {
         match self {
+            // A value without bytes, such as Rust's `()`, is known wherever it is.
+            _ if size == 0 => Ok(Vec::new()),
             Location::Memory(address) => machine.memory(*address, size),
             Location::Value(bytes) => match bytes.get(..size) {
                 Some(low) => Ok(low.to_vec()),
