@@ -76,13 +76,13 @@ impl DebugEngine {
             .name(String::from("[WASMDBG_EPOCH]"))
             .stack_size(64 << 10)
             .spawn(move || {
-                while stop.recv_timeout(EPOCH) == Err(mpsc::RecvTimeoutError::Timeout) {
-                    match weak.upgrade() {
-                        Some(engine) => engine.increment_epoch(),
-                        None => break,
-                    }
+            while stop.recv_timeout(EPOCH) == Err(mpsc::RecvTimeoutError::Timeout) {
+                match weak.upgrade() {
+                    Some(engine) => engine.increment_epoch(),
+                    None => break,
                 }
-            })?;
+            }
+        })?;
         Ok(Self {
             engine,
             cache_folder,
@@ -116,16 +116,10 @@ impl DebugEngine {
             move || {
                 be_nice();
                 let started = Instant::now();
-                let (result, warning) = build(&engine, hash, &bytes, folder);
-                let result = result.map(|(module, layout, cached)| DebugModule {
-                    module,
-                    layout,
-                    took: started.elapsed(),
-                    cached,
-                });
+                let (built, warning) = build(&engine, hash, &bytes, folder);
                 // Nothing of it may stay when this thread is about to be waited for.
                 drop((engine, bytes));
-                tell(result.map_err(CompileError::Module), warning);
+                tell(built.map(|module| DebugModule { took: started.elapsed(), ..module }), warning);
             }
         };
         // Deep recursion in cranelift is bounded by the module's nesting, 2 MiB is what std gives.
@@ -148,38 +142,38 @@ impl Drop for DebugEngine {
     }
 }
 
-/// The module, where its bodies lie, and whether it came from the cache; and what was wrong with the
-/// cache.
+/// The module, and what was wrong with the cache.
 fn build(
     engine: &Engine,
     hash: ModuleHash,
     bytes: &[u8],
     folder: Option<PathBuf>,
-) -> (Result<(Module, Layout, bool), String>, Option<String>) {
+) -> (Result<DebugModule, CompileError>, Option<String>) {
+    let made = |module, layout, cached| DebugModule { module, layout, took: Duration::ZERO, cached };
     let parsed = Layout::of(bytes).and_then(|layout| Ok((layout, layout::strip(bytes)?)));
     let (layout, stripped) = match parsed {
         Ok(parsed) => parsed,
-        Err(error) => return (Err(error.to_string()), None),
+        Err(error) => return (Err(CompileError::Module(error.to_string())), None),
     };
     let cache = folder.map(|folder| Cache::new(folder, engine));
     let mut warning = None;
     if let Some(cache) = &cache {
         match cache.load(engine, hash) {
-            Ok(module) => return (Ok((module, layout, true)), None),
+            Ok(module) => return (Ok(made(module, layout, true)), None),
             Err(CacheError::Absent) => {}
             Err(error) => warning = Some(error.to_string()),
         }
     }
     let module = match Module::new(engine, stripped) {
         Ok(module) => module,
-        Err(error) => return (Err(format!("{error:#}")), warning),
+        Err(error) => return (Err(CompileError::Module(format!("{error:#}"))), warning),
     };
     if let Some(cache) = &cache
         && let Err(error) = cache.store(&module, hash)
     {
         warning.get_or_insert_with(|| error.to_string());
     }
-    (Ok((module, layout, false)), warning)
+    (Ok(made(module, layout, false)), warning)
 }
 
 fn config() -> Config {

@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::Duration;
 
-use wasmdbg_control::stop::{Context, Released, ReleaseCause, ResumeMode, Resumed, StopReason, Stopped};
+use wasmdbg_control::stop::{Context, ReleaseCause, Released, ResumeMode, Resumed, StopReason, Stopped};
 use wasmdbg_control::{ErrorKind, Event, SessionId, StopId, WireError};
 use wasmtime::{AsContextMut, DebugEvent, DebugHandler, StoreContextMut};
 
@@ -138,11 +138,8 @@ impl Handler {
 
     fn event(&self, mut store: StoreContextMut<'_, VmState>, event: DebugEvent<'_>) {
         let mut inner = self.lock();
-        let interrupt = if self.0.slot.take_attention() {
-            self.attend(&mut inner, store.as_context_mut())
-        } else {
-            None
-        };
+        let interrupt =
+            if self.0.slot.take_attention() { self.attend(&mut inner, store.as_context_mut()) } else { None };
         let breakpoint = matches!(event, DebugEvent::Breakpoint);
         let cause = match event {
             DebugEvent::Breakpoint => self.breakpoint(&mut inner, store.as_context_mut()),
@@ -172,7 +169,8 @@ impl Handler {
             (state.interrupt.take(), std::mem::take(&mut state.planting))
         };
         let sessions = self.0.lane.sessions();
-        if inner.step.as_ref().is_some_and(|step| !sessions.iter().any(|session| session.id == step.session)) {
+        if inner.step.as_ref().is_some_and(|step| !sessions.iter().any(|session| session.id == step.session))
+        {
             inner.step = None;
         }
         let mut asked: BTreeMap<u32, Vec<(SessionId, u32)>> = BTreeMap::new();
@@ -291,11 +289,10 @@ impl Handler {
         controller: SessionId,
     ) {
         let (lane, slot) = (&self.0.lane, &self.0.slot);
-        let Running { context, callback } = slot
-            .lock()
-            .running
-            .clone()
-            .unwrap_or(Running { context: Context::Root { id: crate::contexts::NO_CONTEXT }, callback: "_start" });
+        let Running { context, callback } = slot.lock().running.clone().unwrap_or(Running {
+            context: Context::Root { id: crate::contexts::NO_CONTEXT },
+            callback: "_start",
+        });
         let (frames, frame_count) = self.frames(store).read(0, FRAMES);
         let mut event = Stopped {
             stop,
@@ -313,13 +310,19 @@ impl Handler {
             fresh_vm: inner.fresh,
         };
         let sessions = lane.sessions();
-        let deadline = sessions.iter().find(|session| session.id == controller).map(|session| session.deadline);
-        event.deadline_ms = deadline.map_or(0, |deadline| u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX));
+        let deadline =
+            sessions.iter().find(|session| session.id == controller).map(|session| session.deadline);
+        event.deadline_ms =
+            deadline.map_or(0, |deadline| u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX));
         for session in sessions.iter() {
             event.control = session.id == controller;
             event.reason = match cause {
                 Cause::Breakpoint(numbers) => StopReason::Breakpoint {
-                    ids: numbers.iter().filter(|(id, _)| *id == session.id).map(|(_, number)| *number).collect(),
+                    ids: numbers
+                        .iter()
+                        .filter(|(id, _)| *id == session.id)
+                        .map(|(_, number)| *number)
+                        .collect(),
                 },
                 Cause::Step(_) => StopReason::Step,
                 Cause::Interrupt(_) => StopReason::Interrupt,
@@ -380,7 +383,11 @@ impl Handler {
         shown_again: bool,
     ) -> Result<Option<Stepping>, String> {
         let stack = self.frames(store).walk();
-        let entry = stack.points.first().and_then(|point| self.0.code.layout.body_at(point.pc)).map(|body| body.entry);
+        let entry = stack
+            .points
+            .first()
+            .and_then(|point| self.0.code.layout.body_at(point.pc))
+            .map(|body| body.entry);
         let start = Start {
             stack: &stack,
             single_step: inner.plant.single_step(),

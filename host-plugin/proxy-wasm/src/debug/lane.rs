@@ -15,7 +15,7 @@ use wasmdbg_control::server::Waker;
 use wasmdbg_control::status::Histogram;
 use wasmdbg_control::stop::{Context, ReleaseCause};
 use wasmdbg_control::transactions::Missed;
-use wasmdbg_control::{Event, FilterId, SessionId, SlotId, StopId, TransactionId};
+use wasmdbg_control::{Event, FilterId, ModuleHash, SessionId, SlotId, StopId, TransactionId};
 use wasmtime::{Engine, InstancePre};
 
 use super::context::Claim;
@@ -67,11 +67,11 @@ pub(crate) struct SlotCode {
 /// What other threads tell the agent.
 pub(crate) enum Note {
     /// A compile is over; and what was wrong with the disk cache.
-    Compiled(FilterId, Result<DebugModule, CompileError>, Option<String>),
+    Compiled(ModuleHash, Result<DebugModule, CompileError>, Option<String>),
     /// A slot needs its thread.
     Spawn(Arc<Slot>, mpsc::Receiver<Job>, Arc<SlotCode>),
-    /// A slot has passed configure.
-    Ready(SlotId),
+    /// A slot has passed configure: an attach may wait for it.
+    Ready,
     /// A slot cannot start (again).
     Failed(SlotId, String),
     /// A slot's thread is about to end.
@@ -307,7 +307,7 @@ impl DebugLane {
             };
             tables.next_stop += 1;
             let stop = StopId(tables.next_stop);
-            tables.stops.insert(stop, Standing::new(slot.id, controller, commands));
+            tables.stops.insert(stop, Standing::new(controller, commands));
             (stop, controller)
         };
         slot.lock().stop = Some(stop);

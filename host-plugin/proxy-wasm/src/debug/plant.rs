@@ -44,10 +44,8 @@ impl Plant {
         wanted: &Wanted,
         layout: &Layout,
     ) -> wasmtime::Result<()> {
-        let gone: Vec<u32> =
-            self.standing.keys().filter(|pc| !wanted.pcs.contains(pc)).copied().collect();
-        let new: Vec<u32> =
-            wanted.pcs.iter().filter(|pc| !self.standing.contains_key(pc)).copied().collect();
+        let gone: Vec<u32> = self.standing.keys().filter(|pc| !wanted.pcs.contains(pc)).copied().collect();
+        let new: Vec<u32> = wanted.pcs.iter().filter(|pc| !self.standing.contains_key(pc)).copied().collect();
         let switch = wanted.single_step != self.single_step;
         if gone.is_empty() && new.is_empty() && !switch {
             return Ok(());

@@ -28,7 +28,10 @@ pub(crate) fn answer<T: 'static>(frames: &mut Frames<'_, T>, request: Request) -
         Request::WriteMemory(asked) => write_memory(frames, &asked),
         Request::ReadGlobals(_) => read_globals(frames),
         Request::WriteGlobal(asked) => write_global(frames, &asked),
-        _ => Err(WireError::new(ErrorKind::Internal, "this request is not about a stop: a fault of the plugin")),
+        _ => Err(WireError::new(
+            ErrorKind::Internal,
+            "this request is not about a stop: a fault of the plugin",
+        )),
     }
 }
 
@@ -92,6 +95,8 @@ fn write_global<T: 'static>(frames: &mut Frames<'_, T>, asked: &WriteGlobal) -> 
         return Err(refuse(format!("global {} is constant", asked.index)));
     }
     let written = to_val(&asked.value).ok_or_else(|| refuse(String::from("references cannot be written")))?;
-    global.set(&mut frames.store, written).map_err(|error| refuse(format!("global {}: {error}", asked.index)))?;
+    global
+        .set(&mut frames.store, written)
+        .map_err(|error| refuse(format!("global {}: {error}", asked.index)))?;
     Ok(GlobalWritten {}.into())
 }

@@ -44,8 +44,7 @@ impl Rules {
                     return refuse(String::from("next:0 takes no transaction: at least 1"));
                 }
                 Rule::Next { count } => {
-                    let least =
-                        made.next.map_or(*count, |left| left.load(Ordering::Relaxed).min(*count));
+                    let least = made.next.map_or(*count, |left| left.load(Ordering::Relaxed).min(*count));
                     made.next = Some(AtomicU64::new(least));
                 }
                 certain => made.certain.push(certain.clone()),
@@ -77,11 +76,7 @@ impl Rules {
     }
 }
 
-fn holds(
-    rule: &Rule,
-    facts: &RequestFacts,
-    header: &mut dyn FnMut(&str, &mut Vec<u8>) -> bool,
-) -> bool {
+fn holds(rule: &Rule, facts: &RequestFacts, header: &mut dyn FnMut(&str, &mut Vec<u8>) -> bool) -> bool {
     match rule {
         Rule::Header { name, value } => {
             let mut found = Vec::new();
@@ -169,7 +164,9 @@ mod tests {
 
     #[test]
     fn impossible_numbers_are_refused() {
-        for rule in [Rule::Percent { percent: 0.0 }, Rule::Percent { percent: 100.5 }, Rule::Next { count: 0 }] {
+        for rule in
+            [Rule::Percent { percent: 0.0 }, Rule::Percent { percent: 100.5 }, Rule::Next { count: 0 }]
+        {
             assert!(Rules::new(&[rule], 0).is_err());
         }
         assert!(Rules::new(&[Rule::Percent { percent: f64::NAN }], 0).is_err());

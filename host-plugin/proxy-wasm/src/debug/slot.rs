@@ -174,7 +174,8 @@ impl Slot {
         let state = self.lock();
         let bound = state.bound.as_ref()?;
         let name = |callback: &str| callback.to_owned();
-        let running = state.running.as_ref().filter(|running| matches!(running.context, Context::Stream { .. }));
+        let running =
+            state.running.as_ref().filter(|running| matches!(running.context, Context::Stream { .. }));
         let shown = match (running, state.stop, bound.activity) {
             (Some(running), Some(stop), _) => {
                 TransactionState::Stopped { stop, callback: name(running.callback) }

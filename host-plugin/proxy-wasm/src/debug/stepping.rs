@@ -63,7 +63,9 @@ struct Origin {
 enum Way {
     Single,
     /// Also at this opcode: where the frame itself goes on after a long callee.
-    Planted { back: Option<u32> },
+    Planted {
+        back: Option<u32>,
+    },
 }
 
 /// What to do after an event.
@@ -152,7 +154,11 @@ impl Stepping {
     pub(crate) fn at<T: 'static>(&mut self, point: Point, frames: &mut Frames<'_, T>) -> Verdict {
         match &mut self.goal {
             Goal::Instruction { behind } => {
-                if behind.take() == Some(point) { Verdict::Run } else { Verdict::Stop }
+                if behind.take() == Some(point) {
+                    Verdict::Run
+                } else {
+                    Verdict::Stop
+                }
             }
             Goal::Range { .. } => self.at_range(point, frames),
             Goal::Out => {
@@ -306,6 +312,8 @@ mod tests {
             shown_again: false,
             entry: None,
         };
-        assert!(Stepping::new(ResumeMode::Out { frame: 7 }, &start).is_err_and(|e| e.contains("outermost is 0")));
+        assert!(
+            Stepping::new(ResumeMode::Out { frame: 7 }, &start).is_err_and(|e| e.contains("outermost is 0"))
+        );
     }
 }

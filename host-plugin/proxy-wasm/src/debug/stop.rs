@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use wasmdbg_control::server::ClientHandle;
 use wasmdbg_control::stop::{ReleaseCause, ResumeMode};
-use wasmdbg_control::{ErrorKind, Request, RequestId, SessionId, SlotId, StopId, WireError};
+use wasmdbg_control::{ErrorKind, Request, RequestId, SessionId, StopId, WireError};
 
 /// Longest stop, whatever its controller does.
 pub(crate) const HARD_CAP: Duration = Duration::from_secs(600);
@@ -43,7 +43,6 @@ pub(crate) fn gone(stop: StopId) -> WireError {
 /// A slot that stands.
 #[derive(Debug)]
 pub(crate) struct Standing {
-    pub(crate) slot: SlotId,
     pub(crate) controller: SessionId,
     pub(crate) commands: mpsc::Sender<Command>,
     pub(crate) opened: Instant,
@@ -66,8 +65,8 @@ pub(crate) enum Due {
 }
 
 impl Standing {
-    pub(crate) fn new(slot: SlotId, controller: SessionId, commands: mpsc::Sender<Command>) -> Self {
-        Self { slot, controller, commands, opened: Instant::now(), warned: None, released: false }
+    pub(crate) fn new(controller: SessionId, commands: mpsc::Sender<Command>) -> Self {
+        Self { controller, commands, opened: Instant::now(), warned: None, released: false }
     }
 
     /// Lets the slot go on; once.
@@ -105,7 +104,7 @@ mod tests {
 
     fn standing() -> (Standing, mpsc::Receiver<Command>) {
         let (sender, receiver) = mpsc::channel();
-        (Standing::new(SlotId(0), SessionId(1), sender), receiver)
+        (Standing::new(SessionId(1), sender), receiver)
     }
 
     const SECOND: Duration = Duration::from_secs(1);

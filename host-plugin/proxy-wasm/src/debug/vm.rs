@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use wasmdbg_control::stop::{CallbackEnded, CallbackOutcome, Context};
 use wasmdbg_control::transactions::LogLine;
-use wasmdbg_control::{ContextId, Event, TransactionId};
+use wasmdbg_control::{ContextId, Event};
 use wasmtime::{AsContextMut, Store, UpdateDeadline};
 
 use super::block_on::block_on;
@@ -21,7 +21,7 @@ use crate::embedder::{HeaderMap, Level, Transaction};
 use crate::exports::{Entry, Exports};
 use crate::outcome::{Action, Callback, Outcome};
 use crate::start::{StartError, accept_start, is_clean_exit, start_sequence};
-use crate::state::VmState;
+use crate::state::{LogListener, VmState};
 use crate::trap::Death;
 
 /// What `_initialize` to `proxy_on_configure` may take at least, each: on the fast lane a thread that
@@ -44,7 +44,11 @@ pub(crate) struct DebugVm {
 
 impl DebugVm {
     /// Instantiates and configures one. Breakpoints stand before its first opcode runs.
-    pub(crate) fn start(lane: &Arc<DebugLane>, slot: &Arc<Slot>, code: &SlotCode) -> Result<Self, StartError> {
+    pub(crate) fn start(
+        lane: &Arc<DebugLane>,
+        slot: &Arc<Slot>,
+        code: &SlotCode,
+    ) -> Result<Self, StartError> {
         let mut store = Store::new(&code.engine, VmState::new(Arc::clone(&code.core)));
         store.limiter(|state| &mut state.limit);
         let handler = Handler::new(Arc::clone(lane), Arc::clone(slot), Arc::clone(&code.module));
@@ -81,7 +85,8 @@ impl DebugVm {
             dead: false,
         };
         for entry in start_sequence(&code.core, &vm.exports).into_iter().flatten() {
-            let (result, _) = vm.enter(entry).map_err(|death| StartError::Died(entry.export(), death.message))?;
+            let (result, _) =
+                vm.enter(entry).map_err(|death| StartError::Died(entry.export(), death.message))?;
             accept_start(entry, result)?;
         }
         vm.count_memory();
@@ -230,7 +235,12 @@ impl DebugVm {
         }
         let outcome = outcome_of(entry, &result);
         let callback = entry.export().to_owned();
-        self.lane.tell(&Event::CallbackEnded(CallbackEnded { slot: self.slot.id, context, callback, outcome }));
+        self.lane.tell(&Event::CallbackEnded(CallbackEnded {
+            slot: self.slot.id,
+            context,
+            callback,
+            outcome,
+        }));
         result
     }
 
@@ -268,7 +278,7 @@ fn outcome_of(entry: Entry, result: &Result<(i32, Action), Death>) -> CallbackOu
 }
 
 /// Shows what the guest logs to clients.
-fn listener(lane: Arc<DebugLane>, slot: Arc<Slot>) -> Box<dyn Fn(Level, Option<TransactionId>, &str) + Send> {
+fn listener(lane: Arc<DebugLane>, slot: Arc<Slot>) -> LogListener {
     Box::new(move |level, transaction, text| {
         let level = match level {
             Level::Trace => "trace",

@@ -102,7 +102,7 @@ impl Worker {
                 self.next_tick = vm.tick_period().map(|period| Instant::now() + period);
                 self.vm = Some(vm);
                 self.slot.lock().ready = true;
-                self.lane.note(Note::Ready(self.slot.id));
+                self.lane.note(Note::Ready);
                 true
             }
             Err(error) => {

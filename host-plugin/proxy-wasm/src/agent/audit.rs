@@ -1,0 +1,38 @@
+//! The audit log: who did what to a live proxy. One line each, through the host's log.
+
+use wasmdbg_control::rules::Rule;
+
+use super::{Agent, Client};
+use crate::debug::session::Session;
+use crate::embedder::Level;
+
+/// The name under which the plugin itself logs.
+const PLUGIN: &str = "wasmdbg";
+
+impl Agent {
+    pub(super) fn audit(&self, text: &str) {
+        self.lane.runtime.embedder.log(Level::Info, PLUGIN, None, &format!("audit: {text}"));
+    }
+
+    pub(super) fn audit_session(&self, session: &Session, text: &str) {
+        let Session { id, name, peer, .. } = session;
+        self.audit(&format!("session {id} ({name}, {peer}) {text}"));
+    }
+
+    pub(super) fn audit_client(&self, client: &Client, text: &str) {
+        self.audit(&format!("{} ({}) {text}", client.name, client.peer));
+    }
+}
+
+/// Without the values of header fields: they can be secrets.
+pub(super) fn rules_in_words(rules: &[Rule]) -> String {
+    let words = rules.iter().map(|rule| match rule {
+        Rule::Header { name, .. } => format!("header:{name}=…"),
+        Rule::Path { prefix } => format!("path:{prefix}"),
+        Rule::Client { address } => format!("client:{address}"),
+        Rule::Percent { percent } => format!("percent:{percent}"),
+        Rule::Next { count } => format!("next:{count}"),
+    });
+    let words: Vec<String> = words.collect();
+    if words.is_empty() { String::from("all") } else { words.join(" ") }
+}
