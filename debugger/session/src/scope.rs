@@ -93,19 +93,38 @@ fn statics(target: &Arc<Target>, scoped: &Scoped) -> Result<Vec<Variable>, Error
 pub(crate) fn resolve(target: &Arc<Target>, scoped: &Scoped, name: &str) -> Result<Option<Value>, Error> {
     let Some(symbols) = target.symbols() else { return Ok(None) };
     let reader = Reader::new(target, symbols, scoped)?;
-    if let Some(instance) = scoped.instance {
-        let found = symbols
-            .variables(instance, scoped.lookup)
-            .map_err(|broken| Error::Symbols(broken.to_string()))?;
-        let mut named: Vec<_> = found.iter().filter(|variable| &*variable.name == name).collect();
-        // The deepest block wins, and in one block the latest: Rust's `let x = f(x)`.
-        named.sort_by_key(|variable| variable.depth);
-        if let Some(variable) = named.into_iter().rev().find_map(|variable| reader.in_scope(variable)) {
-            return Ok(Some(variable.value));
-        }
+    let found = named(symbols, scoped, name)?;
+    let mut values = found.iter().filter_map(|variable| match variable.kind {
+        symbols::VariableKind::Static => Some(reader.read(variable)),
+        _ => reader.in_scope(variable),
+    });
+    Ok(values.next().map(|variable| variable.value))
+}
+
+/// A variable's location as DWARF has it.
+pub(crate) fn describe_location(
+    target: &Arc<Target>,
+    scoped: &Scoped,
+    name: &str,
+) -> Result<Option<String>, Error> {
+    let Some(symbols) = target.symbols() else { return Ok(None) };
+    let found = named(symbols, scoped, name)?;
+    Ok(found.first().map(|variable| symbols.describe_location(variable, scoped.lookup)))
+}
+
+/// The variables that `name` can mean, the likeliest first.
+fn named(symbols: &Symbols, scoped: &Scoped, name: &str) -> Result<Vec<symbols::Variable>, Error> {
+    let mut found = match scoped.instance {
+        Some(instance) => symbols.variables(instance, scoped.lookup),
+        None => Ok(Vec::new()),
     }
-    let found = symbols.find_statics(name, Some(scoped.lookup));
-    Ok(found.first().map(|variable| reader.read(variable).value))
+    .map_err(|broken| Error::Symbols(broken.to_string()))?;
+    found.retain(|variable| &*variable.name == name);
+    // The deepest block wins, and in one block the latest: Rust's `let x = f(x)`.
+    found.sort_by_key(|variable| variable.depth);
+    found.reverse();
+    found.extend(symbols.find_statics(name, Some(scoped.lookup)));
+    Ok(found)
 }
 
 /// Names that [`resolve`] knows without a path, for messages and completion.

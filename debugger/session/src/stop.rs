@@ -172,6 +172,15 @@ impl Stop {
         expression::evaluate(&self.target, &scoped, &tree)
     }
 
+    /// Where a variable of a frame is at its pc, as its DWARF has it, for a user who doubts a value;
+    /// `None`: no such variable.
+    ///
+    /// # Errors
+    /// [`Error::NoFrame`], or the function's debug info is broken.
+    pub fn describe_location(&self, frame: u32, name: &str) -> Result<Option<String>, Error> {
+        scope::describe_location(&self.target, &self.scoped(frame)?, name)
+    }
+
     /// Bytes of linear memory; shorter at the memory's end.
     ///
     /// # Errors

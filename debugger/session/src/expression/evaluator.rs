@@ -43,7 +43,8 @@ impl Evaluator<'_> {
             Node::Text(text) => Ok(operators::text(text, self.scoped.language)),
             Node::Field { base, name } => {
                 let base = self.value(base)?;
-                field(&base, name, MOST_POINTERS).ok_or_else(|| fail(no_field(&base, name)))
+                let found = field(&base, name, MOST_POINTERS).or_else(|| missing(&base));
+                found.ok_or_else(|| fail(no_field(&base, name)))
             }
             Node::Index { base, index } => {
                 let (base, index) = (self.value(base)?, self.value(index)?);
@@ -106,11 +107,19 @@ fn field(value: &Value, name: &str, pointers: u32) -> Option<Value> {
     found.or_else(|| value.field(name))
 }
 
+/// A part of a value that is not there is not there either.
+fn missing(base: &Value) -> Option<Value> {
+    match base.shape() {
+        Shape::Missing(state) => Some(Value::missing("", state.clone())),
+        Shape::Pointer { pointee: Some(inner), .. } | Shape::Wrapper(inner) => missing(inner),
+        _ => None,
+    }
+}
+
 fn no_field(base: &Value, name: &str) -> String {
     let mut shown = base;
     loop {
         match shown.shape() {
-            Shape::Missing(state) => return format!("its base is {state}"),
             Shape::Pointer { address: 0, .. } => return "its base is a null pointer".into(),
             Shape::Pointer { pointee: Some(inner), .. } | Shape::Wrapper(inner) => shown = inner,
             Shape::Record { fields, .. } if !fields.is_empty() => {
@@ -128,7 +137,7 @@ fn no_field(base: &Value, name: &str) -> String {
 
 fn element(base: &Value, index: &Value, pointers: u32) -> Result<Value, String> {
     match base.shape() {
-        Shape::Missing(state) => Err(format!("it is {state}")),
+        Shape::Missing(state) => Ok(Value::missing("", state.clone())),
         Shape::Sequence(elements) => {
             let number = number(index)?;
             let found = u64::try_from(number).ok().and_then(|number| elements.get(number));
@@ -178,7 +187,7 @@ fn number(index: &Value) -> Result<i128, String> {
 
 fn dereference(value: &Value) -> Result<Value, String> {
     match value.shape() {
-        Shape::Missing(state) => Err(format!("it is {state}")),
+        Shape::Missing(state) => Ok(Value::missing("", state.clone())),
         Shape::Pointer { pointee: Some(pointee), .. } => Ok(pointee.clone()),
         Shape::Pointer { address: 0, .. } => Err("it is a null pointer".into()),
         Shape::Pointer { .. } => Err("what it points to has no type".into()),
