@@ -41,6 +41,7 @@ impl Symbols {
         let spec = spec.replace('\\', "/");
         let spec = spec.trim_start_matches("./");
         let wanted: Vec<&str> = spec.split('/').filter(|part| !part.is_empty()).collect();
+        let wanted_parts = wanted.len();
         let files = self.source_files();
         if let Some(equal) = files.iter().find(|path| &***path == spec) {
             return vec![equal.clone()];
@@ -56,7 +57,12 @@ impl Symbols {
         {
             return Vec::new();
         }
-        files.into_iter().filter(|path| shared(path) == best).collect()
+        let whole = files.iter().any(|path| shared(path) == best && components(path) == best);
+        let wanted = |path: &Arc<str>| shared(path) == best && (!whole || components(path) == best);
+        // A path that the spec ends in as a whole is meant rather than one that only ends alike. Not so for
+        // a bare name, which all paths end in.
+        let bare = wanted_parts == 1;
+        files.into_iter().filter(|path| if bare { shared(path) == best } else { wanted(path) }).collect()
     }
 
     /// Where to plant a breakpoint on a source line, and on a column if one is given (the first

@@ -73,3 +73,51 @@ impl Module {
         out
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Pcs of the `nop`s of a function, and the module.
+    fn nops(text: &str) -> (Module, Vec<ModulePc>) {
+        let module = Module::parse(wat::parse_str(text).unwrap().into()).unwrap();
+        let mut pcs = Vec::new();
+        module.instructions(&module.functions()[0], |pc, operator| {
+            if matches!(operator, Operator::Nop) {
+                pcs.push(pc);
+            }
+            true
+        });
+        (module, pcs)
+    }
+
+    fn reached_through(text: &str) -> Vec<(usize, usize)> {
+        let (module, pcs) = nops(text);
+        let nests = module.nests(&module.functions()[0], &pcs);
+        let pairs = (0..nests.len()).flat_map(|a| (a + 1..nests.len()).map(move |b| (a, b)));
+        pairs.filter(|(a, b)| nests[*a].precedes(&nests[*b])).collect()
+    }
+
+    #[test]
+    fn straight_code_is_reached_through_what_is_before_it() {
+        assert_eq!(reached_through("(module (func nop nop))"), [(0, 1)]);
+    }
+
+    #[test]
+    fn the_arms_of_an_if_exclude_each_other() {
+        let text = "(module (func (param i32) nop (if (local.get 0) (then nop) (else nop)) nop))";
+        assert_eq!(reached_through(text), [(0, 1), (0, 2), (0, 3)], "neither arm leads to what is behind");
+    }
+
+    #[test]
+    fn a_branch_may_skip_the_rest_of_its_block() {
+        let text = "(module (func (param i32) (block (br_if 0 (local.get 0)) nop) nop))";
+        assert_eq!(reached_through(text), []);
+    }
+
+    #[test]
+    fn a_loop_is_entered_through_what_is_before_it() {
+        let text = "(module (func (param i32) nop (loop nop (br_if 0 (local.get 0)) nop)))";
+        assert_eq!(reached_through(text), [(0, 1), (0, 2), (1, 2)]);
+    }
+}

@@ -93,7 +93,7 @@ pub enum LookupError {
         similar: Vec<Arc<str>>,
     },
     /// Several files end in what was asked for.
-    #[error("`{file}` is ambiguous: {}; write more of the path", .candidates.join(", "))]
+    #[error("`{file}` is ambiguous: {}; write more of the path", some(.candidates))]
     AmbiguousFile {
         /// What was asked for.
         file: String,
@@ -128,6 +128,16 @@ pub enum LookupError {
 
 fn suggestions(similar: &[Arc<str>]) -> String {
     if similar.is_empty() { String::new() } else { format!("; did you mean {}", similar.join(" or ")) }
+}
+
+/// The first few of many.
+fn some(candidates: &[Arc<str>]) -> String {
+    const SHOWN: usize = 5;
+    let shown = candidates[..candidates.len().min(SHOWN)].join(", ");
+    match candidates.len().saturating_sub(SHOWN) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
+    }
 }
 
 fn last_line(last: &Option<u32>) -> String {

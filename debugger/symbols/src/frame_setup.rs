@@ -310,3 +310,103 @@ enum Effect {
     Local(u32, Known),
     Global(Known),
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn setup(body: &str) -> StackUse {
+        let text = format!(
+            "(module (memory 1) (global $sp (mut i32) (i32.const 65536)) (func $other) \
+             (func (export \"f\") (param i32) (local i32 i32) {body}))"
+        );
+        Symbols::new(wat::parse_str(text).unwrap().into()).unwrap().stack_use(1)
+    }
+
+    fn frame(body: &str) -> FrameSetup {
+        match setup(body) {
+            StackUse::Frame(setup) => setup,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    const OPTIMISED: &str = "global.get 0 i32.const 32 i32.sub local.tee 1 global.set 0";
+
+    #[test]
+    fn the_optimised_prologue() {
+        let setup = frame(&format!("{OPTIMISED} call 0 local.get 1 i32.const 32 i32.add global.set 0"));
+        assert_eq!((setup.local, setup.size, setup.writes_global, setup.until), (1, Some(32), true, None));
+    }
+
+    #[test]
+    fn the_unoptimised_prologue() {
+        let body = "global.get 0 local.set 1 i32.const 16 local.set 2 local.get 1 local.get 2 i32.sub \
+                    local.set 0 local.get 0 global.set 0 local.get 0 i32.const 5 i32.store offset=12 call 0";
+        let setup = frame(body);
+        assert_eq!((setup.local, setup.size, setup.writes_global), (0, Some(16), true));
+    }
+
+    #[test]
+    fn a_leaf_keeps_its_frame_below_the_pointer() {
+        let setup = frame("global.get 0 i32.const 16 i32.sub local.tee 1 i32.const 7 i32.store offset=8");
+        assert_eq!((setup.local, setup.size, setup.writes_global), (1, Some(16), false));
+        assert_eq!(setup_of_dropped(), StackUse::RedZone { size: Some(16) });
+    }
+
+    fn setup_of_dropped() -> StackUse {
+        setup("global.get 0 i32.const 16 i32.sub drop")
+    }
+
+    #[test]
+    fn an_aligned_frame_has_no_known_size() {
+        let body = "global.get 0 i32.const 64 i32.sub i32.const -32 i32.and local.tee 1 global.set 0 call 0";
+        assert_eq!(frame(body).size, None);
+    }
+
+    #[test]
+    fn a_local_that_is_used_again_counts_until_then() {
+        let setup = frame(&format!("{OPTIMISED} call 0 i32.const 1 local.set 1 call 0"));
+        let until = setup.until.expect("an end");
+        assert!(
+            setup.holds_at(setup.ready) && setup.holds_at(ModulePc(until.0 - 1)) && !setup.holds_at(until)
+        );
+        let looping = frame(&format!("{OPTIMISED} call 0 (loop call 0 i32.const 1 local.set 1 br 0)"));
+        assert!(looping.until.unwrap() < until, "from the start of the loop on, not from the write");
+    }
+
+    #[test]
+    fn what_touches_nothing_and_what_is_not_understood() {
+        assert_eq!(setup("call 0"), StackUse::Untouched);
+        assert_eq!(setup("local.get 0 global.set 0"), StackUse::Unknown);
+        assert_eq!(
+            setup("local.get 0 (if (then local.get 0 global.set 0)) global.get 0 drop"),
+            StackUse::Unknown
+        );
+    }
+
+    #[test]
+    fn pointers_are_recovered_outwards() {
+        let text = format!(
+            "(module (memory 1) (global $sp (mut i32) (i32.const 65536)) \
+             (func $leaf (local i32) global.get 0 i32.const 16 i32.sub local.tee 0 i32.const 7 i32.store) \
+             (func $through call $leaf) \
+             (func $framed (param i32) (local i32) {OPTIMISED} call $through) \
+             (func $unknown (param i32) local.get 0 global.set 0 call $framed))"
+        )
+        .replace("call $framed", "i32.const 0 call $framed");
+        let symbols = Symbols::new(wat::parse_str(text).unwrap().into()).unwrap();
+        let end = |function: u32| ModulePc(symbols.module().function(function).unwrap().body.end.0 - 1);
+        let leaf = |_: u32| Some(1000 - 16);
+        let framed = |local: u32| (local == 1).then_some(1000);
+        let none = |_: u32| None;
+        let frames = [
+            StackFrame { function: 0, pc: end(0), local: &leaf },
+            StackFrame { function: 1, pc: end(1), local: &none },
+            StackFrame { function: 2, pc: end(2), local: &framed },
+            StackFrame { function: 3, pc: end(3), local: &none },
+            StackFrame { function: 1, pc: end(1), local: &none },
+        ];
+        let pointers = symbols.stack_pointers(Some(1000), &frames);
+        assert_eq!(pointers, [Some(1000), Some(1000), Some(1000), Some(1032), None]);
+    }
+}

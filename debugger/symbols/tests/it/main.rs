@@ -1,5 +1,10 @@
 //! What the debug info of real compilers says, against what the programs really held.
 
+#![allow(unreachable_pub, reason = "the modules of one test binary")]
+
+mod bad_input;
+mod functions;
+mod lines;
 mod recording;
 mod render;
 mod values;

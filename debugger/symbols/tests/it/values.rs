@@ -1,38 +1,245 @@
 //! Every variable at every stop of the fixtures, in all frames, is compared with what the program held.
 
-use wasmdbg_symbols::Symbols;
+use std::collections::BTreeMap;
 
 use crate::recording::{Stop, symbols};
 use crate::render;
 
-fn dump(name: &str) {
+/// What the variables of each function hold while `run(11)` of `values.c` stops in it or below it.
+const C: &[(&str, &[(&str, &str)])] = &[
+    ("run", &[("seed", "11"), ("out", "0|22|244|278|60278|60289|60319")]),
+    ("twice", &[("amount", "11|111"), ("doubled", "22|222")]),
+    ("leaf", &[("first", "11"), ("second", "3"), ("product", "33")]),
+    (
+        "scalars",
+        &[
+            ("small", "-2"),
+            ("medium", "60000"),
+            ("large", "1099511627776"),
+            ("real", "0.25"),
+            ("precise", "-1e100"),
+            ("yes", "true"),
+            ("letter", "'q'"),
+            ("huge", "3298534883328"),
+            ("color", "GREEN"),
+        ],
+    ),
+    (
+        "records",
+        &[
+            ("seed", "11"),
+            ("corner", "{x=11 y=12}"),
+            ("flags", "{low=5 middle=-3 high=1000}"),
+            ("number", "{whole=1069547520 real=1.5}"),
+            ("grid", "[[1, 2, 3], [4, 5, 11]]"),
+            ("last", "{value=20 next=null}"),
+            ("list", "{value=10 next=&{value=20 next=null}}"),
+            ("head", "&{value=10 next=&{value=20 next=null}}"),
+        ],
+    ),
+    (
+        "inner",
+        &[
+            ("where", "&{x=11 y=12}"),
+            ("add", "2"),
+            (
+                "room",
+                "[2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, \
+                 26, 27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40, 41]",
+            ),
+            ("sum", "64"),
+        ],
+    ),
+    ("recursive", &[("depth", "0|1|2"), ("here", "[0, 0]|[1, 10]|[2, 20]")]),
+    ("loops", &[("count", "3"), ("sum", "0|1"), ("i", "0|1|2")]),
+];
+
+/// The same for `values.rs`.
+const RUST: &[(&str, &[(&str, &str)])] = &[
+    ("run", &[("seed", "11"), ("out", "244|245")]),
+    ("twice", &[("amount", "11|111"), ("doubled", "22|222")]),
+    (
+        "scalars",
+        &[
+            ("small", "-7"),
+            ("large", "8589934592"),
+            ("huge", "1267650600228229401496703205376"),
+            ("real", "-0.5"),
+            ("letter", "'ß'"),
+            ("yes", "true"),
+            ("unit", "()"),
+            ("sum", "-7"),
+        ],
+    ),
+    (
+        "shapes",
+        &[
+            ("seed", "11"),
+            ("point", "{x=11 y=4}"),
+            ("circle", "Circle{radius=9}"),
+            ("line", "Line{__0=-3 __1=7}"),
+            ("empty", "Empty{}"),
+            ("some", "Some{__0=77}"),
+            ("none", "None{}"),
+            ("reference", "Some{__0=&{x=11 y=4}}"),
+            ("nothing", "None{}"),
+            ("text", "\"token\""),
+            ("array", "[1, 2, 3]"),
+            ("slice", "[1, 2, 3]"),
+            ("pair", "{__0=11 __1=2.5}"),
+            ("level", "High"),
+            ("wrapped", "{inner=11 tag=3}"),
+            ("wide", "{inner=1099511627776 tag=4}"),
+        ],
+    ),
+    ("area", &[("self", "&{x=11 y=4}"), ("product", "44")]),
+    ("take", &[("self", "&{inner=11 tag=3}|&{inner=1099511627776 tag=4}")]),
+];
+
+#[derive(Default)]
+struct Tally {
+    right: usize,
+    missing: usize,
+    seen: BTreeMap<String, usize>,
+}
+
+fn compare(name: &str, expected: &[(&str, &[(&str, &str)])]) -> Tally {
     let symbols = symbols(&format!("{name}.wasm"));
+    let mut tally = Tally::default();
     for stop in Stop::all(&format!("{name}.state")) {
-        println!("{name} stop {}", stop.name);
         for at in stop.machines(&symbols) {
             for frame in symbols.frames(at.pc()) {
-                let line = frame.position.as_ref().map_or(0, |p| p.line);
-                println!("  {}:{line}", frame.name.full);
-                for variable in symbols.variables(frame.instance.unwrap(), at.pc()).unwrap() {
-                    println!(
-                        "    {} = {}   [{}] {}",
+                let short = &*frame.name.short;
+                let (_, wanted) = expected
+                    .iter()
+                    .find(|(function, _)| *function == short)
+                    .unwrap_or_else(|| panic!("{name}: stopped in {short}"));
+                let instance = frame.instance.expect("the fixture has debug info");
+                for variable in symbols.variables(instance, at.pc()).unwrap() {
+                    let value = render::variable(&symbols, &variable, &at)
+                        .replace(&format!("1{}", "0".repeat(100)), "1e100");
+                    let (_, may) = wanted
+                        .iter()
+                        .find(|(wanted, _)| *wanted == &*variable.name)
+                        .unwrap_or_else(|| panic!("{name}: {short} has no `{}`", variable.name));
+                    *tally.seen.entry(format!("{short}.{}", variable.name)).or_default() += 1;
+                    if value.starts_with('<') {
+                        tally.missing += 1;
+                        continue;
+                    }
+                    tally.right += 1;
+                    assert!(
+                        may.split('|').any(|one| one == value),
+                        "{name}, stop {}: {short}.{} is {value}, not {may} ({})",
+                        stop.name,
                         variable.name,
-                        render::variable(&symbols, &variable, &at),
-                        symbols.describe_location(&variable, at.pc()),
-                        variable.ty.map_or("?".into(), |t| symbols.type_of(t).unwrap().name.to_string())
+                        symbols.describe_location(&variable, at.pc())
                     );
                 }
             }
         }
     }
-    let _: Option<Symbols> = None;
+    for (function, variables) in expected {
+        for (variable, _) in *variables {
+            let key = format!("{function}.{variable}");
+            assert!(tally.seen.contains_key(&key), "{name}: never saw {key}");
+        }
+    }
+    tally
 }
 
 #[test]
-fn dump_all() {
-    for name in
-        ["c.O0.v4", "c.O2.v5", "rust.O0.v4", "rust.O2.v5", "c.O2.v4", "c.O0.v5", "rust.O2.v4", "rust.O0.v5"]
+fn unoptimised_variables_are_all_right() {
+    for (name, expected, least) in
+        [("c.O0.v4", C, 71), ("c.O0.v5", C, 71), ("rust.O0.v4", RUST, 80), ("rust.O0.v5", RUST, 80)]
     {
-        dump(name);
+        let tally = compare(name, expected);
+        assert_eq!(tally.missing, 0, "{name}");
+        assert!(tally.right >= least, "{name}: only {}", tally.right);
+    }
+}
+
+#[test]
+fn optimised_variables_are_right_or_said_to_be_missing() {
+    for (name, expected, least) in
+        [("c.O2.v4", C, 40), ("c.O2.v5", C, 40), ("rust.O2.v4", RUST, 40), ("rust.O2.v5", RUST, 40)]
+    {
+        let tally = compare(name, expected);
+        println!("{name}: {} right, {} missing", tally.right, tally.missing);
+        assert!(tally.right >= least, "{name}: only {} right, {} missing", tally.right, tally.missing);
+    }
+}
+
+/// What a variable that changes holds at each stop, in order.
+fn course(name: &str, function: &str, variable: &str) -> Vec<String> {
+    let symbols = symbols(&format!("{name}.wasm"));
+    let mut out = Vec::new();
+    for stop in Stop::all(&format!("{name}.state")) {
+        let machines = stop.machines(&symbols);
+        for at in &machines {
+            for frame in symbols.frames(at.pc()).into_iter().filter(|f| &*f.name.short == function) {
+                let all = symbols.variables(frame.instance.unwrap(), at.pc()).unwrap();
+                let found = all.iter().find(|v| &*v.name == variable).unwrap();
+                out.push(render::variable(&symbols, found, at));
+            }
+        }
+    }
+    out
+}
+
+#[test]
+fn changing_values_change_at_the_right_stops() {
+    for version in ["c.O0.v4", "c.O0.v5"] {
+        let out = course(version, "run", "out");
+        let expected = ["0", "22", "244", "278", "60278", "60278", "60289", "60319", "60319", "60319"];
+        assert_eq!(out, expected, "{version}: `out` of the caller at each stop");
+        assert_eq!(course(version, "loops", "i"), ["0", "1", "2"]);
+        assert_eq!(course(version, "loops", "sum"), ["0", "0", "1"]);
+    }
+}
+
+#[test]
+fn recursive_frames_have_variables_of_their_own() {
+    for version in ["c.O0.v4", "c.O0.v5"] {
+        assert_eq!(course(version, "recursive", "depth"), ["0", "1", "2"], "innermost first");
+        assert_eq!(course(version, "recursive", "here"), ["[0, 0]", "[1, 10]", "[2, 20]"]);
+    }
+}
+
+#[test]
+fn inlined_copies_have_variables_of_their_own() {
+    for name in ["c.O0.v5", "c.O2.v5", "rust.O0.v5", "rust.O2.v4"] {
+        assert_eq!(course(name, "twice", "amount"), ["11", "111"], "{name}");
+        assert_eq!(course(name, "twice", "doubled"), ["22", "222"], "{name}");
+    }
+}
+
+#[test]
+fn statics_are_found_by_name_and_read() {
+    for (name, statics) in [
+        ("c.O0.v4", &[("counter", "8"), ("total", "-10")][..]),
+        ("c.O2.v5", &[("counter", "8")]),
+        (
+            "rust.O0.v5",
+            &[
+                ("values::stats::COUNTER", "42"),
+                ("stats::COUNTER", "42"),
+                ("COUNTER", "42"),
+                ("GREETING", "\"hello\""),
+            ],
+        ),
+        ("rust.O2.v4", &[("stats::COUNTER", "42")]),
+    ] {
+        let symbols = symbols(&format!("{name}.wasm"));
+        let stops = Stop::all(&format!("{name}.state"));
+        let at = &stops[0].machines(&symbols)[0];
+        for (query, value) in statics {
+            let found = symbols.find_statics(query, Some(at.pc()));
+            let variable = found.first().unwrap_or_else(|| panic!("{name}: no {query}"));
+            assert_eq!(render::variable(&symbols, variable, at), *value, "{name}: {query}");
+        }
+        assert!(symbols.find_statics("nothing::COUNTER", None).is_empty());
+        let all = symbols.statics(at.pc()).unwrap();
+        assert!(all.iter().any(|v| v.full_name.ends_with(statics[0].0)), "{name}: listed with its unit");
     }
 }
