@@ -6,10 +6,11 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use serde::de::{DeserializeOwned, Error as _};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 use serde_norway::Value;
 
+use crate::scalar::Scalar;
 use crate::settings::Limits;
 
 /// One filter.
@@ -294,11 +295,11 @@ impl Default for Flag {
 
 impl<'de> Deserialize<'de> for Flag {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        match Value::deserialize(deserializer)? {
-            Value::Bool(flag) => Ok(Self(flag)),
-            Value::String(text) if text == "true" => Ok(Self(true)),
-            Value::String(text) if text == "false" => Ok(Self(false)),
-            other => Err(D::Error::custom(format!("expected true or false, found {}", text_of(&other)))),
-        }
+        let read = |text: &str| match text {
+            "true" => Ok(Self(true)),
+            "false" => Ok(Self(false)),
+            _ => Err(format!("expected true or false, found {text}")),
+        };
+        deserializer.deserialize_any(Scalar::new(read, "true or false"))
     }
 }

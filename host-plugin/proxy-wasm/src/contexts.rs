@@ -127,6 +127,16 @@ impl Contexts {
         self.effects.push(Effect { context, action });
     }
 
+    /// The transaction is over: it is not parked any more, and nothing can be decided for it.
+    pub(crate) fn closing(&mut self, context: ContextId) {
+        if let Some(stream) = self.streams.get_mut(&context.0)
+            && matches!(stream.stage, Stage::Paused(_))
+        {
+            stream.stage = Stage::Open;
+            self.paused -= 1;
+        }
+    }
+
     /// `proxy_on_done` returned false.
     pub(crate) fn ending(&mut self, context: ContextId) {
         if let Some(stream) = self.streams.get_mut(&context.0) {

@@ -104,6 +104,7 @@ impl FastVm {
         if !self.store.data().contexts.is_alive(context) {
             return Outcome { action: Action::Continue, effects: Vec::new() };
         }
+        self.store.data_mut().contexts.closing(context);
         let done = Entry::Done { context };
         let result = match self.enter(done) {
             Ok(result) => result,

@@ -5,6 +5,7 @@
 //! [`Runtime`], loads [`Filter`]s, and gives each of its event threads a [`FastVm`] per filter.
 
 mod abi;
+pub mod agent;
 pub mod config;
 mod contexts;
 pub mod debug;
@@ -19,13 +20,16 @@ mod limits;
 mod linker;
 pub mod outcome;
 pub mod runtime;
+mod scalar;
 pub mod settings;
 mod start;
 mod state;
 mod stock;
 pub mod trap;
 
+pub use agent::{Agent, AgentParts};
 pub use config::FilterConfig;
+pub use debug::{Claim, DebugContext, DebugLane, Ending};
 pub use embedder::{Embedder, HeaderMap, Level, RequestFacts, Status, ThreadHandle, Transaction};
 pub use fast::FastVm;
 pub use filter::Filter;

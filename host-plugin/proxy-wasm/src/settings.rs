@@ -5,9 +5,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde::{Deserialize, Deserializer, de};
+use serde::{Deserialize, Deserializer};
 
 use crate::config::{ConfigError, parse_yaml};
+use crate::scalar::Scalar;
 
 /// `wasmdbg.yaml`, given as `--settings`.
 #[derive(Debug, Clone, Deserialize)]
@@ -108,8 +109,10 @@ impl Settings {
     /// # Errors
     /// As [`Settings::read`].
     pub fn parse(text: &str, path: &Path) -> Result<(Self, Vec<String>), ConfigError> {
-        let (settings, warnings) = parse_yaml::<Option<Self>>(text, path)?;
-        let settings = settings.unwrap_or_default();
+        if let Ok(serde_norway::Value::Null) = serde_norway::from_str(text) {
+            return Ok((Self::default(), Vec::new()));
+        }
+        let (settings, warnings) = parse_yaml::<Self>(text, path)?;
         if settings.debug.max_vms == 0 {
             return Err(ConfigError::invalid(path, "debug.max_vms must be at least 1"));
         }
@@ -164,20 +167,10 @@ fn number_and_unit(text: &str) -> (Option<f64>, &str) {
 
 /// serde: a [`Duration`] written as [`parse_duration`] reads it.
 pub(crate) fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    parse_duration(&text).map_err(de::Error::custom)
+    deserializer.deserialize_any(Scalar::new(parse_duration, "a number with ms, s, m or h"))
 }
 
-/// serde: a number of bytes written as [`parse_size`] reads it, or a plain number.
+/// serde: a number of bytes written as [`parse_size`] reads it.
 pub(crate) fn size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Size {
-        Bytes(u64),
-        Text(String),
-    }
-    match Size::deserialize(deserializer)? {
-        Size::Bytes(bytes) => Ok(bytes),
-        Size::Text(text) => parse_size(&text).map_err(de::Error::custom),
-    }
+    deserializer.deserialize_any(Scalar::new(parse_size, "a number with KB, MB or GB"))
 }

@@ -62,9 +62,16 @@ impl Stock {
         self.shelf.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Puts one there that was built at start-up.
+    /// Puts one there, or hands it to who waits for it.
     pub(crate) fn add(&self, vm: FastVm) {
-        self.lock().ready.push(vm);
+        let mut shelf = self.lock();
+        match shelf.waiting.pop_front() {
+            Some(waiter) => {
+                drop(shelf);
+                waiter(Ok(vm));
+            }
+            None => shelf.ready.push(vm),
+        }
     }
 
     /// One that is ready, and how many builds to start.
@@ -107,13 +114,8 @@ impl Stock {
         match result {
             Ok(vm) => {
                 shelf.failed = None;
-                match shelf.waiting.pop_front() {
-                    Some(waiter) => {
-                        drop(shelf);
-                        waiter(Ok(vm));
-                    }
-                    None => shelf.ready.push(vm),
-                }
+                drop(shelf);
+                self.add(vm);
             }
             Err(error) => {
                 let reason = error.to_string();

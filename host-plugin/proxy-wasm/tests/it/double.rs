@@ -16,11 +16,16 @@ use wasmdbg_proxy_wasm::{
 #[derive(Default)]
 pub(crate) struct Proxy {
     lines: Mutex<Vec<(Level, Option<u64>, String)>>,
+    level: Mutex<Option<Level>>,
 }
 
 impl Proxy {
     pub(crate) fn lines(&self) -> Vec<(Level, Option<u64>, String)> {
         self.lines.lock().unwrap().clone()
+    }
+
+    pub(crate) fn set_level(&self, level: Level) {
+        *self.level.lock().unwrap() = Some(level);
     }
 
     /// The texts of the log, one a line.
@@ -37,6 +42,10 @@ impl Embedder for Proxy {
     fn log(&self, level: Level, _filter: &str, transaction: Option<TransactionId>, message: &str) {
         let line = (level, transaction.map(|id| id.0), message.to_owned());
         self.lines.lock().unwrap().push(line);
+    }
+
+    fn log_level(&self) -> Level {
+        self.level.lock().unwrap().unwrap_or(Level::Info)
     }
 
     fn task(&self, body: Box<dyn FnOnce() + Send>) {
@@ -64,6 +73,8 @@ pub(crate) struct Maps {
     pub(crate) request: Vec<(String, String)>,
     pub(crate) response: Vec<(String, String)>,
     pub(crate) properties: Vec<(String, Vec<u8>)>,
+    /// How long reading a property takes.
+    pub(crate) sleep: std::time::Duration,
     /// The next access panics.
     pub(crate) poisoned: bool,
 }
@@ -167,6 +178,7 @@ impl Transaction for Request {
     fn property(&mut self, path: &[&[u8]], value: &mut Vec<u8>) -> Result<(), Status> {
         let path = text(&path.join(&b'.'));
         let maps = self.maps.lock().unwrap();
+        thread::sleep(maps.sleep);
         let found = maps.properties.iter().find(|(name, _)| *name == path).ok_or(Status::NotFound)?;
         value.extend_from_slice(&found.1);
         Ok(())

@@ -1,6 +1,6 @@
 //! The example filters as they are shipped.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use wasmdbg_proxy_wasm::{Action, Callback, Settings};
 
@@ -10,7 +10,7 @@ fn example(name: &str, module: &str) -> Loaded {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples").join(name);
     let yaml = std::fs::read_to_string(root.join("filter.yaml")).unwrap();
     let yaml = yaml.replace(&format!("{name}.debug.wasm"), module);
-    let loaded = load_yaml(&yaml, PathBuf::from(root.join("filter.yaml")), Settings::default());
+    let loaded = load_yaml(&yaml, root.join("filter.yaml"), Settings::default());
     assert_eq!(loaded.filter.inactive_reason(), None);
     loaded
 }
@@ -51,5 +51,28 @@ fn the_token_filter_answers_for_the_others() {
             assert_eq!(response.headers, [(b"content-type".to_vec(), b"text/plain".to_vec())]);
             vm.end(context);
         }
+    }
+}
+
+#[test]
+fn the_header_filter_counts_and_refuses() {
+    for module in ["cpp-headers.debug.wasm", "cpp-headers.release.wasm"] {
+        let loaded = example("cpp-headers", module);
+        let mut vm = loaded.filter.take_vm().unwrap();
+        let request = Request::new(1, &[("user-agent", "test")]);
+        let (context, _) = vm.create_context(request.boxed());
+        let outcome = vm.call(context, Callback::RequestHeaders { end_of_stream: true });
+        assert_eq!(outcome.action, Action::Continue, "{}", loaded.proxy.text());
+        vm.call(context, Callback::ResponseHeaders { end_of_stream: true });
+        vm.end(context);
+        let response = request.maps.lock().unwrap().response.clone();
+        assert!(response.iter().any(|(name, _)| name == "x-headers"), "{response:?}");
+        let long = "x".repeat(9000);
+        let (context, _) = vm.create_context(Request::new(2, &[("long", &long)]).boxed());
+        let outcome = vm.call(context, Callback::RequestHeaders { end_of_stream: true });
+        let Action::Respond(response) = outcome.action else { panic!("{:?}", outcome.action) };
+        assert_eq!(response.status, 431);
+        assert!(String::from_utf8(response.body).unwrap().contains("the limit is 8192"));
+        vm.end(context);
     }
 }

@@ -1,4 +1,16 @@
 //! The ABI and the fast lane, driven as a proxy drives them, without one.
 
+mod bad_modules;
+mod configuration;
+mod debug_stage;
+mod debug_stops;
 mod double;
 mod examples;
+mod flow;
+mod headers;
+mod lifecycle;
+mod others;
+mod stock;
+mod traps;
+mod wasi;
+mod wat;

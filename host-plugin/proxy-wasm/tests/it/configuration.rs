@@ -1,0 +1,161 @@
+//! The YAML of filters and settings.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use wasmdbg_proxy_wasm::{FilterConfig, Settings};
+
+const PATH: &str = "/etc/filter.yaml";
+
+fn parse(text: &str) -> (FilterConfig, Vec<String>) {
+    FilterConfig::parse(text, Path::new(PATH), None).unwrap()
+}
+
+fn refused(text: &str) -> String {
+    FilterConfig::parse(text, Path::new(PATH), None).unwrap_err().to_string()
+}
+
+#[test]
+fn every_key_in_both_spellings() {
+    for (root_id, vm_config, vm_id) in
+        [("rootId", "vmConfig", "vmId"), ("root_id", "vm_config", "vm_id")]
+    {
+        let (config, warnings) = parse(&format!(
+            r#"
+config:
+  name: token
+  {root_id}: root
+  configuration: quiet
+  fail_open: false
+  {vm_config}:
+    runtime: ats.wasm.runtime.wasmtime
+    {vm_id}: one
+    configuration: of the vm
+    environment_variables:
+      host_env_keys: [CARGO_MANIFEST_DIR, NOT_SET_ANYWHERE]
+      key_values: {{ A: b, N: 7 }}
+    code: {{ local: {{ filename: /filters/x.wasm }} }}
+  capability_restriction_config: {{ allowed_capabilities: [proxy_log] }}
+"#
+        ));
+        assert_eq!(warnings, [""; 0]);
+        assert_eq!((config.name.as_str(), config.root_id.as_str()), ("token", "root"));
+        assert_eq!((config.configuration.as_str(), config.fail_open), ("quiet", false));
+        assert_eq!((config.vm_id.as_str(), config.vm_configuration.as_str()), ("one", "of the vm"));
+        assert_eq!(config.module_path, Path::new("/filters/x.wasm"));
+        let here = env!("CARGO_MANIFEST_DIR");
+        let pairs: Vec<(&str, &str)> =
+            config.environment.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
+        assert_eq!(pairs, [("CARGO_MANIFEST_DIR", here), ("A", "b"), ("N", "7")]);
+        assert!(config.capabilities.unwrap().contains("proxy_log"));
+    }
+}
+
+#[test]
+fn what_is_left_out() {
+    let (config, warnings) = parse("config: {vmConfig: {code: {local: {filename: x.wasm}}}}");
+    assert_eq!(warnings, [""; 0]);
+    assert_eq!((config.name.as_str(), config.fail_open), ("filter", true));
+    assert_eq!(config.module_path, Path::new("/etc/x.wasm"), "beside the YAML");
+    assert!(config.capabilities.is_none());
+}
+
+#[test]
+fn configurations_that_are_no_text() {
+    let of = |value: &str| {
+        parse(&format!("config: {{configuration: {value}, vmConfig: {{code: {{local: {{filename: x}}}}}}}}"))
+            .0
+            .configuration
+    };
+    assert_eq!(of("plain words"), "plain words");
+    assert_eq!(of("7"), "7");
+    assert_eq!(of("true"), "true");
+    assert_eq!(of("{a: [1, two]}"), r#"{"a":[1,"two"]}"#);
+    assert_eq!(of("null"), "");
+}
+
+#[test]
+fn keys_that_have_no_effect_are_named() {
+    let (_, warnings) = parse(
+        "config:\n  nam: x\n  vmConfig:\n    runtime: ats.wasm.runtime.wamr\n    allow_precompiled: true\n    code: {local: {filename: x, size: 3}}\n",
+    );
+    assert_eq!(
+        warnings,
+        [
+            "unknown key config.nam is ignored",
+            "unknown key config.vmConfig.code.local.size is ignored",
+            "runtime: ats.wasm.runtime.wamr is ignored, the filter runs on wasmtime",
+            "allow_precompiled is ignored, modules are compiled by the plugin itself",
+        ]
+    );
+}
+
+#[test]
+fn errors_have_line_and_column() {
+    let code = "  vmConfig: {code: {local: {filename: x}}}\n";
+    let syntax = refused("config:\n  name: [a\n  b: }\n");
+    assert!(syntax.starts_with("/etc/filter.yaml: ") && syntax.contains("line 3 column"), "{syntax}");
+    let kind = refused(&format!("config:\n{code}  limits:\n    cpu_per_callback: soon\n"));
+    assert!(kind.contains("\"soon\" is not a duration: a number with ms, s, m or h"), "{kind}");
+    assert!(kind.contains("line 4 column"), "{kind}");
+    let flag = refused(&format!("config:\n{code}  fail_open: maybe\n"));
+    assert!(flag.contains("expected true or false") && flag.contains("line 3 column"), "{flag}");
+    let missing = refused("config:\n  vmConfig: {code: {local: {}}}\n");
+    assert!(missing.contains("missing field `filename`") && missing.contains("line 2"), "{missing}");
+    let empty = refused("");
+    assert!(empty.contains("config"), "{empty}");
+    let gone = FilterConfig::read(Path::new("/nowhere/x.yaml"), None).unwrap_err().to_string();
+    assert!(gone.starts_with("cannot read /nowhere/x.yaml: "), "{gone}");
+}
+
+#[test]
+fn a_module_in_the_config_directory() {
+    let dir = std::env::temp_dir().join(format!("wasmdbg-config-{}", std::process::id()));
+    fs::create_dir_all(&dir).unwrap();
+    fs::write(dir.join("there.wasm"), "").unwrap();
+    let find = |name: &str| {
+        let text = format!("config: {{vmConfig: {{code: {{local: {{filename: {name}}}}}}}}}");
+        FilterConfig::parse(&text, Path::new(PATH), Some(&dir)).unwrap().0.module_path
+    };
+    assert_eq!(find("there.wasm"), dir.join("there.wasm"));
+    assert_eq!(find("nowhere.wasm"), Path::new("/etc/nowhere.wasm"));
+    fs::remove_dir_all(&dir).unwrap();
+}
+
+#[test]
+fn settings_and_their_defaults() {
+    let (settings, _) = Settings::parse("", Path::new("s")).unwrap();
+    assert!(settings.control.enabled && settings.control.socket.is_none());
+    assert_eq!((settings.debug.max_vms, settings.debug.max_memory), (4, 512 << 20));
+    assert_eq!(settings.limits.cpu_per_callback, Duration::from_millis(500));
+    assert_eq!(settings.limits.memory, 256 << 20);
+    assert_eq!(settings.start_timeout, Duration::from_secs(5));
+    let (settings, warnings) = Settings::parse(
+        "control: {enabled: false, socket: /run/x, users: [ops, 1000]}\ndebug: {max_vms: 2, max_memory: 64MiB, pause_deadline: 2m}\nlimits: {cpu_per_callback: 1.5s, memory: 1048576}\nstart_timeout: 1h\ncolour: red\n",
+        Path::new("s"),
+    )
+    .unwrap();
+    assert_eq!(warnings, ["unknown key colour is ignored"]);
+    assert!(!settings.control.enabled);
+    assert_eq!(settings.control.users, ["ops", "1000"]);
+    assert_eq!((settings.debug.max_memory, settings.debug.pause_deadline), (64 << 20, Duration::from_secs(120)));
+    assert_eq!(settings.limits.cpu_per_callback, Duration::from_millis(1500));
+    assert_eq!(settings.limits.memory, 1 << 20);
+    assert_eq!(settings.start_timeout, Duration::from_secs(3600));
+    let refused = |text: &str| Settings::parse(text, Path::new("s")).unwrap_err().to_string();
+    assert!(refused("limits: {memory: 3 apples}").contains("is not a size"));
+    assert!(refused("limits: {memory: 3 apples}").contains("line 1 column"));
+    assert!(refused("debug: {max_vms: 0}").contains("debug.max_vms must be at least 1"));
+    assert!(refused("limits: {cpu_per_callback: 5}").contains("a number with ms, s, m or h"));
+}
+
+#[test]
+fn a_filter_overrides_limits() {
+    let (config, _) = parse(
+        "config: {limits: {memory: 8 MB}, vmConfig: {code: {local: {filename: x}}}}",
+    );
+    let (settings, _) = Settings::parse("limits: {cpu_per_callback: 7ms}", Path::new("s")).unwrap();
+    let limits = config.limits.over(settings.limits);
+    assert_eq!((limits.memory, limits.cpu_per_callback), (8 << 20, Duration::from_millis(7)));
+}

@@ -1,0 +1,214 @@
+//! Buffers, properties, log, time, tick, and what is not there yet.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use wasmdbg_proxy_wasm::{Action, Level};
+
+use crate::wat::{load, module, probe, start};
+
+#[test]
+fn configurations_are_buffers() {
+    let get = |id: u32, start: i64, size: i64, to: u32| {
+        format!(
+            "call $proxy_get_buffer_bytes (i32.const {id}) (i32.const {start}) (i32.const {size}) (i32.const {to}) (i32.const {})",
+            to + 4
+        )
+    };
+    let calls = [
+        get(6, 0, 1000, 0x100),
+        get(6, 3, 3, 0x108),
+        get(6, 100, 3, 0x110),
+        get(6, 0xffff_ffff, 1, 0x118),
+        get(7, 0, 1000, 0x120),
+        get(0, 0, 1, 0x128),
+        get(9, 0, 1, 0x130),
+        "call $proxy_get_buffer_status (i32.const 6) (i32.const 0x200) (i32.const 0x204)".to_string(),
+        "call $proxy_get_buffer_status (i32.const 9) (i32.const 0x200) (i32.const 0x204)".to_string(),
+        "call $proxy_get_buffer_status (i32.const 6) (i32.const -2) (i32.const 0x204)".to_string(),
+        "call $proxy_set_buffer_bytes (i32.const 6) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0)"
+            .to_string(),
+        "call $proxy_set_buffer_bytes (i32.const 1) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0)"
+            .to_string(),
+    ];
+    let calls: Vec<&str> = calls.iter().map(String::as_str).collect();
+    let probe = probe(&[], "", &calls);
+    assert_eq!(probe.statuses, [0, 0, 0, 2, 0, 12, 2, 0, 2, 6, 2, 12]);
+    assert_eq!(probe.bytes(0x100, 0x104), b"of the vm");
+    assert_eq!(probe.bytes(0x108, 0x10c), b"the");
+    assert_eq!(probe.u32(0x114), 0, "behind the end there is nothing");
+    assert_eq!(probe.u32(0x124), 0, "no configuration is an empty one");
+    assert_eq!(probe.u32(0x200), 9);
+}
+
+#[test]
+fn properties_of_the_filter_and_of_the_transaction() {
+    let get = |at: u32, size: u32, to: u32| {
+        format!(
+            "call $proxy_get_property (i32.const {at}) (i32.const {size}) (i32.const {to}) (i32.const {})",
+            to + 4
+        )
+    };
+    let calls = [
+        get(0x1000, 11, 0x100),
+        get(0x1010, 14, 0x108),
+        get(0x1020, 12, 0x110),
+        get(0x1030, 12, 0x118),
+        "call $proxy_set_property (i32.const 0x1030) (i32.const 12) (i32.const 0x1000) (i32.const 6)".to_string(),
+        get(0x1030, 12, 0x118),
+        get(0x1030, 13, 0x120),
+        "call $proxy_set_property (i32.const 0x1040) (i32.const 10) (i32.const 0x1000) (i32.const 6)".to_string(),
+        get(0x1030, 0x7fff_ffff, 0x128),
+    ];
+    let calls: Vec<&str> = calls.iter().map(String::as_str).collect();
+    let probe = probe(
+        &[],
+        r#"(data (i32.const 0x1000) "plugin_name") (data (i32.const 0x1010) "plugin_root_id")
+        (data (i32.const 0x1020) "plugin_vm_id") (data (i32.const 0x1030) "request\00path\00")
+        (data (i32.const 0x1040) "readonly\00x")"#,
+        &calls,
+    );
+    assert_eq!(probe.statuses, [0, 0, 0, 1, 0, 0, 0, 1, 6]);
+    assert_eq!(probe.bytes(0x100, 0x104), b"probe");
+    assert_eq!(probe.bytes(0x108, 0x10c), b"root");
+    assert_eq!(probe.bytes(0x110, 0x114), b"vm");
+    assert_eq!(probe.bytes(0x118, 0x11c), b"plugin");
+    assert_eq!(probe.bytes(0x120, 0x124), b"plugin", "a path may end in a NUL");
+    assert_eq!(
+        probe.request.maps.lock().unwrap().properties,
+        [("request.path".to_string(), b"plugin".to_vec())]
+    );
+}
+
+#[test]
+fn log_lines_carry_level_and_transaction() {
+    let calls: Vec<String> = (0..7)
+        .map(|level| format!("call $proxy_log (i32.const {level}) (i32.const 0x1000) (i32.const 5)"))
+        .chain(["call $proxy_log (i32.const 0) (i32.const -1) (i32.const 5)".to_string()])
+        .chain(["call $proxy_get_log_level (i32.const 0x100)".to_string()])
+        .collect();
+    let calls: Vec<&str> = calls.iter().map(String::as_str).collect();
+    let probe = probe(&[], r#"(data (i32.const 0x1000) "h\ffllo")"#, &calls);
+    assert_eq!(probe.statuses, [0, 0, 0, 0, 0, 0, 2, 6, 0]);
+    let levels =
+        [Level::Trace, Level::Debug, Level::Info, Level::Warn, Level::Error, Level::Critical];
+    let expected = levels.map(|level| (level, Some(1), "h\u{fffd}llo".to_string()));
+    assert_eq!(probe.loaded.proxy.lines(), expected);
+    assert_eq!(probe.u32(0x100), Level::Info as u32);
+}
+
+#[test]
+fn the_time_is_that_of_the_machine() {
+    let now = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64;
+    let before = now();
+    let probe = probe(
+        &[],
+        "",
+        &[
+            "call $proxy_get_current_time_nanoseconds (i32.const 0x100)",
+            "call $proxy_get_current_time_nanoseconds (i32.const 0x1fffc)",
+        ],
+    );
+    assert_eq!(probe.statuses, [0, 6]);
+    assert!((before..=now()).contains(&probe.u64(0x100)));
+}
+
+#[test]
+fn a_tick_period_is_set_and_taken_back() {
+    let (_loaded, mut vm) = start(
+        r#"(global $left (mut i32) (i32.const 2))
+        (func (export "proxy_on_configure") (param i32 i32) (result i32)
+            (i32.eqz (call $proxy_set_tick_period_milliseconds (i32.const 250))))
+        (func (export "proxy_on_tick") (param i32)
+            (global.set $left (i32.sub (global.get $left) (i32.const 1)))
+            (if (i32.eqz (global.get $left))
+                (then (drop (call $proxy_set_tick_period_milliseconds (i32.const 0))))))"#,
+    );
+    assert_eq!(vm.tick_period(), Some(Duration::from_millis(250)));
+    vm.tick();
+    assert_eq!(vm.tick_period(), Some(Duration::from_millis(250)));
+    vm.tick();
+    assert_eq!(vm.tick_period(), None);
+}
+
+#[test]
+fn what_is_not_there_says_so_once() {
+    let names = [
+        ("proxy_get_status", 3),
+        ("proxy_http_call", 10),
+        ("proxy_grpc_call", 12),
+        ("proxy_grpc_stream", 9),
+        ("proxy_grpc_send", 4),
+        ("proxy_grpc_cancel", 1),
+        ("proxy_grpc_close", 1),
+        ("proxy_set_shared_data", 5),
+        ("proxy_get_shared_data", 5),
+        ("proxy_register_shared_queue", 3),
+        ("proxy_resolve_shared_queue", 5),
+        ("proxy_enqueue_shared_queue", 3),
+        ("proxy_dequeue_shared_queue", 3),
+        ("proxy_define_metric", 4),
+        ("proxy_get_metric", 2),
+        ("proxy_call_foreign_function", 6),
+    ];
+    let mut calls: Vec<String> =
+        names.iter().map(|(name, count)| format!("call ${name}{}", " (i32.const 0)".repeat(*count))).collect();
+    calls.push("call $proxy_record_metric (i32.const 0) (i64.const 0)".to_string());
+    calls.push("call $proxy_increment_metric (i32.const 0) (i64.const 0)".to_string());
+    calls.push(calls[0].clone());
+    let calls: Vec<&str> = calls.iter().map(String::as_str).collect();
+    let probe = probe(&[], "", &calls);
+    assert_eq!(probe.statuses, [12; 19]);
+    let says = probe.loaded.proxy.text();
+    for (name, _) in names {
+        let line = format!("{name} is not implemented, the filter gets UNIMPLEMENTED\n");
+        assert_eq!(says.matches(&line).count(), 1, "{name} in {says}");
+    }
+    assert_eq!(probe.outcome.action, Action::Continue, "nothing aborts");
+}
+
+#[test]
+fn imports_of_older_abis_link_with_either_type() {
+    for ty in ["", "(result i32)"] {
+        let drop = if ty.is_empty() { "" } else { "drop" };
+        let text = format!(
+            r#"(module (import "env" "proxy_clear_route_cache" (func $clear {ty}))
+            (import "env" "proxy_continue_request" (func {ty}))
+            (memory (export "memory") 1)
+            (func (export "proxy_abi_version_0_2_0"))
+            (func (export "proxy_on_configure") (param i32 i32) (result i32) call $clear {drop} (i32.const 1)))"#
+        );
+        let loaded = load(&wat::parse_str(text).unwrap(), "");
+        assert_eq!(loaded.filter.inactive_reason(), None);
+        assert!(loaded.proxy.text().contains("proxy_clear_route_cache is not implemented"));
+    }
+}
+
+#[test]
+fn capabilities_restrict_functions_and_callbacks() {
+    let body = r#"(func (export "proxy_on_configure") (param i32 i32) (result i32)
+            (if (i32.ne (call $proxy_set_tick_period_milliseconds (i32.const 5)) (i32.const 10)) (then unreachable))
+            (if (i32.ne (call $sched_yield) (i32.const 76)) (then unreachable))
+            (i32.eqz (call $proxy_log (i32.const 2) (i32.const 0) (i32.const 0))))
+        (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32) unreachable)"#;
+    let yaml = "  capability_restriction_config: {allowed_capabilities: [proxy_log, proxy_on_configure]}\n";
+    let loaded = load(&module(body), yaml);
+    assert_eq!(loaded.filter.inactive_reason(), None);
+    assert!(!loaded.filter.wants_request_headers());
+    assert_eq!(loaded.filter.take_vm().unwrap().tick_period(), None);
+    let says = loaded.proxy.text();
+    assert!(says.contains("sched_yield is not among the filter's allowed_capabilities"), "{says}");
+}
+
+#[test]
+fn emscripten_imports() {
+    let probe = probe(
+        &[],
+        "",
+        &[
+            "call $pthread_equal (i32.const 3) (i32.const 3)",
+            "call $pthread_equal (i32.const 3) (i32.const 4)",
+            "block (result i32) (call $emscripten_notify_memory_growth (i32.const 0)) (i32.const 9)",
+        ],
+    );
+    assert_eq!(probe.statuses, [1, 0, 9]);
+}
