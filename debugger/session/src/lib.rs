@@ -38,6 +38,6 @@ pub use modules::{DebugInfo, Module, SymbolOptions};
 pub use scope::{Scope, ScopeKind};
 pub use session::Session;
 pub use source::{SourceFinder, SourceLines};
-pub use step::Step;
+pub use step::{Libraries, Step};
 pub use stop::{Stop, StopSummary};
 pub use value::{Format, Value, ValueState, Variable, VariableKind};

@@ -19,7 +19,7 @@ use crate::breakpoint::Breakpoints;
 use crate::frame::source_frames;
 use crate::interrupter::Interrupter;
 use crate::modules::Modules;
-use crate::step::{self, Next, Plan, Step};
+use crate::step::{self, Libraries, Next, Plan, Step};
 use crate::target::Target;
 use crate::{
     Breakpoint, BreakpointOptions, BreakpointSpec, Error, Module, Position, Progress, SessionEvent,
@@ -40,6 +40,7 @@ pub struct Session {
     stops: Vec<Arc<Stop>>,
     /// Steps under way, by slot.
     plans: HashMap<SlotId, Plan>,
+    libraries: Libraries,
     /// Events that are ready before anything is received.
     ready: VecDeque<SessionEvent>,
 }
@@ -79,6 +80,7 @@ impl Session {
             breakpoints: Breakpoints::default(),
             stops: Vec::new(),
             plans: HashMap::new(),
+            libraries: Libraries::default(),
             ready: VecDeque::new(),
         };
         for event in early {
@@ -236,7 +238,7 @@ impl Session {
     /// The stop is over, another session controls it, or there is no such frame or line.
     pub fn resume(&mut self, stop: StopId, step: Step) -> Result<(), Error> {
         let stop = self.stop(stop)?;
-        let (next, plan) = step::begin(&stop, step)?;
+        let (next, plan) = step::begin(&stop, step, self.libraries)?;
         match next {
             Next::Resume(mode) => {
                 self.run(stop.info(), mode)?;
@@ -255,6 +257,11 @@ impl Session {
             }
         }
         Ok(())
+    }
+
+    /// Whether steps enter the standard library.
+    pub fn set_libraries(&mut self, libraries: Libraries) {
+        self.libraries = libraries;
     }
 
     /// A handle for other threads (a Ctrl-C handler, an editor's key strokes).

@@ -38,6 +38,17 @@ pub enum Step {
     },
 }
 
+/// What steps do with code of the standard library and the compiler's runtime.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Libraries {
+    /// Pass through it, as through code without line information: a step into `f(x.as_deref())` is in
+    /// `f`. Breakpoints stop there all the same.
+    #[default]
+    Skip,
+    /// Step into it.
+    Enter,
+}
+
 /// What comes next in a step.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Next {
@@ -57,6 +68,7 @@ pub(crate) struct Plan {
     depth: u32,
     /// The instance that is stepped in; changes when that is left.
     instance: Option<InstanceId>,
+    libraries: Libraries,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,21 +101,27 @@ struct Here<'a> {
 }
 
 /// How a step begins, and its plan if more than one run may be needed.
-pub(crate) fn begin(stop: &Stop, step: Step) -> Result<(Next, Option<Plan>), Error> {
+pub(crate) fn begin(stop: &Stop, step: Step, libraries: Libraries) -> Result<(Next, Option<Plan>), Error> {
     let frame = match step {
         Step::Continue => return Ok((Next::Resume(ResumeMode::Continue), None)),
         Step::Instruction => return Ok((Next::Resume(ResumeMode::Instruction), None)),
         Step::Over | Step::Into => 0,
         Step::Out { frame } | Step::Until { frame, .. } => frame,
     };
-    if step == Step::Into && stop.hidden() > 0 {
-        return Ok((Next::Report { hidden: stop.hidden() - 1 }, None));
-    }
     let scoped = stop.scoped(frame)?;
     let depth = stop.info().frame_count - scoped.frame.activation;
     let position = scoped.frame.position.clone();
     let origin = Origin { depth, instance: scoped.instance, position };
-    let plan = |kind| Plan { kind, origin: origin.clone(), depth, instance: scoped.instance };
+    // Who stands in a library wants to see it.
+    let inside = scoped.frame.position.as_ref().is_some_and(|position| is_library(&position.file));
+    let libraries = if inside { Libraries::Enter } else { libraries };
+    if step == Step::Into
+        && let Some(here) = Here::new(stop.target())?
+        && let Some(hidden) = here.next_inlined(stop.hidden(), libraries)
+    {
+        return Ok((Next::Report { hidden }, None));
+    }
+    let plan = |kind| Plan { kind, origin: origin.clone(), depth, instance: scoped.instance, libraries };
     match step {
         Step::Continue | Step::Instruction => Err(Error::Invalid("no step".into())),
         Step::Over => begin_line(stop, plan(Kind::Line { calls: Calls::Over, forward: false })),
@@ -185,7 +203,7 @@ impl Plan {
         if here.depth > self.depth {
             return Ok(self.entered(&here));
         }
-        if !here.has_line() {
+        if !here.has_line() || here.depth < self.depth && here.is_all_library(self.libraries) {
             // Code without lines is left, not stopped in.
             return Ok(Next::Resume(ResumeMode::Out { frame: 0 }));
         }
@@ -202,7 +220,7 @@ impl Plan {
 
     /// A call was stepped into: stop behind the prologue, or leave code without lines again.
     fn entered(&mut self, here: &Here<'_>) -> Next {
-        if !here.has_line() {
+        if !here.has_line() || here.is_all_library(self.libraries) {
             return Next::Resume(ResumeMode::Out { frame: 0 });
         }
         match here.symbols.after_prologue(here.function) {
@@ -238,14 +256,21 @@ impl Plan {
         let line = here.frames[at].position.as_ref().map(|p| (&*p.path, p.line));
         let origin = self.origin.position.as_ref().map(|p| (p.file.as_str(), p.line));
         let same_line = same_frame && line == origin;
-        match (at, calls) {
-            (0, _) if same_line => None,
-            (0, _) => Some(0),
-            (_, Calls::Over) if same_line => None,
-            // A new line of this frame that begins with inlined code: in front of that call.
-            (_, Calls::Over) => Some(at as u32),
-            (_, Calls::Into) if same_line => Some(here.not_entered(at as u32 - 1)),
-            (_, Calls::Into) => Some(here.not_entered(at as u32)),
+        // The innermost frame that counts: inlined library code belongs to the call of it.
+        let own = match calls {
+            Calls::Over => at,
+            Calls::Into => here.own_frame(self.libraries).min(at),
+        };
+        match own {
+            own if own == at && same_line => None,
+            // A new line of this frame, perhaps one that begins with inlined code: in front of that call.
+            own if own == at && calls == Calls::Over => Some(at as u32),
+            own if own == at => Some(here.not_entered(at as u32).max(own as u32)),
+            // Into an inlined call of the line; on a new line only up to it.
+            own => {
+                let entered = if same_line { at - 1 } else { at };
+                Some(here.not_entered(entered as u32).max(own as u32))
+            }
         }
     }
 }
@@ -265,6 +290,19 @@ impl<'a> Here<'a> {
         self.frames.first().is_some_and(|frame| frame.instance.is_some() && frame.position.is_some())
     }
 
+    /// The index of the innermost frame that is not library code passed through; the innermost of all
+    /// when there is none.
+    fn own_frame(&self, libraries: Libraries) -> usize {
+        match libraries {
+            Libraries::Skip => self.frames.iter().position(|frame| !of_library(frame)).unwrap_or(0),
+            Libraries::Enter => 0,
+        }
+    }
+
+    fn is_all_library(&self, libraries: Libraries) -> bool {
+        libraries == Libraries::Skip && self.frames.iter().all(of_library)
+    }
+
     fn is_statement_start(&self) -> bool {
         self.symbols.statement_starts(self.function).iter().any(|start| start.pc == self.pc)
     }
@@ -278,14 +316,20 @@ impl<'a> Here<'a> {
         self.frames.iter().take(most as usize).take_while(begins).count() as u32
     }
 
+    /// How many frames stay hidden when the next inlined call that begins here is stepped into.
+    fn next_inlined(&self, hidden: u32, libraries: Libraries) -> Option<u32> {
+        let passed = |frame: &SourceFrame| libraries == Libraries::Skip && of_library(frame);
+        self.frames.iter().take(hidden as usize).rposition(|frame| !passed(frame)).map(|at| at as u32)
+    }
+
     /// The run that leaves the present statement of the plan's frame.
     fn run(&self, plan: &Plan) -> ResumeMode {
         let Kind::Line { calls, forward } = plan.kind else { return ResumeMode::Out { frame: 0 } };
         // Inside an inlined call that is passed through, a step into stays with that call's statements.
-        let innermost = self.frames.first().and_then(|frame| frame.instance);
+        let own = self.frames.get(self.own_frame(plan.libraries)).and_then(|frame| frame.instance);
         let instance = match calls {
-            Calls::Over => plan.instance.or(innermost),
-            Calls::Into => innermost,
+            Calls::Over => plan.instance.or(own),
+            Calls::Into => own,
         };
         let statement = instance.and_then(|instance| self.symbols.statement(self.pc, instance));
         let Some(statement) = statement.filter(|statement| !statement.ranges.is_empty()) else {
@@ -296,7 +340,7 @@ impl<'a> Here<'a> {
         if calls == Calls::Into
             && let Some(instance) = instance
         {
-            for inlined in self.inlined_into(instance, &ranges) {
+            for inlined in self.inlined_into(instance, &ranges, plan.libraries) {
                 ranges = ranges.into_iter().flat_map(|range| without(range, inlined)).collect();
             }
         }
@@ -308,15 +352,15 @@ impl<'a> Here<'a> {
     }
 
     /// The code of calls inlined into `instance` that overlaps `ranges`.
-    fn inlined_into(&self, instance: InstanceId, ranges: &[PcRange]) -> Vec<PcRange> {
+    fn inlined_into(&self, instance: InstanceId, ranges: &[PcRange], libraries: Libraries) -> Vec<PcRange> {
         let mut inlined = Vec::new();
         let mut seen = Vec::new();
         for start in self.symbols.statement_starts(self.function) {
             let within = ranges.iter().any(|range| range.start <= start.pc.0 && start.pc.0 < range.end);
-            let Some(innermost) = start.instance.filter(|id| within && *id != instance && !seen.contains(id))
-            else {
-                continue;
-            };
+            let passed = libraries == Libraries::Skip && is_library(&start.position.path);
+            let innermost =
+                start.instance.filter(|id| within && !passed && *id != instance && !seen.contains(id));
+            let Some(innermost) = innermost else { continue };
             seen.push(innermost);
             // Up to the call that is inlined into `instance` itself; its ranges hold the deeper ones.
             let mut callee = self.symbols.instance(innermost);
@@ -330,6 +374,24 @@ impl<'a> Here<'a> {
         }
         inlined
     }
+}
+
+fn of_library(frame: &SourceFrame) -> bool {
+    frame.position.as_ref().is_some_and(|position| is_library(&position.path))
+}
+
+/// Whether a source file is of a standard library, by the paths that toolchains give these.
+fn is_library(path: &str) -> bool {
+    let parts = [
+        "/rustc/",
+        "library/core/",
+        "library/alloc/",
+        "library/std/",
+        "c++/v1/",
+        "/lib/zig/",
+        "/tinygo/src/",
+    ];
+    parts.iter().any(|part| path.contains(part))
 }
 
 fn wire(start: ModulePc, end: ModulePc) -> PcRange {

@@ -51,7 +51,8 @@ impl Bench {
     }
 
     fn set(&mut self, spec: BreakpointSpec) -> Breakpoint {
-        let breakpoint = self.session.set_breakpoint(spec, &BreakpointOptions::default()).expect("a breakpoint");
+        let breakpoint =
+            self.session.set_breakpoint(spec, &BreakpointOptions::default()).expect("a breakpoint");
         assert!(!breakpoint.is_pending(), "{}: {:?}", breakpoint.requested, breakpoint.notes);
         breakpoint
     }
@@ -61,7 +62,9 @@ impl Bench {
         for start in ["_start", "_initialize"] {
             let _ = start;
         }
-        for (export, arguments) in [("proxy_on_context_create", &[1, 0]), ("proxy_on_context_create", &[2, 1])] {
+        for (export, arguments) in
+            [("proxy_on_context_create", &[1, 0]), ("proxy_on_context_create", &[2, 1])]
+        {
             self.proxy.call(export, arguments).recv_timeout(Duration::from_secs(20)).expect("a context");
         }
         self.proxy.call("proxy_on_request_headers", &[2, 3, 1])
@@ -92,9 +95,17 @@ impl Bench {
 /// Function and line of a frame: `is_prime:141`.
 fn at(stop: &Stop, frame: u32) -> String {
     let frame = stop.frame(frame).expect("a frame");
-    let name = frame.function.rsplit("::").next().unwrap_or(&frame.function).split('(').next().unwrap_or_default();
-    let line = frame.position.map_or(0, |position| position.line);
-    format!("{name}:{line}")
+    let name =
+        frame.function.rsplit("::").next().unwrap_or(&frame.function).split('(').next().unwrap_or_default();
+    let line = frame.position.as_ref().map_or(0, |position| position.line);
+    format!(
+        "{name}:{line}{}",
+        if std::env::var("P").is_ok() {
+            frame.position.map_or(String::new(), |p| format!("[{}]", p.file))
+        } else {
+            String::new()
+        }
+    )
 }
 
 fn stack(stop: &Stop) -> String {
