@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use crate::address::ModulePc;
 use crate::dwarf::DebugInfo;
+use crate::entries::NONE;
 use crate::error::LookupError;
 use crate::functions::InstanceId;
 use crate::line_table::Row;
@@ -69,7 +70,8 @@ impl Symbols {
     /// statement at or behind it).
     ///
     /// In each function instance and each inlined copy the first statement of each block of the line
-    /// counts, except of blocks that are only reached through an earlier one of the same copy: one stop
+    /// counts, and where the line begins with an inlined call the first statement of that (in optimised
+    /// code the line's own rows may only come behind it), except of blocks that are only reached through an earlier one of the same copy: one stop
     /// per pass over the line, not one per row.
     ///
     /// # Errors
@@ -168,7 +170,8 @@ impl Symbols {
     fn block_place(&self, info: &DebugInfo, block: &Block) -> Option<BreakPlace> {
         let function = self.module.function_at(block.pc)?;
         let instance = block.node.map(|node| InstanceId { unit: block.unit, node });
-        let frame = self.frames(block.pc).into_iter().next()?;
+        let frames = self.frames(block.pc);
+        let frame = frames.iter().find(|frame| frame.instance == instance).or(frames.first())?;
         let mut pc = block.pc.max(function.first_instruction);
         let mut position = row_position(info, block.unit, &block.row);
         // The line that opens a function: its parameters are not in place before the prologue's end.
@@ -180,7 +183,7 @@ impl Symbols {
             pc,
             function: function.index,
             instance,
-            name: frame.name.full,
+            name: Arc::clone(&frame.name.full),
             inlined: frame.inlined,
             position,
         })
@@ -216,7 +219,33 @@ fn lines_of(info: &DebugInfo, path: &Arc<str>) -> BTreeSet<u32> {
             lines.insert(row.line);
         }
     });
+    each_call(info, path, |_, _, row| {
+        lines.insert(row.line);
+    });
     lines
+}
+
+/// Calls `visit` with each inlined call in a file that begins with a statement: the unit, the node that
+/// calls, and the statement's row with the call's position.
+fn each_call(info: &DebugInfo, path: &Arc<str>, mut visit: impl FnMut(u32, u32, Row)) {
+    for unit in 0..info.units.len() as u32 {
+        let files = info.files(unit);
+        if !files.contains(path) {
+            continue;
+        }
+        let (Ok(entries), Ok(table)) = (info.entries(unit), info.lines(unit)) else { continue };
+        for (at, node) in entries.nodes.iter().enumerate() {
+            let (file, line, column) = node.call;
+            if line == 0 || node.parent == NONE || files.get(file as usize) != Some(path) {
+                continue;
+            }
+            let Some(pc) = entries.entry_pc(at as u32) else { continue };
+            let row = table.row_at(pc).map(|row| table.rows()[row]);
+            if let Some(row) = row.filter(|row| row.pc == pc && row.is_statement()) {
+                visit(unit, node.parent, Row { file, line, column, ..row });
+            }
+        }
+    }
 }
 
 /// Picks the file that was meant: the only one, else the only one with code on that very line, else
@@ -260,6 +289,11 @@ fn blocks_of(info: &DebugInfo, path: &Arc<str>, line: u32, column: Option<u32>) 
             blocks.push(Block { pc: row.pc, unit, node, row: *row });
         }
     });
+    each_call(info, path, |unit, caller, row| {
+        if row.line == line && column.is_none_or(|column| column == row.column) {
+            blocks.push(Block { pc: row.pc, unit, node: Some(caller), row });
+        }
+    });
     blocks
 }
 
@@ -268,6 +302,11 @@ fn nearest_column(info: &DebugInfo, path: &Arc<str>, line: u32, wanted: u32) -> 
     let mut columns = BTreeSet::new();
     each_row(info, path, |_, row, _| {
         if row.is_statement() && row.line == line {
+            columns.insert(row.column);
+        }
+    });
+    each_call(info, path, |_, _, row| {
+        if row.line == line {
             columns.insert(row.column);
         }
     });

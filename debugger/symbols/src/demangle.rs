@@ -16,10 +16,17 @@ pub fn demangle(symbol: &str) -> String {
         if let Ok(parsed) = Symbol::new_with_options(symbol, &parse)
             && let Ok(text) = parsed.demangle_with_options(&show)
         {
-            return text;
+            return without_abi_tags(&text);
         }
     }
     symbol.to_owned()
+}
+
+/// libc++ tags its functions with its version (`push_back[abi:nn190107]`), which nobody asks for.
+fn without_abi_tags(name: &str) -> String {
+    let mut parts = name.split("[abi:");
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |name, part| name + part.split_once(']').map_or("", |(_, rest)| rest))
 }
 
 /// The name without generic arguments: `Vec<u8>::push` is `Vec::push`. The angle brackets of
@@ -130,7 +137,15 @@ fn closing(rest: &str) -> Option<usize> {
 }
 
 fn ends_in_path(name: &str, query: &str) -> bool {
-    let (name, query) = (path_parts(name), path_parts(query));
+    let (mut name, query) = (path_parts(name), path_parts(query));
+    // `std::__2::vector` is `std::vector`: an inline namespace of libc++ by version.
+    let inline = |part: &&str| {
+        part.strip_prefix("__")
+            .is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_digit()))
+    };
+    if !query.iter().any(inline) {
+        name.retain(|part| !inline(part));
+    }
     !query.is_empty() && name.len() >= query.len() && name[name.len() - query.len()..] == query[..]
 }
 
@@ -145,6 +160,7 @@ mod tests {
             ("_RNvCs1234_7mycrate3foo", "mycrate::foo"),
             ("_ZN5proxy6Filter6handleERKNSt3__16vectorIiEE", "proxy::Filter::handle"),
             ("plain_c", "plain_c"),
+            ("_ZNSt3__16vectorIiE9push_backB8nn190107Ev", "std::__1::vector<int>::push_back"),
             ("_Znot_mangled", "_Znot_mangled"),
         ] {
             assert_eq!(demangle(symbol), name);
@@ -178,6 +194,8 @@ mod tests {
             ("main.isPrime", "isPrime"),
             ("assembly/index/isPrime", "index/isPrime"),
             ("<alloc::vec::Vec<T> as Drop>::drop", "Vec::drop"),
+            ("std::__2::vector<int, std::__2::allocator<int> >::push_back", "std::vector::push_back"),
+            ("std::__2::vector<int>::push_back", "std::__2::vector::push_back"),
         ];
         for (name, query) in yes {
             assert!(can_be_called(name, query), "{name} can be called {query}");

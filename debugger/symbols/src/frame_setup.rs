@@ -10,6 +10,7 @@ use std::collections::HashMap;
 use wasmparser::Operator;
 
 use crate::address::ModulePc;
+use crate::dwarf::lock;
 use crate::module::{Function, Module};
 use crate::symbols::Symbols;
 
@@ -31,6 +32,8 @@ pub struct FrameSetup {
     /// The optimiser may put the local to another use when the frame is no longer needed: from this pc on
     /// `local` is not the frame. `None`: it is, to the end.
     pub until: Option<ModulePc>,
+    /// Behind the stores that put the parameters into the frame; `ready` when there are none.
+    pub spilled: ModulePc,
 }
 
 impl FrameSetup {
@@ -73,11 +76,10 @@ impl Symbols {
     /// How a defined function uses the shadow stack. [`StackUse::Unknown`] for imports.
     #[must_use]
     pub fn stack_use(&self, function: u32) -> StackUse {
-        let Some(function) = self.module.function(function) else { return StackUse::Unknown };
-        match self.module.stack_pointer_global() {
-            Some(global) => Prologue::read(&self.module, function, global),
-            None => StackUse::Untouched,
-        }
+        let Some(body) = self.module.function(function) else { return StackUse::Unknown };
+        let Some(global) = self.module.stack_pointer_global() else { return StackUse::Untouched };
+        let mut known = lock(&self.stack_uses);
+        *known.entry(function).or_insert_with(|| Prologue::read(&self.module, body, global))
     }
 
     /// The frame that a function's prologue sets up, if it does and is understood.
@@ -130,6 +132,8 @@ enum Known {
     /// The stack pointer at entry, less this many bytes; `None` after masking.
     Pointer(Option<u32>),
     Constant(u32),
+    /// A parameter as it came.
+    Parameter,
     Nothing,
 }
 
@@ -137,6 +141,7 @@ enum Known {
 /// constants.
 struct Prologue {
     global: u32,
+    params: u32,
     stack: Vec<Known>,
     locals: HashMap<u32, Known>,
     /// What was written to the global, and the first pc behind that.
@@ -148,12 +153,15 @@ struct Prologue {
     late_write: bool,
     /// Bytes from the pointer at entry to the lowest one made.
     lowest: u32,
+    /// Behind the last store of a parameter.
+    spilled: ModulePc,
 }
 
 impl Prologue {
     fn read(module: &Module, function: &Function, global: u32) -> StackUse {
         let mut prologue = Prologue {
             global,
+            params: function.params.len() as u32,
             stack: Vec::new(),
             locals: HashMap::new(),
             written: None,
@@ -161,6 +169,7 @@ impl Prologue {
             done: false,
             late_write: false,
             lowest: 0,
+            spilled: ModulePc(0),
         };
         // An effect is complete at the next instruction.
         let mut pending: Option<Effect> = None;
@@ -214,7 +223,8 @@ impl Prologue {
             Operator::GlobalGet { .. } => self.stack.push(Known::Nothing),
             Operator::I32Const { value } => self.stack.push(Known::Constant(*value as u32)),
             Operator::LocalGet { local_index } => {
-                self.stack.push(self.locals.get(local_index).copied().unwrap_or(Known::Nothing));
+                let fresh = if *local_index < self.params { Known::Parameter } else { Known::Nothing };
+                self.stack.push(self.locals.get(local_index).copied().unwrap_or(fresh));
             }
             Operator::LocalSet { local_index } => return self.pop().map(|v| Effect::Local(*local_index, v)),
             Operator::LocalTee { local_index } => {
@@ -229,8 +239,16 @@ impl Prologue {
             Operator::GlobalSet { global_index } if *global_index == self.global => {
                 return self.pop().map(Effect::Global);
             }
-            Operator::I32Store { .. } | Operator::I64Store { .. } | Operator::I32Store8 { .. } => {
-                self.stack.truncate(self.stack.len().saturating_sub(2));
+            Operator::I32Store { .. }
+            | Operator::I64Store { .. }
+            | Operator::F32Store { .. }
+            | Operator::F64Store { .. }
+            | Operator::I32Store8 { .. }
+            | Operator::I32Store16 { .. } => {
+                let (value, address) = (self.pop(), self.pop());
+                if let (Some(Known::Parameter), Some(Known::Pointer(_))) = (value, address) {
+                    return Some(Effect::Spill);
+                }
             }
             Operator::I64Const { .. } => self.stack.push(Known::Nothing),
             Operator::Drop => drop(self.pop()),
@@ -258,6 +276,7 @@ impl Prologue {
 
     fn apply(&mut self, effect: Effect, behind: ModulePc) {
         match effect {
+            Effect::Spill => self.spilled = behind,
             Effect::Global(value) => {
                 // Only the first write can be the prologue's; a second one before any branch is an
                 // epilogue or a growing frame.
@@ -289,13 +308,17 @@ impl Prologue {
         let Known::Pointer(size) = frame else { return StackUse::Unknown };
         let until = |local: u32| later_writes.iter().filter(|(l, _)| *l == local).map(|(_, pc)| *pc).min();
         let holders = self.holders.iter().filter(|(_, value, _)| *value == frame);
-        let setups = holders.map(|(local, _, since)| FrameSetup {
-            local: *local,
-            size,
-            stack_pointer_global: self.global,
-            writes_global: self.written.is_some(),
-            ready: self.written.map_or(*since, |(_, written)| written.max(*since)),
-            until: until(*local),
+        let setups = holders.map(|(local, _, since)| {
+            let ready = self.written.map_or(*since, |(_, written)| written.max(*since));
+            FrameSetup {
+                local: *local,
+                size,
+                stack_pointer_global: self.global,
+                writes_global: self.written.is_some(),
+                ready,
+                until: until(*local),
+                spilled: self.spilled.max(ready),
+            }
         });
         let longest = setups.max_by_key(|setup| setup.until.unwrap_or(ModulePc(u32::MAX)));
         match longest.filter(|setup| setup.holds_at(setup.ready)) {
@@ -307,6 +330,7 @@ impl Prologue {
 }
 
 enum Effect {
+    Spill,
     Local(u32, Known),
     Global(Known),
 }

@@ -10,6 +10,7 @@ use crate::dwarf::{DebugInfo, lock};
 use crate::entries::{NONE, Node};
 use crate::error::LookupError;
 use crate::lines::{BreakPlace, Position};
+use crate::module::Function;
 use crate::symbols::{Language, Symbols};
 
 /// One instance of a function in the code: a function body, or a copy inlined into one.
@@ -263,18 +264,25 @@ impl Symbols {
     #[must_use]
     pub fn after_prologue(&self, function: u32) -> Option<ModulePc> {
         let function = self.module.function(function)?;
-        let by_lines = self.info.as_ref().and_then(|info| {
-            let unit = info.unit_at(function.first_instruction)?;
-            let table = info.lines(unit).ok()?;
-            let mut rows = table.rows_in(&function.body);
-            let first = rows.next()?;
-            let end = std::iter::once(first)
-                .chain(table.rows_in(&function.body).skip(1))
-                .find(|row| row.is_prologue_end());
-            Some(end.or_else(|| rows.next()).unwrap_or(first).pc)
-        });
-        let setup = self.frame_pointer_hint(function.index).map(|setup| setup.ready);
-        Some(by_lines.max(setup).map_or(function.first_instruction, |pc| pc.max(function.first_instruction)))
+        let (opens, ends) = self.prologue_rows(function).unzip();
+        let setup = self.frame_pointer_hint(function.index);
+        let mut pc = ends.max(setup.map(|setup| setup.ready)).unwrap_or(function.first_instruction);
+        // Zig ends the prologue before the parameters are stored, on the line that opens the function.
+        let line = |pc| self.position(pc).map(|position| position.line);
+        if let Some(setup) = setup.filter(|_| opens.is_some() && opens == line(pc)) {
+            pc = pc.max(setup.spilled);
+        }
+        Some(pc.max(function.first_instruction))
+    }
+
+    /// The line of the function's first row, and where the line table says that its prologue ends.
+    fn prologue_rows(&self, function: &Function) -> Option<(u32, ModulePc)> {
+        let info = self.info.as_ref()?;
+        let table = info.lines(info.unit_at(function.first_instruction)?).ok()?;
+        let first = table.rows_in(&function.body).next()?;
+        let end = table.rows_in(&function.body).find(|row| row.is_prologue_end());
+        let second = table.rows_in(&function.body).nth(1);
+        Some((first.line, end.or(second).unwrap_or(first).pc))
     }
 
     /// All function names, sorted, for completion.
@@ -394,15 +402,18 @@ fn call_position(info: &DebugInfo, unit: u32, node: &Node) -> Option<Position> {
     (line != 0).then_some(Position { path: info.file(unit, file)?.clone(), line, column })
 }
 
-/// Up to three names that contain what was asked for, or that it contains.
+/// Up to three names that look like what was asked for, the likeliest first.
 fn similar_names(names: &[Arc<str>], query: &str) -> Vec<Arc<str>> {
     let wanted = path_parts(query).last().map(|part| part.to_lowercase()).unwrap_or_default();
     if wanted.len() < 3 {
         return Vec::new();
     }
-    let near = |name: &&Arc<str>| {
+    let rank = |name: &Arc<str>| {
         let short = FunctionName::new(name).short.to_lowercase();
-        short.contains(&wanted) || (short.len() >= 4 && wanted.contains(&short))
+        let near = short.contains(&wanted) || (short.len() >= 4 && wanted.contains(&*short));
+        near.then(|| (!short.starts_with(&wanted), name.starts_with('_'), name.len()))
     };
-    names.iter().filter(near).take(3).cloned().collect()
+    let mut near: Vec<_> = names.iter().filter_map(|name| Some((rank(name)?, name))).collect();
+    near.sort();
+    near.into_iter().take(3).map(|(_, name)| name.clone()).collect()
 }

@@ -1,11 +1,13 @@
 //! Owns [`Symbols`], the one object a debugger or profiler asks. The questions are answered in the
 //! files of their topic.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
 
 use crate::address::ModulePc;
 use crate::dwarf::{DebugInfo, UnitHead};
 use crate::error::{DebugFileError, DwarfError, ModuleError};
+use crate::frame_setup::StackUse;
 use crate::module::Module;
 
 /// Everything known about one module. `Send + Sync`, cheap to open, filled on demand.
@@ -13,6 +15,8 @@ use crate::module::Module;
 pub struct Symbols {
     pub(crate) module: Module,
     pub(crate) info: Option<DebugInfo>,
+    /// What was read of the functions' prologues.
+    pub(crate) stack_uses: Mutex<HashMap<u32, StackUse>>,
 }
 
 /// A source language, told from DW_AT_producer first: Zig and TinyGo claim C99 in DW_AT_language.
@@ -58,7 +62,7 @@ impl Symbols {
     pub fn new(wasm: Arc<[u8]>) -> Result<Symbols, ModuleError> {
         let module = Module::parse(wasm)?;
         let info = DebugInfo::load(&module);
-        Ok(Symbols { module, info })
+        Ok(Symbols { module, info, stack_uses: Mutex::default() })
     }
 
     /// Opens the module that runs, with debug info from a separate file: an unstripped copy, or the
@@ -79,7 +83,7 @@ impl Symbols {
         // The sections before the code may differ in length; DWARF counts from the code's start.
         let info = DebugInfo::load(&debug).ok_or(DebugFileError::NoDwarf)?.for_code(module.code());
         module.borrow_names(&debug);
-        Ok(Symbols { module, info: Some(info) })
+        Ok(Symbols { module, info: Some(info), stack_uses: Mutex::default() })
     }
 
     /// The split module.
