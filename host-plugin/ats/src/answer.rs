@@ -30,13 +30,11 @@ impl Answer {
         Self { fields }
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.fields.is_empty()
-    }
-
     /// In SEND_RESPONSE_HDR: a field of the filter takes the place of the server's own.
     pub(crate) fn set_fields(self, txn: Txn) {
         let Some(mut response) = txn.client_response() else { return };
+        // The server says it of its own error pages.
+        response.remove(b"Content-Language");
         for (place, (name, _)) in self.fields.iter().enumerate() {
             let first = !self.fields[..place].iter().any(|(other, _)| other.eq_ignore_ascii_case(name));
             if first {

@@ -1,6 +1,8 @@
 //! The hooks of transactions: which flow they are for, and on which thread. Every call comes through
 //! here, panics included.
 
+use std::sync::Arc;
+
 use crate::answer::{self, Answer};
 use crate::flow::Flow;
 use crate::plugin::{Plugin, plugin};
@@ -12,9 +14,18 @@ pub(crate) struct Hooks;
 
 impl HookHandler for Hooks {
     fn handle(hook: Hook, txn: Txn) -> Option<Event> {
-        let (Some(plugin), Some(here)) = (plugin(), EventThread::current()) else { return Some(Event::Continue) };
+        let (Some(plugin), Some(here)) = (plugin(), EventThread::current()) else {
+            return Some(Event::Continue);
+        };
         let event = match hook {
-            Hook::TxnStart => Some(Event::Continue),
+            Hook::TxnStart => {
+                if plugin.lane.any_session() {
+                    let flow = Flow::new(plugin, txn, here);
+                    flow.prepare_parking();
+                    plugin.remember(txn, &flow);
+                }
+                Some(Event::Continue)
+            }
             Hook::ReadRequestHeaders => begin(plugin, txn, here),
             Hook::SendResponseHeaders => later(plugin, txn, here, Flow::response),
             Hook::TxnClose => {
@@ -50,9 +61,18 @@ impl HookHandler for Hooks {
 
 /// READ_REQUEST_HDR
 fn begin(plugin: &'static Plugin, txn: Txn, here: EventThread) -> Option<Event> {
-    let flow = Flow::new(plugin, txn, here);
-    plugin.remember(txn, &flow);
-    flow.request()
+    // A transaction has a flow already when somebody was attached at its start, or when it begins anew.
+    let flow = plugin.flow(txn).unwrap_or_else(|| {
+        let flow = Flow::new(plugin, txn, here);
+        plugin.remember(txn, &flow);
+        flow
+    });
+    if flow.home() == here {
+        return flow.request();
+    }
+    flow.hop();
+    ts::post(flow.home(), Box::new(move || flow.at_home(Flow::request)));
+    None
 }
 
 /// A later hook.
@@ -60,7 +80,7 @@ fn later(
     plugin: &'static Plugin,
     txn: Txn,
     here: EventThread,
-    stage: fn(&std::sync::Arc<Flow>) -> Option<Event>,
+    stage: fn(&Arc<Flow>) -> Option<Event>,
 ) -> Option<Event> {
     // A request that could not be read has a response and no flow.
     let Some(flow) = plugin.flow(txn) else { return Some(Event::Continue) };

@@ -10,7 +10,7 @@ use wasmdbg_proxy_wasm::{Embedder, Filter, FilterConfig, Runtime, Settings};
 
 use crate::embedder::Server;
 use crate::plugin::{Plugin, plugin};
-use crate::{reports, ts};
+use crate::{agent, ts};
 
 /// The record with the stack size of the server's threads.
 const STACK_RECORD: &str = "proxy.config.thread.default.stacksize";
@@ -41,7 +41,9 @@ fn initialize(words: &[String]) {
         return;
     }
     if plugin().is_some() {
-        ts::error("wasmdbg.so stands twice in plugin.config: name all filters in its first line; this one is ignored");
+        ts::error(
+            "wasmdbg.so stands twice in plugin.config: name all filters in its first line; this one is ignored",
+        );
         return;
     }
     if let Err(message) = start(words) {
@@ -62,16 +64,17 @@ fn start(words: &[String]) -> Result<(), String> {
         None => Settings::default(),
     };
     let control = settings.control.clone();
-    let stack = ts::config_integer(STACK_RECORD).and_then(|stack| usize::try_from(stack).ok()).unwrap_or(STACK);
+    let stack =
+        ts::config_integer(STACK_RECORD).and_then(|stack| usize::try_from(stack).ok()).unwrap_or(STACK);
     let server: Arc<dyn Embedder> = Arc::new(Server::new(ts::version()));
     let (runtime, traps) = Runtime::new(server, settings, stack)
         .map_err(|error| format!("no filter runs: {error} ({STACK_RECORD} in records.config)"))?;
     let filters = load(&runtime, &directory, &filters);
-    let socket = control.enabled.then(|| control.socket.unwrap_or_else(|| ts::runtime_dir().join("wasmdbg.sock")));
+    let socket = control.enabled.then(|| control.socket.unwrap_or_else(agent::default_socket));
     let plugin = Plugin::new(runtime, filters, socket)?;
-    reports::keep(traps);
+    agent::keep(traps);
     plugin.install();
-    ts::lifecycle_hook(reports::start, || {});
+    ts::lifecycle_hook(agent::start, || {});
     Ok(())
 }
 
@@ -97,7 +100,8 @@ fn load(runtime: &Arc<Runtime>, directory: &Path, files: &[PathBuf]) -> Vec<Arc<
 /// How many event threads the server will have, as far as its records tell.
 fn event_threads() -> usize {
     let by_itself = ts::config_integer("proxy.config.exec_thread.autoconfig").unwrap_or(1) != 0;
-    let limit = ts::config_integer("proxy.config.exec_thread.limit").and_then(|limit| usize::try_from(limit).ok());
+    let limit =
+        ts::config_integer("proxy.config.exec_thread.limit").and_then(|limit| usize::try_from(limit).ok());
     match limit {
         Some(limit) if !by_itself => limit.max(1),
         // The server's own default; threads beyond it find the stock empty once.
@@ -119,7 +123,9 @@ impl Words {
         let mut words = words.iter();
         while let Some(word) = words.next() {
             if word == "--settings" {
-                let Some(path) = words.next() else { return Err(format!("--settings names no file; {usage}")) };
+                let Some(path) = words.next() else {
+                    return Err(format!("--settings names no file; {usage}"));
+                };
                 read.settings = Some(path.into());
             } else if let Some(path) = word.strip_prefix("--settings=") {
                 read.settings = Some(path.into());

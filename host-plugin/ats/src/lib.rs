@@ -9,13 +9,15 @@
 //!                                └────► transaction what the ABI reads and writes
 //! ```
 
+mod agent;
 mod answer;
 mod embedder;
 mod flow;
 mod hooks;
 mod init;
+mod parking;
 mod plugin;
-mod reports;
+mod symbolise;
 mod sys;
 mod transaction;
 mod ts;

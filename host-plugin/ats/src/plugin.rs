@@ -5,10 +5,12 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use wasmdbg_proxy_wasm::debug::DebugLane;
 use wasmdbg_proxy_wasm::{Filter, Runtime};
 
 use crate::flow::Flow;
 use crate::hooks::Hooks;
+use crate::parking::Watch;
 use crate::ts::{ArgSlot, Hook, HookContinuation, Txn};
 
 static PLUGIN: OnceLock<Plugin> = OnceLock::new();
@@ -28,6 +30,10 @@ pub(crate) struct Plugin {
     pub(crate) hooks_responses: bool,
     /// Where the control socket is; none when it is switched off.
     pub(crate) socket: Option<PathBuf>,
+    /// Where transactions go that somebody debugs.
+    pub(crate) lane: Arc<DebugLane>,
+    /// Those of them that are parked.
+    pub(crate) watch: Watch,
     slot: ArgSlot<Flow>,
     continuation: HookContinuation,
 }
@@ -46,7 +52,9 @@ impl Plugin {
         let hooks_responses = filters.iter().any(|filter| filter.wants_response_headers());
         let continuation =
             HookContinuation::new::<Hooks>().ok_or("the server made no continuation (TSContCreate)")?;
-        Ok(Self { runtime, filters, start_timeout, hooks_responses, socket, slot: ArgSlot::reserve()?, continuation })
+        let lane = DebugLane::new(Arc::clone(&runtime));
+        let (watch, slot) = (Watch::default(), ArgSlot::reserve()?);
+        Ok(Self { runtime, filters, start_timeout, hooks_responses, socket, lane, watch, slot, continuation })
     }
 
     /// Makes it the plugin of this process and has the server call it.

@@ -174,7 +174,8 @@ pub(crate) fn unpark(index: Index, context: FastContext) {
 /// Acts on what callbacks did to other transactions: resumes them, one after the other. Called when no
 /// virtual machine of this thread runs and nothing is borrowed.
 pub(crate) fn deliver() {
-    while let Some((index, generation, effect)) = WORKER.with_borrow_mut(|worker| worker.effects.pop_front()) {
+    while let Some((index, generation, effect)) = WORKER.with_borrow_mut(|worker| worker.effects.pop_front())
+    {
         let Effect { context, action } = effect;
         let key = (index, FastContext { generation, context });
         // A context that is lost without being parked is noticed at its next callback.

@@ -19,7 +19,7 @@ pub(crate) struct Missing {
 
 macro_rules! table {
     (
-        required { $( fn $name:ident $(= $other:ident)? ($($arg:ty),* $(; $dots:tt)?) $(-> $ret:ty)?; )* }
+        required { $( fn $name:ident ($($arg:ty),* $(; $dots:tt)?) $(-> $ret:ty)?; )* }
         optional { $( fn $opt:ident ($($oarg:ty),*) $(-> $oret:ty)?; )* }
     ) => {
         /// One pointer per function, named as in Traffic Server's documentation.
@@ -34,9 +34,8 @@ macro_rules! table {
             fn resolve(find: &dyn Fn(&str) -> *mut c_void) -> Result<Self, Missing> {
                 let mut missing = Vec::new();
                 $(
-                    #[allow(unused_mut, non_snake_case)]
-                    let mut $name = find(stringify!($name));
-                    $( if $name.is_null() { $name = find(stringify!($other)); } )?
+                    #[allow(non_snake_case)]
+                    let $name = find(stringify!($name));
                     if $name.is_null() { missing.push(stringify!($name)); }
                 )*
                 if !missing.is_empty() {
@@ -61,15 +60,13 @@ macro_rules! table {
         }
 
         #[cfg(test)]
-        const NAMES: &[&str] = &[$(stringify!($name), $(stringify!($other),)?)* $(stringify!($opt),)*];
+        const NAMES: &[&str] = &[$(stringify!($name),)* $(stringify!($opt),)*];
     };
 }
 
 table! {
     required {
-        fn TSPluginRegister(*const TSPluginRegistrationInfo) -> c_int;
         fn TSTrafficServerVersionGet() -> *const c_char;
-        fn TSTrafficServerVersionGetMajor() -> c_int;
         fn TSConfigDirGet() -> *const c_char;
         fn TSRuntimeDirGet() -> *const c_char;
         fn TSMgmtIntGet(*const c_char, *mut i64) -> c_int;
@@ -77,7 +74,6 @@ table! {
         fn TSWarning(*const c_char; ...);
         fn TSNote(*const c_char; ...);
         fn _TSmalloc(usize, *const c_char) -> *mut c_void;
-        fn TSfree = _TSfree(*mut c_void);
         fn TSContCreate(TSEventFunc, TSMutex) -> TSCont;
         fn TSContDestroy(TSCont);
         fn TSContDataSet(TSCont, *mut c_void);
@@ -100,7 +96,7 @@ table! {
         fn TSUserArgGet(*mut c_void, c_int) -> *mut c_void;
         fn TSUserArgSet(*mut c_void, c_int, *mut c_void);
         fn TSHttpTxnIdGet(TSHttpTxn) -> u64;
-        fn TSHttpTxnIsInternal(TSHttpTxn) -> c_int;
+        fn TSHttpTxnAborted(TSHttpTxn, *mut bool) -> c_int;
         fn TSHttpTxnClientReqGet(TSHttpTxn, *mut TSMBuffer, *mut TSMLoc) -> c_int;
         fn TSHttpTxnClientRespGet(TSHttpTxn, *mut TSMBuffer, *mut TSMLoc) -> c_int;
         fn TSHandleMLocRelease(TSMBuffer, TSMLoc, TSMLoc) -> c_int;
@@ -260,13 +256,5 @@ mod tests {
         };
         let missing = Api::resolve(&some).map(|_| ()).unwrap_err();
         assert_eq!(missing.names, ["TSNote"]);
-    }
-
-    #[test]
-    fn an_older_name_is_accepted() {
-        let some = |name: &str| {
-            if name == "TSfree" { std::ptr::null_mut() } else { std::ptr::dangling_mut::<c_void>() }
-        };
-        assert!(Api::resolve(&some).is_ok());
     }
 }

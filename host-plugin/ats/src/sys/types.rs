@@ -6,12 +6,11 @@ macro_rules! opaque {
     ($($(#[$doc:meta])* $name:ident = $tag:ident;)*) => { $(
         #[repr(C)]
         #[derive(Debug)]
-        #[allow(missing_docs)]
-        pub struct $tag {
+        pub(crate) struct $tag {
             _opaque: [u8; 0],
         }
         $(#[$doc])*
-        pub type $name = *mut $tag;
+        pub(crate) type $name = *mut $tag;
     )* };
 }
 
@@ -59,7 +58,6 @@ pub(crate) const TS_SUCCESS: c_int = 0;
 pub(crate) mod hook {
     use std::ffi::c_int;
     pub(crate) const READ_REQUEST_HDR: c_int = 0;
-    pub(crate) const SEND_REQUEST_HDR: c_int = 2;
     pub(crate) const SEND_RESPONSE_HDR: c_int = 5;
     pub(crate) const TXN_START: c_int = 9;
     pub(crate) const TXN_CLOSE: c_int = 10;
@@ -72,8 +70,6 @@ pub(crate) mod hook {
 /// `TSEvent`.
 pub(crate) mod event {
     use std::ffi::c_int;
-    pub(crate) const IMMEDIATE: c_int = 1;
-    pub(crate) const TIMEOUT: c_int = 2;
     pub(crate) const HTTP_CONTINUE: c_int = 60000;
     pub(crate) const HTTP_ERROR: c_int = 60001;
     pub(crate) const HTTP_READ_REQUEST_HDR: c_int = 60002;
@@ -92,6 +88,5 @@ pub(crate) const TS_USER_ARGS_TXN: c_int = 0;
 /// `TSMilestonesType`; equal in 9.2 and 10 as far as used.
 pub(crate) mod milestone {
     use std::ffi::c_int;
-    pub(crate) const UA_READ_HEADER_DONE: c_int = 2;
     pub(crate) const SM_START: c_int = 18;
 }

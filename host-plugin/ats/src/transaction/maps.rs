@@ -62,7 +62,12 @@ pub(super) fn add(header: &mut Header<'_>, map: HeaderMap, name: &[u8], value: &
     }
 }
 
-pub(super) fn replace(header: &mut Header<'_>, map: HeaderMap, name: &[u8], value: &[u8]) -> Result<(), Status> {
+pub(super) fn replace(
+    header: &mut Header<'_>,
+    map: HeaderMap,
+    name: &[u8],
+    value: &[u8],
+) -> Result<(), Status> {
     match pseudo(map, name).map_err(|_| Status::BadArgument)? {
         Some(pseudo) => pseudo.set(header, value),
         None => changed(acceptable(name, value) && header.replace(name, value)),

@@ -162,9 +162,10 @@ fn split_authority(authority: &[u8]) -> (&[u8], Option<u16>) {
 
 /// The URL's scheme; before the server has filled it in, what the client's connection says.
 pub(super) fn scheme(txn: &Txn, request: &Header<'_>) -> &'static [u8] {
-    let named = request.url().map(|url| url.scheme() == b"https").filter(|_| {
-        request.url().is_some_and(|url| !url.scheme().is_empty())
-    });
+    let named = request
+        .url()
+        .map(|url| url.scheme() == b"https")
+        .filter(|_| request.url().is_some_and(|url| !url.scheme().is_empty()));
     let secure = named.unwrap_or_else(|| {
         let mut tls = false;
         txn.client_protocols(|name| tls |= name.starts_with(b"tls"));

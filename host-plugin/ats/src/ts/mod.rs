@@ -10,6 +10,7 @@ mod header;
 mod host;
 mod log;
 mod mutex;
+mod socket;
 mod thread;
 mod txn;
 mod url;
@@ -17,13 +18,14 @@ mod vconn;
 
 pub(crate) use address::Endpoint;
 pub(crate) use continuation::{
-    Event, Hook, HookContinuation, HookHandler, Timer, TimerHandler, Work, lifecycle_hook, post, post_after, post_task,
+    Event, Hook, HookContinuation, HookHandler, Timer, TimerHandler, lifecycle_hook, post, post_after,
+    post_task,
 };
 pub(crate) use header::{Header, WellKnown};
 pub(crate) use host::{config_dir, config_integer, prepare, runtime_dir, version};
 pub(crate) use log::{error, note, warning};
 pub(crate) use mutex::Guard;
+pub(crate) use socket::Socket;
 pub(crate) use thread::{EventThread, Thread, spawn};
 pub(crate) use txn::{ArgSlot, OverridableKey, Txn};
 pub(crate) use url::Url;
-pub(crate) use vconn::VConn;

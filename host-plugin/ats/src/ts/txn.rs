@@ -8,6 +8,7 @@ use super::address::Endpoint;
 use super::continuation::Event;
 use super::header::Header;
 use super::mutex::Guard;
+use super::socket::Socket;
 use super::vconn::VConn;
 use crate::sys::{self, TS_SUCCESS, TxnTag, api};
 
@@ -45,16 +46,17 @@ impl Txn {
         Guard::lock(unsafe { (api().TSContMutexGet)(self.as_ptr().cast()) })
     }
 
+    /// Whether the client or the origin has left before the end. Asked in TXN_CLOSE.
+    pub(crate) fn is_aborted(self) -> bool {
+        let mut by_client = false;
+        // SAFETY: see `id`. Version 9.2 takes one argument and does not look at the second.
+        unsafe { (api().TSHttpTxnAborted)(self.as_ptr(), &raw mut by_client) == TS_SUCCESS }
+    }
+
     /// The server's own number for it.
     pub(crate) fn id(self) -> u64 {
         // SAFETY: valid by the type's rule; so in all functions below.
         unsafe { (api().TSHttpTxnIdGet)(self.as_ptr()) }
-    }
-
-    /// Whether it was started by the server itself or a plugin, not by a client.
-    pub(crate) fn is_internal(self) -> bool {
-        // SAFETY: see `id`.
-        unsafe { (api().TSHttpTxnIsInternal)(self.as_ptr()) != 0 }
     }
 
     /// The client's request.
@@ -141,11 +143,11 @@ impl Txn {
     }
 
     /// The client's socket.
-    pub(crate) fn client_socket(self) -> Option<c_int> {
+    pub(crate) fn client_socket(self) -> Option<Socket> {
         let mut socket = -1;
         // SAFETY: see `id`; written on success.
         let result = unsafe { (api().TSHttpTxnClientFdGet)(self.as_ptr(), &raw mut socket) };
-        (result == TS_SUCCESS && socket >= 0).then_some(socket)
+        if result == TS_SUCCESS { Socket::new(socket) } else { None }
     }
 
     /// Calls `each` with the client's protocols from the top: `h2`, `http/1.1`, `tls/1.3`, `tcp`, `ipv4`.

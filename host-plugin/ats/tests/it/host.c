@@ -55,7 +55,6 @@ EXPORT(void, host_note, SYMBOL_TSNote, (const char *format, ...))
     va_end(arguments);
 }
 EXPORT(const char *, host_version, SYMBOL_TSTrafficServerVersionGet, (void)) { return "10.2.0"; }
-EXPORT(int, host_major, SYMBOL_TSTrafficServerVersionGetMajor, (void)) { return 10; }
 EXPORT(const char *, host_config, SYMBOL_TSConfigDirGet, (void)) { return getenv("HOST_DIR"); }
 EXPORT(const char *, host_runtime, SYMBOL_TSRuntimeDirGet, (void)) { return getenv("HOST_DIR"); }
 EXPORT(int, host_integer, SYMBOL_TSMgmtIntGet, (const char *name, long *value))

@@ -1,0 +1,142 @@
+//! The agent's thread: serves debugging clients and writes traps to the log. Made once the server
+//! runs; knows what the agent cannot know: sockets of clients that may leave, and where files go.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::Receiver;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use wasmdbg_control::server::{
+    Access, ClientHandle, ClientId, Disconnect, Listener, Peer, ServerLoop, Service,
+};
+use wasmdbg_control::session::Hello;
+use wasmdbg_control::{Request, RequestId};
+use wasmdbg_proxy_wasm::TrapReport;
+use wasmdbg_proxy_wasm::agent::{Agent, AgentParts};
+
+use crate::flow;
+use crate::plugin::{Plugin, plugin};
+use crate::symbolise::symbolise;
+use crate::ts;
+
+/// Reports on their way from the runtime to the thread that is started later.
+static TRAPS: Mutex<Option<Receiver<TrapReport>>> = Mutex::new(None);
+
+/// Keeps the receiver until [`start`].
+pub(crate) fn keep(traps: Receiver<TrapReport>) {
+    *TRAPS.lock().unwrap_or_else(PoisonError::into_inner) = Some(traps);
+}
+
+/// Starts the thread. The event system must run.
+pub(crate) fn start() {
+    let Some(plugin) = plugin() else { return };
+    let Some(traps) = TRAPS.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
+    // Never joined: it lives as long as the process.
+    let started = ts::spawn(
+        "[WASMDBG_AGENT]",
+        Box::new(move || {
+            if let Err(message) = serve(plugin, traps) {
+                ts::error(&message);
+            }
+        }),
+    );
+    if let Err(error) = started {
+        ts::error(&format!("no debugger can attach, and traps are not logged: {error}"));
+    }
+}
+
+fn serve(plugin: &'static Plugin, traps: Receiver<TrapReport>) -> Result<(), String> {
+    let control = &plugin.runtime.settings().control;
+    let users = users(&control.users);
+    // Open to all, and then the peer's credentials decide alone.
+    let access = if users.is_empty() { Access::Owner } else { Access::Everybody };
+    let listener = plugin.socket.as_deref().and_then(|path| match Listener::bind(path, access) {
+        Ok(listener) => Some(listener),
+        Err(error) => {
+            ts::error(&format!("no debugger can attach: {error}"));
+            None
+        }
+    });
+    let fault = |error: std::io::Error| format!("no debugger can attach, and traps are not logged: {error}");
+    let mut server = ServerLoop::new(listener, Agent::welcome(&plugin.lane)).map_err(fault)?;
+    plugin.watch.set_waker(server.waker());
+    let agent = Agent::new(AgentParts {
+        lane: Arc::clone(&plugin.lane),
+        filters: plugin.filters.clone(),
+        traps,
+        symbolise: symbolise(),
+        users,
+        cache_folder: plugin
+            .socket
+            .as_deref()
+            .and_then(Path::parent)
+            .map(|folder| folder.join("wasmdbg-code")),
+        transactions: Box::new(|| flow::IN_FLIGHT.load(Ordering::Relaxed)),
+        waker: server.waker(),
+    });
+    server.run(&mut Watching { agent, plugin, looked: Instant::now() }).map_err(fault)
+}
+
+/// Numbers of users; a name that the system does not know is said and left out.
+fn users(names: &[String]) -> Vec<u32> {
+    let number = |name: &String| {
+        let known = name.parse().ok().or_else(|| {
+            let user = nix::unistd::User::from_name(name).ok().flatten()?;
+            Some(user.uid.as_raw())
+        });
+        if known.is_none() {
+            ts::error(&format!("control.users: the system knows no user {name}"));
+        }
+        known
+    };
+    names.iter().filter_map(number).collect()
+}
+
+/// The agent, and the sockets of clients that are parked.
+struct Watching {
+    agent: Agent,
+    plugin: &'static Plugin,
+    looked: Instant,
+}
+
+impl Service for Watching {
+    fn allow(&mut self, peer: &Peer) -> Result<(), String> {
+        self.agent.allow(peer)
+    }
+
+    fn refused(&mut self, peer: &Peer, reason: &str) {
+        self.agent.refused(peer, reason);
+    }
+
+    fn connected(&mut self, client: ClientHandle, peer: Peer, hello: Hello) {
+        self.agent.connected(client, peer, hello);
+    }
+
+    fn request(&mut self, client: ClientId, id: RequestId, request: Request) {
+        self.agent.request(client, id, request);
+    }
+
+    fn disconnected(&mut self, client: ClientId, why: &Disconnect) {
+        self.agent.disconnected(client, why);
+    }
+
+    fn tick(&mut self, now: Instant) {
+        if self.plugin.watch.next_look(self.looked).is_some_and(|due| due <= now) {
+            self.looked = now;
+            self.plugin.watch.look();
+        }
+        self.agent.tick(now);
+    }
+
+    fn next_tick(&self) -> Option<Instant> {
+        let look = self.plugin.watch.next_look(self.looked);
+        look.into_iter().chain(self.agent.next_tick()).min()
+    }
+}
+
+/// Where the socket is, for messages of others.
+#[must_use]
+pub(crate) fn default_socket() -> PathBuf {
+    ts::runtime_dir().join("wasmdbg.sock")
+}

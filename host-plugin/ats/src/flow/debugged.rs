@@ -1,0 +1,149 @@
+//! A filter's turn in the debug lane: the transaction is parked, the callback runs on the thread of its
+//! slot, and what comes of it is posted home. Event threads only hand over and take back; that work is
+//! measured.
+
+use std::sync::Arc;
+
+use wasmdbg_control::TransactionId;
+use wasmdbg_proxy_wasm::debug::{Claim, Ending};
+use wasmdbg_proxy_wasm::{Action, Callback};
+
+use super::state::{Place, Stage, Waiting};
+use super::{Flow, Then};
+use crate::parking::{self, Seat, Timeouts};
+use crate::transaction::{StreamTransaction, facts};
+use crate::ts::{self, Txn};
+use crate::worker::{self, Index};
+
+impl Flow {
+    /// TXN_START while somebody is attached: what may be parked must be kept alive from here on.
+    pub(crate) fn prepare_parking(&self) {
+        let _measuring = self.plugin.lane.measure();
+        self.state().timeouts = Some(Timeouts::raise(self.txn));
+    }
+
+    /// READ_REQUEST_HDR: the lane is chosen once, for all filters, by the request as the client sent it.
+    pub(super) fn choose_lanes(&self) {
+        let lane = &self.plugin.lane;
+        let mut claimed = false;
+        if lane.any_session() {
+            let facts = {
+                let _measuring = lane.measure();
+                facts(self.txn)
+            };
+            let id = TransactionId(self.txn.id());
+            for (index, filter) in self.plugin.filters.iter().enumerate() {
+                if filter.inactive_reason().is_some() {
+                    continue;
+                }
+                let mut header = |name: &str, value: &mut Vec<u8>| request_header(self.txn, name, value);
+                if let Some(claim) = lane.choose(filter.id(), id, &facts, &mut header) {
+                    self.state().places[index] = Place::Claimed(claim);
+                    claimed = true;
+                }
+            }
+        }
+        if let Some(timeouts) = self.state().timeouts.take()
+            && !claimed
+        {
+            timeouts.put_back(self.txn);
+        }
+    }
+
+    pub(super) fn debug_request(self: &Arc<Self>, index: Index, claim: Claim) -> Then {
+        // Not measured here: the lane measures its own part.
+        let flow = Arc::clone(self);
+        let sink = Box::new(move |action| {
+            let flow = Arc::clone(&flow);
+            ts::post(flow.home, Box::new(move || flow.resume(index, action)));
+        });
+        let seat = Seat::new(claim.enter(Box::new(StreamTransaction::new(self.txn)), sink));
+        self.state().places[index] = Place::Debug(Arc::clone(&seat));
+        let callback = self.request_callback();
+        self.hand_over(index, &seat, callback)
+    }
+
+    /// Parks the transaction and queues a callback of it.
+    pub(super) fn hand_over(self: &Arc<Self>, index: Index, seat: &Arc<Seat>, callback: Callback) -> Then {
+        {
+            let _measuring = self.plugin.lane.measure();
+            parking::hold(self.txn);
+            self.plugin.watch.add(self.txn, seat);
+            self.state().waiting = Waiting::Slot;
+        }
+        let flow = Arc::clone(self);
+        seat.with(|context| {
+            context.call(
+                callback,
+                Box::new(move |outcome| {
+                    // A slot holds one transaction: there are no effects on others.
+                    let action = outcome.action;
+                    ts::post(flow.home, Box::new(move || flow.called(index, action)));
+                }),
+            );
+        });
+        Then::Park
+    }
+
+    /// A callback has returned in the debug lane. At home.
+    fn called(self: Arc<Self>, index: Index, action: Action) {
+        {
+            let _measuring = self.plugin.lane.measure();
+            let mut state = self.state();
+            if !state.end_wait(index, Waiting::Slot) {
+                return;
+            }
+            if action == Action::Pause {
+                state.waiting = Waiting::Filter;
+                return;
+            }
+            if let Some(Place::Debug(seat)) = state.places.get(index) {
+                self.plugin.watch.remove(seat);
+            }
+        }
+        self.leave(|flow| flow.go_on(index, action));
+        worker::deliver();
+    }
+
+    /// TXN_CLOSE: the hook is held until the filter has finished on its slot.
+    pub(super) fn debug_close(self: &Arc<Self>, index: Index, seat: &Seat) -> Then {
+        let _measuring = self.plugin.lane.measure();
+        let Some(context) = seat.take() else { return Then::Next };
+        let status = self.txn.client_response().map(|response| u32::from(response.status()));
+        let ending = Ending { status: status.filter(|status| *status != 0), aborted: self.txn.is_aborted() };
+        self.state().waiting = Waiting::Slot;
+        let flow = Arc::clone(self);
+        let done =
+            Box::new(move || ts::post(flow.home, Box::new(move || flow.called(index, Action::Continue))));
+        context.end(ending, done);
+        Then::Park
+    }
+
+    /// Frees the slots of filters whose turn does not come.
+    pub(super) fn drop_claims(&self) {
+        let claims: Vec<Place> = {
+            let mut state = self.state();
+            let claimed = state.places.iter_mut().filter(|place| matches!(place, Place::Claimed(_)));
+            claimed.map(Place::take).collect()
+        };
+        drop(claims);
+    }
+
+    /// The parked transaction goes on, so its client needs no watch.
+    pub(super) fn unwatch(&self, index: Index) {
+        let state = self.state();
+        if let Some(Place::Debug(seat)) = state.places.get(index)
+            && state.stage != Stage::Close
+        {
+            self.plugin.watch.remove(seat);
+        }
+    }
+}
+
+/// Appends the value of a request header field; whether there is one.
+fn request_header(txn: Txn, name: &str, value: &mut Vec<u8>) -> bool {
+    let Some(request) = txn.client_request() else { return false };
+    let Some(field) = request.find(name.as_bytes()) else { return false };
+    value.extend_from_slice(field.value());
+    true
+}

@@ -1,0 +1,161 @@
+//! Keeps transactions alive while they are parked in a debugger, and notices clients that leave.
+//!
+//! The server's own timeouts would end such a transaction. Those that can be changed per transaction
+//! are raised at its TXN_START, while a session is attached; for a transaction that no rule takes they
+//! are put back. Those of its connections are pushed away at each park. The end of an HTTP/1.1 client
+//! does not show until the transaction goes on, so the agent looks at the sockets.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use wasmdbg_control::server::Waker;
+use wasmdbg_proxy_wasm::debug::DebugContext;
+
+use crate::ts::{OverridableKey, Socket, Txn};
+
+/// Longer than any stop may last.
+const LONG: Duration = Duration::from_secs(3600);
+
+/// How often the agent looks whether clients of parked transactions are still there.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Settings whose timeouts run while a transaction is parked.
+const TIMEOUTS: [&str; 3] = [
+    "proxy.config.http.transaction_no_activity_timeout_in",
+    "proxy.config.http.transaction_no_activity_timeout_out",
+    "proxy.config.http.transaction_active_timeout_in",
+];
+
+/// The settings of a transaction before they were raised.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Timeouts([Option<i64>; 3]);
+
+fn keys() -> &'static [Option<OverridableKey>; 3] {
+    static KEYS: OnceLock<[Option<OverridableKey>; 3]> = OnceLock::new();
+    KEYS.get_or_init(|| TIMEOUTS.map(OverridableKey::find))
+}
+
+impl Timeouts {
+    /// Raises them, in TXN_START.
+    pub(crate) fn raise(txn: Txn) -> Self {
+        Self(keys().map(|key| {
+            let key = key?;
+            let before = key.get(txn)?;
+            key.set(txn, i64::try_from(LONG.as_secs()).unwrap_or(i64::MAX));
+            Some(before)
+        }))
+    }
+
+    /// Puts them back, in READ_REQUEST_HDR.
+    pub(crate) fn put_back(self, txn: Txn) {
+        for (key, before) in keys().iter().zip(self.0) {
+            if let (Some(key), Some(before)) = (key, before) {
+                key.set(txn, before);
+            }
+        }
+    }
+}
+
+/// Pushes the timeouts of the transaction's connections away. Called at each park, in a hook or with
+/// the transaction's mutex held; not in TXN_CLOSE, where the connections can be gone.
+pub(crate) fn hold(txn: Txn) {
+    for connection in [txn.client_connection(), txn.server_connection()].into_iter().flatten() {
+        connection.set_inactivity_timeout(LONG);
+        connection.cancel_active_timeout();
+    }
+}
+
+/// A transaction's debug context; the agent may have to tell it that the client is gone.
+#[derive(Default)]
+pub(crate) struct Seat {
+    context: Mutex<Option<DebugContext>>,
+}
+
+impl std::fmt::Debug for Seat {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Seat")
+    }
+}
+
+impl Seat {
+    pub(crate) fn new(context: DebugContext) -> Arc<Self> {
+        Arc::new(Self { context: Mutex::new(Some(context)) })
+    }
+
+    /// Does `work` with the context, unless it has ended.
+    pub(crate) fn with(&self, work: impl FnOnce(&DebugContext)) {
+        if let Some(context) = &*self.context.lock().unwrap_or_else(PoisonError::into_inner) {
+            work(context);
+        }
+    }
+
+    /// Takes the context, to end it.
+    pub(crate) fn take(&self) -> Option<DebugContext> {
+        self.context.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+/// The parked transactions of HTTP/1.1 clients.
+#[derive(Default)]
+pub(crate) struct Watch {
+    parked: Mutex<Vec<Parked>>,
+    waker: OnceLock<Waker>,
+}
+
+struct Parked {
+    seat: Weak<Seat>,
+    socket: Socket,
+    /// The number of the socket can be another connection's by now.
+    client: SocketAddr,
+}
+
+impl Watch {
+    /// Whom to wake when there is something to watch.
+    pub(crate) fn set_waker(&self, waker: Waker) {
+        // Set once, by the one agent.
+        let _ = self.waker.set(waker);
+    }
+
+    /// A transaction is parked. Its client's end shows elsewhere with HTTP/2.
+    pub(crate) fn add(&self, txn: Txn, seat: &Arc<Seat>) {
+        let mut http2 = false;
+        txn.client_protocols(|name| http2 |= name == b"h2");
+        let (Some(client), Some(socket)) = (txn.client_address(), txn.client_socket()) else { return };
+        if http2 {
+            return;
+        }
+        let client = SocketAddr::new(client.address, client.port);
+        let first = {
+            let mut parked = self.parked.lock().unwrap_or_else(PoisonError::into_inner);
+            parked.push(Parked { seat: Arc::downgrade(seat), socket, client });
+            parked.len() == 1
+        };
+        if first && let Some(waker) = self.waker.get() {
+            waker.wake();
+        }
+    }
+
+    /// The transaction goes on.
+    pub(crate) fn remove(&self, seat: &Arc<Seat>) {
+        let mut parked = self.parked.lock().unwrap_or_else(PoisonError::into_inner);
+        parked.retain(|parked| !std::ptr::eq(parked.seat.as_ptr(), Arc::as_ptr(seat)));
+    }
+
+    /// When to look next, if anything is parked.
+    pub(crate) fn next_look(&self, last: Instant) -> Option<Instant> {
+        let parked = self.parked.lock().unwrap_or_else(PoisonError::into_inner);
+        (!parked.is_empty()).then(|| last + LOOK)
+    }
+
+    /// Looks at the sockets and tells those whose client is gone, once.
+    pub(crate) fn look(&self) {
+        let gone: Vec<Parked> = {
+            let mut parked = self.parked.lock().unwrap_or_else(PoisonError::into_inner);
+            parked.extract_if(.., |parked| parked.socket.peer_has_left(parked.client)).collect()
+        };
+        for seat in gone.iter().filter_map(|parked| parked.seat.upgrade()) {
+            seat.with(DebugContext::client_gone);
+        }
+    }
+}

@@ -1,0 +1,38 @@
+//! Source lines for the log, from a module's own debug info. Runs on the agent's thread alone.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use wasmdbg_proxy_wasm::TrapFrame;
+use wasmdbg_proxy_wasm::agent::Symbolise;
+use wasmdbg_symbols::{ModulePc, Symbols};
+
+/// Says where a frame is: `is_prime (src/lib.rs:120:8)`, an inlined function before the one that holds
+/// it. Keeps what it has read of one module, the last: traps come in series.
+pub(crate) fn symbolise() -> Symbolise {
+    let mut last: Option<(Arc<[u8]>, Option<Symbols>)> = None;
+    Box::new(move |bytes, frame| {
+        let other = last.as_ref().is_none_or(|(module, _)| !Arc::ptr_eq(module, bytes));
+        if other {
+            last = Some((Arc::clone(bytes), Symbols::new(Arc::clone(bytes)).ok()));
+        }
+        place(last.as_ref()?.1.as_ref()?, *frame)
+    })
+}
+
+fn place(symbols: &Symbols, frame: TrapFrame) -> Option<String> {
+    let pc = frame.pc?;
+    let mut text = String::new();
+    for source in symbols.frames(ModulePc(pc)) {
+        if !text.is_empty() {
+            text.push_str(" in ");
+        }
+        text.push_str(&source.name.full);
+        // Writing to a String does not fail.
+        let _ = match source.position {
+            Some(position) => write!(text, " ({}:{}:{})", position.path, position.line, position.column),
+            None => write!(text, " (pc {pc:#x})"),
+        };
+    }
+    (!text.is_empty()).then_some(text)
+}
