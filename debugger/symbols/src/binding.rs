@@ -71,8 +71,8 @@ impl Symbols {
     ///
     /// In each function instance and each inlined copy the first statement of each block of the line
     /// counts, and where the line begins with an inlined call the first statement of that (in optimised
-    /// code the line's own rows may only come behind it), except of blocks that are only reached through an earlier one of the same copy: one stop
-    /// per pass over the line, not one per row.
+    /// code the line's own rows may only come behind it), except of blocks that are only reached through
+    /// an earlier one of the same copy: one stop per pass over the line, not one per row.
     ///
     /// # Errors
     /// No debug info, no or several such files, no code at or behind the line.
@@ -154,12 +154,7 @@ impl Symbols {
     fn drop_reached(&self, function: u32, blocks: &mut Vec<Block>) {
         let Some(function) = self.module.function(function).filter(|_| blocks.len() > 1) else { return };
         let pcs: Vec<_> = blocks.iter().map(|block| block.pc).collect();
-        let nests = self.module.nests(function, &pcs);
-        let reached: Vec<bool> = nests
-            .iter()
-            .enumerate()
-            .map(|(at, nest)| nests[..at].iter().any(|earlier| earlier.precedes(nest)))
-            .collect();
+        let reached = self.module.only_through(function, &pcs);
         let mut at = 0;
         blocks.retain(|_| {
             at += 1;
@@ -241,8 +236,9 @@ fn each_call(info: &DebugInfo, path: &Arc<str>, mut visit: impl FnMut(u32, u32, 
             }
             let Some(pc) = entries.entry_pc(at as u32) else { continue };
             let row = table.row_at(pc).map(|row| table.rows()[row]);
-            if let Some(row) = row.filter(|row| row.pc == pc && row.is_statement()) {
-                visit(unit, node.parent, Row { file, line, column, ..row });
+            if let Some(mut row) = row.filter(|row| row.pc == pc && row.is_statement()) {
+                (row.file, row.line, row.column) = (file, line, column);
+                visit(unit, node.parent, row);
             }
         }
     }

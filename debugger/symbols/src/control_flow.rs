@@ -6,22 +6,21 @@ use wasmparser::{BinaryReader, FunctionBody, Operator};
 use crate::address::ModulePc;
 use crate::module::{Function, Module};
 
-/// The constructs (block, loop, if or else arm) around a pc, outermost first, by number.
+/// Where an instruction can lead to, by index.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Nest {
-    pub(crate) pc: ModulePc,
-    around: Vec<u32>,
+enum Leads {
+    /// To the next one.
+    On,
+    /// To these and not to the next one.
+    To(Vec<u32>),
+    /// To the next one or this one.
+    OnOr(u32),
 }
 
-impl Nest {
-    /// Whether every path to `later` passes `self`.
-    ///
-    /// Wasm control flow is structured: a branch goes to the start or the end of a construct around
-    /// it. To get past `self` without passing it, a path would have to leave the innermost construct
-    /// around it; while that is still open at `later`, none has.
-    pub(crate) fn precedes(&self, later: &Nest) -> bool {
-        self.pc <= later.pc && later.around.starts_with(&self.around)
-    }
+/// The control flow of one function.
+struct Flow {
+    pcs: Vec<ModulePc>,
+    leads: Vec<Leads>,
 }
 
 impl Module {
@@ -43,35 +42,144 @@ impl Module {
         }
     }
 
-    /// The constructs around each of `pcs`, which must rise. Pcs between instructions slip to the next.
-    pub(crate) fn nests(&self, function: &Function, pcs: &[ModulePc]) -> Vec<Nest> {
-        let mut out = Vec::with_capacity(pcs.len());
-        let mut around = vec![0];
-        let mut fresh = 0;
-        self.instructions(function, |at, operator| {
-            while let Some(pc) = pcs.get(out.len()).filter(|pc| **pc <= at) {
-                out.push(Nest { pc: *pc, around: around.clone() });
-            }
-            fresh += 1;
-            match operator {
-                Operator::Block { .. }
-                | Operator::Loop { .. }
-                | Operator::If { .. }
-                | Operator::Try { .. }
-                | Operator::TryTable { .. } => around.push(fresh),
-                Operator::Else | Operator::Catch { .. } | Operator::CatchAll => {
-                    around.pop();
-                    around.push(fresh);
+    /// For each of `pcs`, which must rise: whether every path to it from the function's start passes an
+    /// earlier one of them. False throughout when the code has exceptions, whose paths are not followed.
+    pub(crate) fn only_through(&self, function: &Function, pcs: &[ModulePc]) -> Vec<bool> {
+        let Some(flow) = self.flow(function) else { return vec![false; pcs.len()] };
+        let at: Vec<usize> = pcs.iter().map(|pc| flow.pcs.partition_point(|p| p < pc)).collect();
+        let mut kept = Vec::new();
+        at.iter()
+            .map(|target| {
+                let through = !kept.is_empty() && !flow.reaches(*target, &kept);
+                if !through {
+                    kept.push(*target);
                 }
-                Operator::End | Operator::Delegate { .. } => {
-                    around.pop();
-                }
-                _ => {}
-            }
-            out.len() < pcs.len()
-        });
-        out
+                through
+            })
+            .collect()
     }
+
+    fn flow(&self, function: &Function) -> Option<Flow> {
+        let mut flow = Flow { pcs: Vec::new(), leads: Vec::new() };
+        let mut open = Vec::new();
+        let mut known = true;
+        self.instructions(function, |pc, operator| {
+            flow.pcs.push(pc);
+            known &= flow.take(operator, &mut open);
+            known
+        });
+        known.then_some(flow)
+    }
+}
+
+/// A construct whose end is still ahead.
+struct Open {
+    /// The instruction that opens it.
+    start: u32,
+    is_loop: bool,
+    /// Instructions that lead to its end.
+    from: Vec<u32>,
+}
+
+impl Flow {
+    /// Takes the next instruction; false for one whose paths are not known here.
+    fn take(&mut self, operator: &Operator<'_>, open: &mut Vec<Open>) -> bool {
+        let at = self.leads.len() as u32;
+        let mut leads = Leads::On;
+        match operator {
+            Operator::Block { .. } => open.push(Open { start: at, is_loop: false, from: Vec::new() }),
+            Operator::Loop { .. } => open.push(Open { start: at, is_loop: true, from: Vec::new() }),
+            // The way past the first arm is known at its end.
+            Operator::If { .. } => open.push(Open { start: at, is_loop: false, from: vec![at] }),
+            Operator::Else => {
+                let Some(arm) = open.last_mut() else { return false };
+                arm.from.retain(|from| *from != arm.start);
+                self.lead(arm.start, at + 1);
+                arm.from.push(at);
+                leads = Leads::To(Vec::new());
+            }
+            Operator::End => {
+                // The function's own end closes nothing.
+                let closed = open.pop();
+                for from in closed.into_iter().flat_map(|closed| closed.from) {
+                    self.lead(from, at);
+                }
+            }
+            Operator::Br { relative_depth } => {
+                leads = Leads::To(branch(open, *relative_depth, at).into_iter().collect());
+            }
+            Operator::BrIf { relative_depth } => {
+                leads = branch(open, *relative_depth, at).map_or(Leads::On, Leads::OnOr);
+            }
+            Operator::BrTable { targets } => {
+                let all = targets.targets().flatten().chain([targets.default()]);
+                leads = Leads::To(all.filter_map(|depth| branch(open, depth, at)).collect());
+            }
+            Operator::Return
+            | Operator::Unreachable
+            | Operator::ReturnCall { .. }
+            | Operator::ReturnCallIndirect { .. }
+            | Operator::ReturnCallRef { .. } => leads = Leads::To(Vec::new()),
+            Operator::Try { .. }
+            | Operator::TryTable { .. }
+            | Operator::Catch { .. }
+            | Operator::CatchAll
+            | Operator::Delegate { .. }
+            | Operator::Rethrow { .. }
+            | Operator::Throw { .. }
+            | Operator::ThrowRef
+            | Operator::BrOnNull { .. }
+            | Operator::BrOnNonNull { .. }
+            | Operator::BrOnCast { .. }
+            | Operator::BrOnCastFail { .. } => return false,
+            _ => {}
+        }
+        self.leads.push(leads);
+        true
+    }
+
+    /// Adds a way from an earlier instruction.
+    fn lead(&mut self, from: u32, to: u32) {
+        let leads = &mut self.leads[from as usize];
+        match leads {
+            Leads::On => *leads = Leads::OnOr(to),
+            Leads::To(all) => all.push(to),
+            Leads::OnOr(_) => {}
+        }
+    }
+
+    /// Whether a path leads from the start to `target` that passes none of `avoid`.
+    fn reaches(&self, target: usize, avoid: &[usize]) -> bool {
+        let mut seen = vec![false; self.leads.len()];
+        let mut next = vec![0];
+        while let Some(at) = next.pop() {
+            if at == target {
+                return true;
+            }
+            if at >= seen.len() || seen[at] || avoid.contains(&at) {
+                continue;
+            }
+            seen[at] = true;
+            match &self.leads[at] {
+                Leads::On => next.push(at + 1),
+                Leads::To(all) => next.extend(all.iter().map(|to| *to as usize)),
+                Leads::OnOr(to) => next.extend([at + 1, *to as usize]),
+            }
+        }
+        false
+    }
+}
+
+/// Where a branch at `at` leads: to a loop's start now, to another construct's end later. `None` when it
+/// leaves the function or its end is still ahead.
+fn branch(open: &mut [Open], depth: u32, at: u32) -> Option<u32> {
+    let index = open.len().checked_sub(depth as usize + 1)?;
+    let construct = &mut open[index];
+    if construct.is_loop {
+        return Some(construct.start);
+    }
+    construct.from.push(at);
+    None
 }
 
 #[cfg(test)]
@@ -93,9 +201,8 @@ mod tests {
 
     fn reached_through(text: &str) -> Vec<(usize, usize)> {
         let (module, pcs) = nops(text);
-        let nests = module.nests(&module.functions()[0], &pcs);
-        let pairs = (0..nests.len()).flat_map(|a| (a + 1..nests.len()).map(move |b| (a, b)));
-        pairs.filter(|(a, b)| nests[*a].precedes(&nests[*b])).collect()
+        let pairs = (0..pcs.len()).flat_map(|a| (a + 1..pcs.len()).map(move |b| (a, b)));
+        pairs.filter(|(a, b)| module.only_through(&module.functions()[0], &[pcs[*a], pcs[*b]])[1]).collect()
     }
 
     #[test]
@@ -119,5 +226,25 @@ mod tests {
     fn a_loop_is_entered_through_what_is_before_it() {
         let text = "(module (func (param i32) nop (loop nop (br_if 0 (local.get 0)) nop)))";
         assert_eq!(reached_through(text), [(0, 1), (0, 2), (1, 2)]);
+    }
+
+    #[test]
+    fn code_behind_a_block_is_reached_through_what_nothing_in_it_skips() {
+        let text = "(module (func (param i32) (block (block nop (br_if 1 (local.get 0))) (br_if 0 (local.get 0)) nop) nop))";
+        assert_eq!(reached_through(text), [(0, 1), (0, 2)]);
+    }
+
+    #[test]
+    fn arms_that_all_pass_one_of_several_are_reached_through_them() {
+        let text = "(module (func (param i32) (if (local.get 0) (then nop) (else nop)) nop))";
+        let (module, pcs) = nops(text);
+        assert_eq!(module.only_through(&module.functions()[0], &pcs), [false, false, true]);
+    }
+
+    #[test]
+    fn a_table_leads_to_each_of_its_targets() {
+        let text =
+            "(module (func (param i32) (block (block (br_table 0 1 (local.get 0))) nop (return)) nop))";
+        assert_eq!(reached_through(text), []);
     }
 }

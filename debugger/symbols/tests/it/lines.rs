@@ -44,6 +44,24 @@ fn a_line_of_an_inlined_function_has_a_place_in_each_copy() {
 }
 
 #[test]
+fn a_line_that_begins_with_an_inlined_call_stops_in_front_of_it() {
+    for (names, source, call) in
+        [(C, "values.c", "int out = twice(seed)"), (RUST, "values.rs", "twice(seed) + twice")]
+    {
+        for name in names {
+            let symbols = load(name);
+            let line = line_of(source, call);
+            let binding = symbols.break_line(source, line, None).unwrap();
+            assert!(!binding.moved(), "{name}: {binding:?}");
+            let place = &binding.places[0];
+            assert!(place.name.ends_with("run") && !place.inlined, "{name}: {place:?}");
+            assert_eq!(place.position.as_ref().unwrap().line, line, "{name}");
+            assert!(place.pc <= pc_at(&symbols, source, "stop twice"), "{name}: in front of the callee");
+        }
+    }
+}
+
+#[test]
 fn a_line_of_a_generic_function_has_a_place_in_each_instance() {
     for name in RUST {
         let symbols = load(name);

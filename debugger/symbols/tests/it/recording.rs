@@ -83,10 +83,6 @@ impl Stop {
         stops
     }
 
-    pub fn named<'s>(stops: &'s [Stop], name: &str) -> &'s Stop {
-        stops.iter().find(|s| s.name == name).unwrap_or_else(|| panic!("never stopped at {name}"))
-    }
-
     /// The physical frames, each with the stack pointer that the symbols recover for it.
     pub fn machines<'s>(&'s self, symbols: &Symbols) -> Vec<At<'s>> {
         let locals: Vec<_> = self
