@@ -38,11 +38,20 @@ pub(crate) struct DebugInfo {
     sections: HashMap<SectionId, Range<usize>>,
     pub(crate) code: CodeSection,
     pub(crate) units: Vec<UnitSlot>,
-    ranges: OnceLock<Vec<(PcRange, u32)>>,
+    ranges: OnceLock<Vec<UnitRange>>,
     paths: Mutex<HashSet<Arc<str>>>,
     pub(crate) names: Mutex<HashMap<u32, FunctionName>>,
     pub(crate) types: Mutex<HashMap<u32, Arc<Type>>>,
     pub(crate) signatures: OnceLock<HashMap<u64, u32>>,
+}
+
+/// A piece of a unit's code.
+#[derive(Debug)]
+struct UnitRange {
+    range: PcRange,
+    /// The highest end of this and all earlier ranges.
+    reach: ModulePc,
+    unit: u32,
 }
 
 /// One unit and what was found out about it.
@@ -193,25 +202,32 @@ impl DebugInfo {
     /// The unit that compiled the code at `pc`.
     pub(crate) fn unit_at(&self, pc: ModulePc) -> Option<u32> {
         let ranges = self.ranges.get_or_init(|| self.unit_ranges());
-        let after = ranges.partition_point(|(r, _)| r.start <= pc);
-        let (range, unit) = &ranges[after.checked_sub(1)?];
-        range.contains(&pc).then_some(*unit)
+        let after = ranges.partition_point(|r| r.range.start <= pc);
+        // Some producers give a unit one range around those of others: the latest start is the closest.
+        let mut before = ranges[..after].iter().rev().take_while(|r| pc < r.reach);
+        before.find(|r| r.range.contains(&pc)).map(|r| r.unit)
     }
 
-    fn unit_ranges(&self) -> Vec<(PcRange, u32)> {
+    fn unit_ranges(&self) -> Vec<UnitRange> {
         let mut all = Vec::new();
-        for index in 0..self.units.len() as u32 {
-            let Ok(head) = self.head(index) else { continue };
+        for unit in 0..self.units.len() as u32 {
+            let Ok(head) = self.head(unit) else { continue };
+            let mut add = |range: PcRange| all.push(UnitRange { reach: range.end, range, unit });
             match &head.ranges {
-                Some(ranges) => all.extend(ranges.iter().map(|r| (r.clone(), index))),
+                Some(ranges) => ranges.iter().cloned().for_each(&mut add),
                 None => {
-                    if let Ok(entries) = self.entries(index) {
-                        all.extend(entries.function_ranges().map(|r| (r, index)));
+                    if let Ok(entries) = self.entries(unit) {
+                        entries.function_ranges().for_each(&mut add);
                     }
                 }
             }
         }
-        all.sort_by_key(|(range, _)| range.start);
+        all.sort_by_key(|r| r.range.start);
+        let mut reach = ModulePc(0);
+        for range in &mut all {
+            reach = reach.max(range.reach);
+            range.reach = reach;
+        }
         all
     }
 
