@@ -21,6 +21,7 @@ use wasmdbg_proxy_wasm::{Action, LocalResponse};
 
 use self::state::{Place, Stage, State, Waiting};
 use crate::answer::{self, Answer};
+use crate::hooks;
 use crate::plugin::Plugin;
 use crate::transaction::InHook;
 use crate::ts::{Event, EventThread, Txn};
@@ -67,10 +68,6 @@ impl Flow {
     /// READ_REQUEST_HDR: with which event to go on; none: parked.
     pub(crate) fn request(self: &Arc<Self>) -> Option<Event> {
         let _hook = InHook::enter(self.txn);
-        if self.state().stage != Stage::Start {
-            // The server can begin anew, behind a redirect of the origin. The filters have seen it.
-            return Some(Event::Continue);
-        }
         self.state().begin(Stage::Request);
         self.choose_lanes();
         self.run()
@@ -239,9 +236,6 @@ impl Flow {
         };
         let Some(event) = event else { return };
         let txn = self.txn;
-        if self.state().stage == Stage::Close {
-            self.plugin.forget(txn);
-        }
         drop(self);
         txn.reenable(event);
     }
@@ -282,5 +276,8 @@ impl Flow {
 impl Drop for Flow {
     fn drop(&mut self) {
         IN_FLIGHT.fetch_sub(1, Ordering::Relaxed);
+        if self.state().early {
+            hooks::early_ended();
+        }
     }
 }

@@ -2,6 +2,7 @@
 //! here, panics included.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::answer::{self, Answer};
 use crate::flow::Flow;
@@ -18,23 +19,17 @@ impl HookHandler for Hooks {
             return Some(Event::Continue);
         };
         let event = match hook {
-            Hook::TxnStart => {
-                if plugin.lane.any_session() {
-                    let flow = Flow::new(plugin, txn, here);
-                    flow.prepare_parking();
-                    plugin.remember(txn, &flow);
-                }
-                Some(Event::Continue)
-            }
-            Hook::ReadRequestHeaders => begin(plugin, txn, here),
-            Hook::SendResponseHeaders => later(plugin, txn, here, Flow::response),
-            Hook::TxnClose => {
-                let event = later(plugin, txn, here, Flow::close);
-                if event.is_some() {
-                    plugin.forget(txn);
-                }
-                event
-            }
+            Hook::TxnStart => start(plugin, txn, here),
+            Hook::ReadRequestHeaders => at_home(begun(plugin, txn, here), here, Flow::request),
+            // A request that could not be read has a response and no flow.
+            Hook::SendResponseHeaders => match plugin.flow(txn) {
+                Some(flow) => at_home(flow, here, Flow::response),
+                None => Some(Event::Continue),
+            },
+            Hook::TxnClose => match plugin.last_flow(txn) {
+                Some(flow) => at_home(flow, here, Flow::close),
+                None => Some(Event::Continue),
+            },
         };
         // Others may wait for what this one did. They go on before it does, with nothing borrowed.
         worker::deliver();
@@ -44,46 +39,51 @@ impl HookHandler for Hooks {
     fn panicked(hook: Hook, txn: Txn, reason: &str) -> Option<Event> {
         ts::error(&format!("a fault of this plugin, please report it: a panic in {hook:?}: {reason}"));
         let Some(plugin) = plugin() else { return Some(Event::Continue) };
-        let passes = plugin.flow(txn).is_none_or(|flow| flow.abandon());
-        match hook {
-            Hook::TxnClose => plugin.forget(txn),
-            Hook::TxnStart => {}
-            Hook::ReadRequestHeaders | Hook::SendResponseHeaders if passes => {}
-            Hook::ReadRequestHeaders => drop(Answer::give(txn, answer::unavailable())),
-            Hook::SendResponseHeaders => {
-                drop(Answer::give(txn, answer::unavailable()));
-                return Some(Event::Error);
-            }
+        if hook == Hook::TxnClose {
+            return Some(Event::Continue);
         }
-        Some(Event::Continue)
+        let passes = plugin.flow(txn).is_none_or(|flow| flow.abandon());
+        if passes || hook == Hook::TxnStart {
+            return Some(Event::Continue);
+        }
+        drop(Answer::give(txn, answer::unavailable()));
+        Some(if hook == Hook::ReadRequestHeaders { Event::Continue } else { Event::Error })
     }
+}
+
+/// Transactions whose flow was made before their request was read: nobody else needs to ask for one.
+static EARLY: AtomicUsize = AtomicUsize::new(0);
+
+/// TXN_START: nothing, unless somebody is attached: what may be parked must be kept alive from here on.
+fn start(plugin: &'static Plugin, txn: Txn, here: EventThread) -> Option<Event> {
+    if plugin.lane.any_session() {
+        EARLY.fetch_add(1, Ordering::Relaxed);
+        let flow = Flow::new(plugin, txn, here);
+        flow.prepare_parking();
+        plugin.remember(txn, &flow);
+    }
+    Some(Event::Continue)
 }
 
 /// READ_REQUEST_HDR
-fn begin(plugin: &'static Plugin, txn: Txn, here: EventThread) -> Option<Event> {
-    // A transaction has a flow already when somebody was attached at its start, or when it begins anew.
-    let flow = plugin.flow(txn).unwrap_or_else(|| {
-        let flow = Flow::new(plugin, txn, here);
-        plugin.remember(txn, &flow);
-        flow
-    });
-    if flow.home() == here {
-        return flow.request();
+fn begun(plugin: &'static Plugin, txn: Txn, here: EventThread) -> Arc<Flow> {
+    if EARLY.load(Ordering::Relaxed) != 0
+        && let Some(flow) = plugin.flow(txn)
+    {
+        return flow;
     }
-    flow.hop();
-    ts::post(flow.home(), Box::new(move || flow.at_home(Flow::request)));
-    None
+    let flow = Flow::new(plugin, txn, here);
+    plugin.remember(txn, &flow);
+    flow
 }
 
-/// A later hook.
-fn later(
-    plugin: &'static Plugin,
-    txn: Txn,
-    here: EventThread,
-    stage: fn(&Arc<Flow>) -> Option<Event>,
-) -> Option<Event> {
-    // A request that could not be read has a response and no flow.
-    let Some(flow) = plugin.flow(txn) else { return Some(Event::Continue) };
+/// A flow of [`start`] is over.
+pub(crate) fn early_ended() {
+    EARLY.fetch_sub(1, Ordering::Relaxed);
+}
+
+/// Does a hook's work, at the flow's home.
+fn at_home(flow: Arc<Flow>, here: EventThread, stage: fn(&Arc<Flow>) -> Option<Event>) -> Option<Event> {
     if flow.home() == here {
         return stage(&flow);
     }

@@ -54,11 +54,17 @@ fn initialize(words: &[String]) {
 fn start(words: &[String]) -> Result<(), String> {
     let Words { settings, filters } = Words::read(words)?;
     let directory = ts::config_dir();
-    let settings = match settings {
-        Some(path) => {
-            let (settings, warnings) =
-                Settings::read(&directory.join(path)).map_err(|error| format!("{error}: no filter runs"))?;
-            warnings.iter().for_each(|warning| ts::warning(warning));
+    let mut refusal = None;
+    let settings = match settings.map(|path| Settings::read(&directory.join(path))) {
+        Some(Ok((settings, warnings))) => {
+            warnings.iter().for_each(|warning| ts::warning(&format!("settings: {warning}")));
+            settings
+        }
+        Some(Err(error)) => {
+            // Nobody knows what it should forbid.
+            refusal = Some(error.to_string());
+            let mut settings = Settings::default();
+            settings.control.enabled = false;
             settings
         }
         None => Settings::default(),
@@ -67,9 +73,15 @@ fn start(words: &[String]) -> Result<(), String> {
     let stack =
         ts::config_integer(STACK_RECORD).and_then(|stack| usize::try_from(stack).ok()).unwrap_or(STACK);
     let server: Arc<dyn Embedder> = Arc::new(Server::new(ts::version()));
-    let (runtime, traps) = Runtime::new(server, settings, stack)
-        .map_err(|error| format!("no filter runs: {error} ({STACK_RECORD} in records.config)"))?;
-    let filters = load(&runtime, &directory, &filters);
+    let (runtime, traps) = match Runtime::new(Arc::clone(&server), settings.clone(), stack) {
+        Ok(made) => made,
+        // The filters are there, with their fail policies, and run nothing.
+        Err(error) => {
+            refusal = Some(format!("{error} ({STACK_RECORD} in records.config)"));
+            Runtime::new(server, settings, STACK).map_err(|error| format!("no filter runs: {error}"))?
+        }
+    };
+    let filters = load(&runtime, &directory, &filters, refusal.as_deref());
     let socket = control.enabled.then(|| control.socket.unwrap_or_else(agent::default_socket));
     let plugin = Plugin::new(runtime, filters, socket)?;
     agent::keep(traps);
@@ -78,23 +90,49 @@ fn start(words: &[String]) -> Result<(), String> {
     Ok(())
 }
 
-/// Loads the filters in order. One whose file cannot be read has no fail policy: it is not there.
-fn load(runtime: &Arc<Runtime>, directory: &Path, files: &[PathBuf]) -> Vec<Arc<Filter>> {
+/// Loads the filters in order. `refusal`: why none may run.
+fn load(
+    runtime: &Arc<Runtime>,
+    directory: &Path,
+    files: &[PathBuf],
+    refusal: Option<&str>,
+) -> Vec<Arc<Filter>> {
     let mut filters = Vec::new();
     for file in files {
         let path = directory.join(file);
-        match FilterConfig::read(&path, Some(directory)) {
+        let id = FilterId(u32::try_from(filters.len()).unwrap_or(u32::MAX));
+        let filter = match FilterConfig::read(&path, Some(directory)) {
             Ok((config, warnings)) => {
                 for warning in warnings {
                     ts::warning(&format!("{}: {warning}", path.display()));
                 }
-                let id = FilterId(u32::try_from(filters.len()).unwrap_or(u32::MAX));
-                filters.push(Filter::load(runtime, id, config, event_threads() + 1));
+                match refusal {
+                    Some(reason) => Filter::inactive(runtime, id, config, reason.to_owned()),
+                    None => Filter::load(runtime, id, config, event_threads() + 1),
+                }
             }
-            Err(error) => ts::error(&format!("{error}: this filter is not loaded")),
-        }
+            Err(error) => Filter::inactive(runtime, id, unreadable(&path), error.to_string()),
+        };
+        filters.push(filter);
     }
     filters
+}
+
+/// What stands for a configuration that cannot be read: nobody knows its fail policy, so the default.
+fn unreadable(path: &Path) -> FilterConfig {
+    let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    FilterConfig {
+        name,
+        root_id: String::new(),
+        configuration: String::new(),
+        fail_open: true,
+        vm_id: String::new(),
+        vm_configuration: String::new(),
+        module_path: PathBuf::new(),
+        environment: Vec::new(),
+        capabilities: None,
+        limits: wasmdbg_proxy_wasm::config::LimitsOverride::default(),
+    }
 }
 
 /// How many event threads the server will have, as far as its records tell.

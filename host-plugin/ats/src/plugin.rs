@@ -81,6 +81,7 @@ impl Plugin {
         self.continuation.add(txn, Hook::SendResponseHeaders);
     }
 
+    /// Of a transaction that has none yet.
     pub(crate) fn remember(&self, txn: Txn, flow: &Arc<Flow>) {
         self.slot.set(txn, Arc::clone(flow));
     }
@@ -89,8 +90,8 @@ impl Plugin {
         self.slot.get(txn)
     }
 
-    /// The transaction is over.
-    pub(crate) fn forget(&self, txn: Txn) {
-        drop(self.slot.take(txn));
+    /// The transaction is over: called once for each, in TXN_CLOSE, and [`Plugin::flow`] never after.
+    pub(crate) fn last_flow(&self, txn: Txn) -> Option<Arc<Flow>> {
+        self.slot.end(txn)
     }
 }

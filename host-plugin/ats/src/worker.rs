@@ -4,7 +4,7 @@
 //! Thread-local and without locks. Nothing here is borrowed while a guest runs or a transaction is
 //! re-enabled: a virtual machine is taken out, used, and put back.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -59,7 +59,19 @@ struct Clock {
 }
 
 thread_local! {
-    static WORKER: RefCell<Worker> = RefCell::default();
+    /// Event threads end with the process: without a destructor each access is a load.
+    static WORKER: Cell<Option<&'static RefCell<Worker>>> = const { Cell::new(None) };
+}
+
+/// Does `work` with this thread's worker. Nothing of a filter or of the server runs in there.
+#[inline]
+fn borrow<T>(work: impl FnOnce(&mut Worker) -> T) -> T {
+    let worker = WORKER.get().unwrap_or_else(|| {
+        let made: &'static RefCell<Worker> = Box::leak(Box::default());
+        WORKER.set(Some(made));
+        made
+    });
+    work(&mut worker.borrow_mut())
 }
 
 impl Worker {
@@ -119,7 +131,7 @@ impl Drop for Taken {
     fn drop(&mut self) {
         let Some(vm) = self.vm.take() else { return };
         // A dead one is dropped, after the borrow has ended.
-        let _dead = WORKER.with_borrow_mut(|worker| {
+        let _dead = borrow(|worker| {
             let desk = worker.desk(self.index);
             if vm.is_dead() {
                 return Some(vm);
@@ -141,7 +153,7 @@ pub(crate) fn enter<T>(
     generation: Option<Generation>,
     work: impl FnOnce(&mut FastVm, Generation) -> (T, Outcome),
 ) -> Option<(T, Action)> {
-    let (vm, current) = WORKER.with_borrow_mut(|worker| {
+    let (vm, current) = borrow(|worker| {
         let desk = worker.desk(index);
         if generation.is_some_and(|wanted| wanted != desk.generation || desk.vm.is_none()) {
             return None;
@@ -153,7 +165,7 @@ pub(crate) fn enter<T>(
     let (result, Outcome { action, effects }) = work(vm, current);
     drop(taken);
     if !effects.is_empty() {
-        WORKER.with_borrow_mut(|worker| {
+        borrow(|worker| {
             worker.effects.extend(effects.into_iter().map(|effect| (index, current, effect)));
         });
     }
@@ -162,24 +174,23 @@ pub(crate) fn enter<T>(
 
 /// A filter has parked `flow` in a callback of `context`.
 pub(crate) fn park(index: Index, context: FastContext, flow: Arc<Flow>) {
-    WORKER.with_borrow_mut(|worker| worker.parked.insert((index, context), flow));
+    borrow(|worker| worker.parked.insert((index, context), flow));
 }
 
 /// `flow` is parked no more, whatever the filter does.
 pub(crate) fn unpark(index: Index, context: FastContext) {
     // Dropped after the borrow has ended.
-    let _flow = WORKER.with_borrow_mut(|worker| worker.parked.remove(&(index, context)));
+    let _flow = borrow(|worker| worker.parked.remove(&(index, context)));
 }
 
 /// Acts on what callbacks did to other transactions: resumes them, one after the other. Called when no
 /// virtual machine of this thread runs and nothing is borrowed.
 pub(crate) fn deliver() {
-    while let Some((index, generation, effect)) = WORKER.with_borrow_mut(|worker| worker.effects.pop_front())
-    {
+    while let Some((index, generation, effect)) = borrow(|worker| worker.effects.pop_front()) {
         let Effect { context, action } = effect;
         let key = (index, FastContext { generation, context });
         // A context that is lost without being parked is noticed at its next callback.
-        let parked = WORKER.with_borrow_mut(|worker| worker.parked.remove(&key));
+        let parked = borrow(|worker| worker.parked.remove(&key));
         if let Some(flow) = parked {
             flow.resume(index, action);
         }
@@ -190,7 +201,7 @@ pub(crate) fn deliver() {
 pub(crate) fn wait(index: Index, flow: Arc<Flow>) {
     let Some(plugin) = plugin() else { return };
     let Some(home) = EventThread::current() else { return };
-    let ask = WORKER.with_borrow_mut(|worker| {
+    let ask = borrow(|worker| {
         let desk = worker.desk(index);
         desk.waiting.push(Arc::clone(&flow));
         !std::mem::replace(&mut desk.asked, true)
@@ -209,7 +220,7 @@ pub(crate) fn wait(index: Index, flow: Arc<Flow>) {
 /// A virtual machine that was asked for has come, or will not.
 fn seat(index: Index, made: Result<FastVm, Unavailable>) {
     let failed = made.is_err();
-    let (waiting, unneeded) = WORKER.with_borrow_mut(|worker| {
+    let (waiting, unneeded) = borrow(|worker| {
         let desk = worker.desk(index);
         desk.asked = false;
         let mut unneeded = None;
@@ -238,7 +249,7 @@ fn seat(index: Index, made: Result<FastVm, Unavailable>) {
 
 /// The start timeout of one transaction has passed.
 fn give_up(index: Index, flow: &Arc<Flow>) {
-    let waited = WORKER.with_borrow_mut(|worker| {
+    let waited = borrow(|worker| {
         let waiting = &mut worker.desk(index).waiting;
         let place = waiting.iter().position(|other| Arc::ptr_eq(other, flow));
         place.map(|place| waiting.swap_remove(place)).is_some()
@@ -256,7 +267,7 @@ impl TimerHandler for Tick {
     fn fired(key: u64) {
         let index = key as Index;
         let now = Instant::now();
-        let (vm, generation) = WORKER.with_borrow_mut(|worker| {
+        let (vm, generation) = borrow(|worker| {
             let desk = worker.desk(index);
             let Some(clock) = &mut desk.clock else { return (None, desk.generation) };
             clock.outstanding = clock.outstanding.saturating_sub(1);
@@ -275,7 +286,7 @@ impl TimerHandler for Tick {
         let effects = taken.vm.as_deref_mut().map(|vm| vm.tick().effects).unwrap_or_default();
         // Puts it back and starts the timer for its next tick.
         drop(taken);
-        WORKER.with_borrow_mut(|worker| {
+        borrow(|worker| {
             worker.effects.extend(effects.into_iter().map(|effect| (index, generation, effect)));
         });
         deliver();

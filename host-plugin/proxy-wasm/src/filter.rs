@@ -87,7 +87,22 @@ impl Filter {
                 Ok(program)
             }),
         };
-        let program = program.map_err(|error| error.to_string());
+        Self::finish(core, bytes, program.map_err(|error| error.to_string()), stock)
+    }
+
+    /// A filter that the host cannot run at all: its file is wrong, or the host lacks something.
+    pub fn inactive(runtime: &Arc<Runtime>, id: FilterId, config: FilterConfig, reason: String) -> Arc<Self> {
+        let hash = ModuleHash(Sha256::digest([]).into());
+        let core = Arc::new(FilterCore::new(Arc::clone(runtime), id, config, hash));
+        Self::finish(core, Vec::new(), Err(reason), Stock::new(SPARE))
+    }
+
+    fn finish(
+        core: Arc<FilterCore>,
+        bytes: Vec<u8>,
+        program: Result<Program, String>,
+        stock: Stock,
+    ) -> Arc<Self> {
         if let Err(reason) = &program {
             let policy = if core.config.fail_open { "transactions pass" } else { "transactions get 503" };
             core.log(Level::Error, None, &format!("inactive, {policy}: {reason}"));

@@ -19,7 +19,10 @@ impl Flow {
     /// TXN_START while somebody is attached: what may be parked must be kept alive from here on.
     pub(crate) fn prepare_parking(&self) {
         let _measuring = self.plugin.lane.measure();
-        self.state().timeouts = Some(Timeouts::raise(self.txn));
+        let timeouts = Timeouts::raise(self.txn);
+        let mut state = self.state();
+        state.early = true;
+        state.timeouts = Some(timeouts);
     }
 
     /// READ_REQUEST_HDR: the lane is chosen once, for all filters, by the request as the client sent it.

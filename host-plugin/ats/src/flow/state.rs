@@ -19,6 +19,8 @@ pub(super) struct State {
     pub(super) answer: Option<Answer>,
     /// The filters have seen the response, or must not any more.
     pub(super) response_seen: bool,
+    /// It was made at TXN_START.
+    pub(super) early: bool,
     /// What the server's timeouts were, while they may still be put back.
     pub(super) timeouts: Option<Timeouts>,
 }
@@ -78,6 +80,7 @@ impl State {
             places,
             answer: None,
             response_seen: false,
+            early: false,
             timeouts: None,
         }
     }

@@ -286,10 +286,9 @@ impl<T: Send + Sync + 'static> ArgSlot<T> {
         }
     }
 
-    /// Gives `value` to the transaction until [`ArgSlot::take`].
+    /// Gives `value` to a transaction that carries none, until [`ArgSlot::end`].
     pub(crate) fn set(&self, txn: Txn, value: Arc<T>) {
-        drop(self.take(txn));
-        // SAFETY: the index is ours; the pointer is taken back in `take`.
+        // SAFETY: the index is ours; the pointer is taken back in `end`.
         unsafe {
             (api().TSUserArgSet)(txn.as_ptr().cast(), self.index, Arc::into_raw(value).cast_mut().cast())
         };
@@ -301,24 +300,22 @@ impl<T: Send + Sync + 'static> ArgSlot<T> {
         if pointer.is_null() {
             return None;
         }
-        // SAFETY: put there by `set`, which holds one count until `take`; this makes another.
+        // SAFETY: put there by `set`, which holds one count until `end`; this makes another.
         unsafe {
             Arc::increment_strong_count(pointer);
             Some(Arc::from_raw(pointer))
         }
     }
 
-    /// Takes it from the transaction.
-    pub(crate) fn take(&self, txn: Txn) -> Option<Arc<T>> {
+    /// Takes it from a transaction that is over: called once, in TXN_CLOSE, and nothing here is called
+    /// for this transaction any more. The place is not emptied, it ends with the transaction.
+    pub(crate) fn end(&self, txn: Txn) -> Option<Arc<T>> {
         let pointer = self.pointer(txn);
         if pointer.is_null() {
             return None;
         }
-        // SAFETY: put there by `set`; the place is emptied, so its count passes to the caller once.
-        unsafe {
-            (api().TSUserArgSet)(txn.as_ptr().cast(), self.index, std::ptr::null_mut());
-            Some(Arc::from_raw(pointer))
-        }
+        // SAFETY: put there by `set`; its count passes to the caller, once.
+        Some(unsafe { Arc::from_raw(pointer) })
     }
 
     fn pointer(&self, txn: Txn) -> *const T {
