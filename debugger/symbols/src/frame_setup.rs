@@ -371,6 +371,16 @@ mod tests {
     }
 
     #[test]
+    fn parameters_are_stored_behind_the_prologue() {
+        let plain = frame(&format!("{OPTIMISED} local.get 1 local.get 2 i32.store call 0"));
+        assert_eq!(plain.spilled, plain.ready, "a local is no parameter");
+        let stored = frame(&format!("{OPTIMISED} local.get 1 local.get 0 i32.store call 0"));
+        assert_eq!(stored.spilled, ModulePc(stored.ready.0 + 7), "behind two reads and the store");
+        let later = frame(&format!("{OPTIMISED} call 0 local.get 1 local.get 0 i32.store"));
+        assert_eq!(later.spilled, later.ready, "behind a call it is the user's");
+    }
+
+    #[test]
     fn a_leaf_keeps_its_frame_below_the_pointer() {
         let setup = frame("global.get 0 i32.const 16 i32.sub local.tee 1 i32.const 7 i32.store offset=8");
         assert_eq!((setup.local, setup.size, setup.writes_global), (1, Some(16), false));

@@ -262,3 +262,22 @@ fn every_unoptimised_line_of_a_body_is_a_statement_start() {
         assert!(lines.contains(&line), "{line} in {lines:?}");
     }
 }
+
+#[test]
+fn code_of_no_line_in_particular_has_the_line_before_it() {
+    let mut without = 0;
+    for name in [&C[..], &RUST[..]].concat() {
+        let symbols = load(name);
+        for function in symbols.module().functions() {
+            let starts = symbols.statement_starts(function.index);
+            let Some(first) = starts.first() else { continue };
+            for pc in first.pc.0..function.body.end.0 {
+                match symbols.position(ModulePc(pc)) {
+                    Some(position) => assert!(position.line > 0, "{name}: {pc:#x}"),
+                    None => without += 1,
+                }
+            }
+        }
+    }
+    assert_eq!(without, 0, "pcs behind a function's first statement without a line");
+}

@@ -243,3 +243,24 @@ fn statics_are_found_by_name_and_read() {
         assert!(all.iter().any(|v| v.full_name.ends_with(statics[0].0)), "{name}: listed with its unit");
     }
 }
+
+#[test]
+fn nothing_of_a_frame_is_read_before_the_prologue_has_made_it() {
+    // The frame base is a local that still holds 0, or the stack pointer, still the caller's.
+    for (name, function, variable) in
+        [("c.O0.v4", "records", "corner"), ("c.O2.v5", "records", "corner"), ("rust.O0.v5", "shapes", "seed")]
+    {
+        let symbols = symbols(&format!("{name}.wasm"));
+        let stops = Stop::all(&format!("{name}.state"));
+        let machine = &stops[0].machines(&symbols)[0];
+        let place = symbols.break_function(function).unwrap().places.remove(0);
+        let body = symbols.module().function(place.function).unwrap();
+        let all = symbols.variables(place.instance.unwrap(), place.pc).unwrap();
+        let found = all.iter().find(|v| &*v.name == variable).unwrap();
+        let early = symbols.locate(found, body.first_instruction, machine);
+        let wasmdbg_symbols::Location::Unreadable(reason) = early else { panic!("{name}: {early:?}") };
+        assert_eq!(reason.to_string(), "the function has not set its frame up yet", "{name}");
+        let ready = symbols.locate(found, place.pc, machine);
+        assert!(matches!(ready, wasmdbg_symbols::Location::Memory(_)), "{name}: {ready:?}");
+    }
+}
