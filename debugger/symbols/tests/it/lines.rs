@@ -281,3 +281,16 @@ fn code_of_no_line_in_particular_has_the_line_before_it() {
     }
     assert_eq!(without, 0, "pcs behind a function's first statement without a line");
 }
+
+#[test]
+fn the_users_file_is_meant_where_dependencies_have_one_of_the_same_name() {
+    let example = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/rust-token");
+    let wasm = std::fs::read(format!("{example}/rust-token.release.wasm")).unwrap();
+    let source = std::fs::read_to_string(format!("{example}/src/lib.rs")).unwrap();
+    let line = source.lines().position(|line| line.contains("is_prime(token)")).unwrap() as u32 + 1;
+    let symbols = Symbols::new(wasm.into()).unwrap();
+    assert!(symbols.matching_files("lib.rs").len() > 1, "proxy-wasm has a lib.rs too");
+    let binding = symbols.break_line("lib.rs", line, None).unwrap();
+    assert_eq!(&*binding.path, "examples/rust-token/src/lib.rs");
+    assert!(!binding.moved(), "the call is inlined in this build, and has a place all the same");
+}
