@@ -68,8 +68,14 @@ impl Flow {
     /// READ_REQUEST_HDR: with which event to go on; none: parked.
     pub(crate) fn request(self: &Arc<Self>) -> Option<Event> {
         let _hook = InHook::enter(self.txn);
-        self.state().begin(Stage::Request);
-        self.choose_lanes();
+        let early = {
+            let mut state = self.state();
+            state.begin(Stage::Request);
+            state.early
+        };
+        if early || self.plugin.lane.any_session() {
+            self.choose_lanes();
+        }
         self.run()
     }
 
@@ -96,23 +102,23 @@ impl Flow {
 
     /// The chain, from the filter whose turn it is. With the transaction's mutex held.
     fn run(self: &Arc<Self>) -> Option<Event> {
-        loop {
-            let (stage, turn) = {
-                let state = self.state();
-                (state.stage, state.turn)
-            };
-            let Some(index) = turn else { return Some(Event::Continue) };
-            match self.turn_of(index, stage) {
-                Then::Next => self.state().advance(),
+        let mut state = self.state();
+        while let Some(index) = state.turn {
+            match self.turn_of(index, state) {
+                Then::Next => {
+                    state = self.state();
+                    state.advance();
+                }
                 Then::Park => return None,
                 Then::Leave(event) => return Some(event),
             }
         }
+        Some(Event::Continue)
     }
 
-    fn turn_of(self: &Arc<Self>, index: Index, stage: Stage) -> Then {
+    fn turn_of(self: &Arc<Self>, index: Index, mut state: MutexGuard<'_, State>) -> Then {
         let filter = &self.plugin.filters[index];
-        let mut state = self.state();
+        let stage = state.stage;
         let place = &mut state.places[index];
         match (stage, &*place) {
             (Stage::Request, Place::Claimed(_)) => {

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::mangled::MANGLED;
 
@@ -24,15 +25,38 @@ const IMPLEMENTED: [&str; 14] = [
     "TSLifecycleHookAdd",
 ];
 
-/// A built host and its folder, which goes with it.
+/// A folder that goes when the test is over.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("wasmdbg-host-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let path = std::env::temp_dir().join(name);
+        std::fs::create_dir_all(&path).expect("a temporary folder");
+        Self(path)
+    }
+
+    fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A built host and its folder.
 struct Host {
-    folder: tempfile::TempDir,
+    folder: Folder,
 }
 
 impl Host {
     /// Builds one that exports all functions but those in `lacking`.
     fn without(lacking: &[&str]) -> Self {
-        let folder = tempfile::tempdir().expect("a temporary folder");
+        let folder = Folder::new();
         let mut stubs = String::new();
         for (name, symbol) in MANGLED {
             let symbol = if lacking.contains(name) { format!("not_{symbol}") } else { (*symbol).to_owned() };
