@@ -172,6 +172,9 @@ impl<'a> TypeReader<'_, 'a> {
         let mut variants = None;
         self.children(entry, |child| {
             match child.tag() {
+                // Where a virtual base class lies only the object itself says, through its vtable: better
+                // not shown than shown at a wrong place.
+                gimli::DW_TAG_member | gimli::DW_TAG_inheritance if self.offset(child).is_none() => {}
                 gimli::DW_TAG_member => members.push(self.member(child)),
                 gimli::DW_TAG_inheritance => bases.push(Member { name: None, ..self.member(child) }),
                 gimli::DW_TAG_variant_part => variants = Some(self.variant_part(child)?),
@@ -191,12 +194,21 @@ impl<'a> TypeReader<'_, 'a> {
         Ok(TypeKind::Record { kind, members, bases, variants, arguments, declaration })
     }
 
+    /// DW_AT_data_member_location where it is a plain offset: a constant, or the addition of one
+    /// (DWARF 2). 0 when absent, as in unions.
+    fn offset(&self, entry: &Entry<'a>) -> Option<u64> {
+        let Some(attribute) = entry.attr(gimli::DW_AT_data_member_location) else { return Some(0) };
+        let AttributeValue::Exprloc(expression) = attribute.value() else { return attribute.udata_value() };
+        let mut operations = expression.operations(self.open.unit.encoding());
+        match (operations.next(), operations.next()) {
+            (Ok(Some(gimli::Operation::PlusConstant { value })), Ok(None)) => Some(value),
+            _ => None,
+        }
+    }
+
     fn member(&self, entry: &Entry<'a>) -> Member {
         let ty = self.ty(entry);
-        let declared = entry.attr(gimli::DW_AT_data_member_location);
-        let mut offset = declared.and_then(gimli::Attribute::udata_value).unwrap_or(0);
-        // A virtual base class has an expression here, which needs the object: offset 0 is no answer,
-        // but such bases are rare and their members are found through the vtable only.
+        let mut offset = self.offset(entry).unwrap_or(0);
         let mut bits = None;
         if let Some(width) = Self::number(entry, gimli::DW_AT_bit_size) {
             if let Some(first) = Self::number(entry, gimli::DW_AT_data_bit_offset) {
@@ -219,7 +231,7 @@ impl<'a> TypeReader<'_, 'a> {
             offset,
             bits,
             artificial: entry.has_attr(gimli::DW_AT_artificial),
-            is_static: entry.has_attr(gimli::DW_AT_external) && declared.is_none(),
+            is_static: entry.has_attr(gimli::DW_AT_external) && !entry.has_attr(gimli::DW_AT_data_member_location),
         }
     }
 
