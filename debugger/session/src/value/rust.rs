@@ -103,7 +103,9 @@ fn known(value: &Value, ty: &Type) -> Option<Shape> {
         }
         "alloc::collections::btree::map::BTreeMap" => rust_containers::btree_map(value),
         "alloc::collections::btree::set::BTreeSet" => rust_containers::btree_set(value),
-        path if path.starts_with("core::num::nonzero::") => sole_field(value, ty).map(Shape::Wrapper),
+        path if path.starts_with("core::num::nonzero::") || path.starts_with("core::num::niche_types::") => {
+            sole_field(value, ty).map(Shape::Wrapper)
+        }
         _ => None,
     }
 }

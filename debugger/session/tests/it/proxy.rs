@@ -2,6 +2,8 @@
 //! It knows breakpoints, the ways to resume, frames, memory and globals, as the debug lane does.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -28,6 +30,7 @@ use crate::machine::{Host, Machine, Ran, Val};
 pub(crate) struct Proxy {
     callbacks: mpsc::Sender<Callback>,
     thread: Option<JoinHandle<()>>,
+    closing: Arc<AtomicBool>,
     client: Option<(Client, mpsc::Receiver<Event>)>,
 }
 
@@ -43,10 +46,11 @@ impl Proxy {
     pub(crate) fn new(wasm: &[u8], module_path: &str, headers: &[(&str, &str)]) -> Self {
         let (client_side, server_side) = Connection::memory().expect("a socket pair");
         let (callbacks, received) = mpsc::channel();
-        let mut lane = Lane::new(wasm, module_path, headers, server_side);
+        let closing = Arc::new(AtomicBool::new(false));
+        let mut lane = Lane::new(wasm, module_path, headers, server_side, Arc::clone(&closing));
         let thread = std::thread::spawn(move || lane.serve(&received));
         let client = Client::greet(client_side, "session tests").expect("a greeting");
-        Self { callbacks, thread: Some(thread), client: Some(client) }
+        Self { callbacks, thread: Some(thread), closing, client: Some(client) }
     }
 
     /// Attaches a session.
@@ -68,6 +72,7 @@ impl Proxy {
 impl Drop for Proxy {
     fn drop(&mut self) {
         self.client = None;
+        self.closing.store(true, Ordering::Relaxed);
         let (closed, _) = mpsc::channel();
         self.callbacks = closed;
         if let Some(thread) = self.thread.take() {
@@ -88,6 +93,8 @@ struct Lane {
     stops: u64,
     stopped: Option<StopId>,
     gone: bool,
+    /// The test is over: nobody resumes a stop any more.
+    closing: Arc<AtomicBool>,
 }
 
 /// A run under way.
@@ -98,7 +105,13 @@ struct Run {
 }
 
 impl Lane {
-    fn new(wasm: &[u8], module_path: &str, headers: &[(&str, &str)], connection: Connection) -> Self {
+    fn new(
+        wasm: &[u8],
+        module_path: &str,
+        headers: &[(&str, &str)],
+        connection: Connection,
+        closing: Arc<AtomicBool>,
+    ) -> Self {
         let headers = headers.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
         let mut machine = Machine::new(wasm, Host { headers, ..Host::default() });
         if machine.has_export("_initialize") {
@@ -117,6 +130,7 @@ impl Lane {
             stops: 0,
             stopped: None,
             gone: false,
+            closing,
         }
     }
 
@@ -232,11 +246,12 @@ impl Lane {
             fresh_vm: self.stops == 1,
         })));
         loop {
-            if let Some(mode) = self.requests(Duration::from_secs(10)) {
+            if let Some(mode) = self.requests(Duration::from_millis(20)) {
                 self.event(Event::Released(Released { stop, slot: SlotId(1), cause: ReleaseCause::Resumed }));
                 return Run { mode, depth: frame_count as usize };
             }
-            if self.gone {
+            if self.gone || self.closing.load(Ordering::Relaxed) {
+                self.gone = true;
                 return Run { mode: ResumeMode::Continue, depth: frame_count as usize };
             }
         }

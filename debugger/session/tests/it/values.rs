@@ -18,8 +18,17 @@ fn same(shown: &str, said: &str) -> bool {
     shown.contains('.') && matches!((digits(shown), digits(said)), (Ok(a), Ok(b)) if a == b)
 }
 
+/// In which frame the variables are looked at.
+#[derive(Clone, Copy, PartialEq)]
+enum From {
+    /// The innermost one.
+    Line,
+    /// The caller's, while a callee has moved the stack pointer.
+    Callee,
+}
+
 /// Runs a fixture to its stop line, evaluates every variable it logs, and compares after its end.
-fn check(name: &str, build: &str, file: &str) -> (usize, Vec<String>) {
+fn check(name: &str, build: &str, file: &str, from: From) -> (usize, Vec<String>) {
     let folder = format!("{}/../../tests/fixtures/{name}", env!("CARGO_MANIFEST_DIR"));
     let wasm = std::fs::read(format!("{folder}/{name}.{build}.wasm")).expect("a fixture");
     let source = std::fs::read_to_string(format!("{folder}/src/{file}")).expect("its source");
@@ -28,7 +37,10 @@ fn check(name: &str, build: &str, file: &str) -> (usize, Vec<String>) {
     let seed = (u64::from(std::process::id()) * 7919 + 12_345).to_string();
     let mut proxy = Proxy::new(&wasm, "/nowhere/fixture.wasm", &[("seed", &seed)]);
     let mut session = proxy.attach(SymbolOptions::default());
-    let spec = BreakpointSpec::Line { file: file.into(), line, column: None };
+    let (spec, frame) = match from {
+        From::Line => (BreakpointSpec::Line { file: file.into(), line, column: None }, 0),
+        From::Callee => (BreakpointSpec::Function("checkpoint".into()), 1),
+    };
     let breakpoint = session.set_breakpoint(spec, &BreakpointOptions::default()).expect("a breakpoint");
     assert!(!breakpoint.is_pending(), "{:?}", breakpoint.notes);
     let done = proxy.call("proxy_on_request_headers", &[2, 1, 1]);
@@ -41,9 +53,9 @@ fn check(name: &str, build: &str, file: &str) -> (usize, Vec<String>) {
     assert!(names.len() >= 20, "the fixture shows {} variables", names.len());
     let mut shown = BTreeMap::new();
     for name in names {
-        shown.insert(name, stop.evaluate(0, name));
+        shown.insert(name, stop.evaluate(frame, name));
     }
-    let dwarf = |name: &str| stop.describe_location(0, name).expect("frame 0").unwrap_or_default();
+    let dwarf = |name: &str| stop.describe_location(frame, name).expect("frame 0").unwrap_or_default();
     let text: BTreeMap<&str, Result<(String, ValueState), String>> = shown
         .into_iter()
         .map(|(name, value)| {
@@ -70,28 +82,34 @@ fn check(name: &str, build: &str, file: &str) -> (usize, Vec<String>) {
 
 #[test]
 fn rust_unoptimised() {
-    let (right, wrong) = check("values-rust", "debug", "lib.rs");
-    assert_eq!((right, wrong), (24, vec![]));
+    for from in [From::Line, From::Callee] {
+        assert_eq!(check("values-rust", "debug", "lib.rs", from), (24, vec![]));
+    }
 }
 
 #[test]
 fn rust_optimised() {
-    let (right, wrong) = check("values-rust", "release", "lib.rs");
-    assert_eq!(wrong, Vec::<String>::new());
-    assert!(right >= 8, "{right} of 24 are there");
+    for from in [From::Line, From::Callee] {
+        let (right, wrong) = check("values-rust", "release", "lib.rs", from);
+        assert_eq!(wrong, Vec::<String>::new());
+        assert!(right >= 22, "{right} of 24 are there");
+    }
 }
 
 #[test]
 fn cpp_unoptimised() {
-    let (right, wrong) = check("values-cpp", "debug", "filter.cc");
-    assert_eq!((right, wrong), (22, vec![]));
+    for from in [From::Line, From::Callee] {
+        assert_eq!(check("values-cpp", "debug", "filter.cc", from), (22, vec![]));
+    }
 }
 
 #[test]
 fn cpp_optimised() {
-    let (right, mut wrong) = check("values-cpp", "release", "filter.cc");
-    // clang says that `truth` is `(seed & 1) == 0`: it has lost the negation.
-    wrong.retain(|text| !(text.starts_with("truth") && text.contains("constant 0, Eq")));
-    assert_eq!(wrong, Vec::<String>::new());
-    assert!(right >= 5, "{right} of 22 are there");
+    for from in [From::Line, From::Callee] {
+        let (right, mut wrong) = check("values-cpp", "release", "filter.cc", from);
+        // clang says that `truth` is `(seed & 1) == 0`: it has lost the negation.
+        wrong.retain(|text| !(text.starts_with("truth") && text.contains("constant 0, Eq")));
+        assert_eq!(wrong, Vec::<String>::new());
+        assert!(right >= 5, "{right} of 22 are there");
+    }
 }
