@@ -3,7 +3,7 @@
 
 use wasmparser::{BinaryReader, FunctionBody, Operator};
 
-use crate::address::ModulePc;
+use crate::address::{ModulePc, PcRange};
 use crate::module::{Function, Module};
 
 /// Where an instruction can lead to, by index.
@@ -50,13 +50,33 @@ impl Module {
         let mut kept = Vec::new();
         at.iter()
             .map(|target| {
-                let through = !kept.is_empty() && !flow.reaches(*target, &kept);
+                let through = !kept.is_empty() && !flow.reaches(0, *target, &kept);
                 if !through {
                     kept.push(*target);
                 }
                 through
             })
             .collect()
+    }
+
+    /// Whether a path leads from behind the instruction at `from` to `to` within a range of pcs, without
+    /// passing its start again. `None` when the paths are not known.
+    pub(crate) fn leads_within(
+        &self,
+        function: &Function,
+        from: ModulePc,
+        to: ModulePc,
+        range: &PcRange,
+    ) -> Option<bool> {
+        let flow = self.flow(function)?;
+        let at = |pc: ModulePc| flow.pcs.partition_point(|p| *p < pc);
+        let mut avoid: Vec<usize> = (0..flow.pcs.len())
+            .filter(|at| flow.pcs[*at] <= range.start || flow.pcs[*at] >= range.end)
+            .collect();
+        let target = at(to);
+        // The start of the range is where the path must not pass, and may end.
+        avoid.retain(|passed| *passed != target);
+        Some(flow.next(at(from)).into_iter().any(|start| flow.reaches(start, target, &avoid)))
     }
 
     fn flow(&self, function: &Function) -> Option<Flow> {
@@ -148,23 +168,34 @@ impl Flow {
         }
     }
 
-    /// Whether a path leads from the start to `target` that passes none of `avoid`.
-    fn reaches(&self, target: usize, avoid: &[usize]) -> bool {
+    /// The instructions that may run behind one.
+    fn next(&self, at: usize) -> Vec<usize> {
+        match self.leads.get(at) {
+            None => Vec::new(),
+            Some(Leads::On) => vec![at + 1],
+            Some(Leads::To(all)) => all.iter().map(|to| *to as usize).collect(),
+            Some(Leads::OnOr(to)) => vec![at + 1, *to as usize],
+        }
+    }
+
+    /// Whether a path leads from `start` to `target` that passes none of `avoid`.
+    fn reaches(&self, start: usize, target: usize, avoid: &[usize]) -> bool {
         let mut seen = vec![false; self.leads.len()];
-        let mut next = vec![0];
+        for at in avoid.iter().filter(|at| **at != target) {
+            if let Some(seen) = seen.get_mut(*at) {
+                *seen = true;
+            }
+        }
+        let mut next = vec![start];
         while let Some(at) = next.pop() {
             if at == target {
                 return true;
             }
-            if at >= seen.len() || seen[at] || avoid.contains(&at) {
+            if at >= seen.len() || seen[at] {
                 continue;
             }
             seen[at] = true;
-            match &self.leads[at] {
-                Leads::On => next.push(at + 1),
-                Leads::To(all) => next.extend(all.iter().map(|to| *to as usize)),
-                Leads::OnOr(to) => next.extend([at + 1, *to as usize]),
-            }
+            next.extend(self.next(at));
         }
         false
     }

@@ -43,6 +43,7 @@ mod entries;
 mod evaluate;
 mod line_table;
 mod names;
+mod out_of_date;
 mod type_reader;
 
 pub use address::{CodeOffset, CodeSection, ModulePc, PcRange};

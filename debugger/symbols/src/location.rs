@@ -3,7 +3,7 @@
 
 use gimli::AttributeValue;
 
-use crate::address::ModulePc;
+use crate::address::{ModulePc, PcRange};
 use crate::dwarf::{DebugInfo, OpenUnit, Slice};
 use crate::error::DwarfError;
 use crate::evaluate::Evaluator;
@@ -162,15 +162,18 @@ impl Symbols {
         let Some(attribute) = entry.attr_value(gimli::DW_AT_location) else {
             return Ok(Location::OptimizedOut);
         };
-        let Some(expression) = pick(info, &open, attribute, pc).map_err(&fail)? else {
+        let Some(described) = pick(info, &open, attribute, pc).map_err(&fail)? else {
             return Ok(Location::OptimizedOut);
         };
+        if let Some(reason) = self.out_of_date(variable, pc, &described, open.unit.encoding()) {
+            return Ok(Location::Unreadable(reason));
+        }
         let frame = variable.instance.and_then(|instance| {
             let entries = info.entries(instance.unit).ok()?;
             Some(entries.nodes.get(entries.root(instance.node) as usize)?.entry)
         });
         let evaluator = Evaluator { symbols: self, open: &open, pc, machine, frame };
-        Ok(evaluator.evaluate(expression))
+        Ok(evaluator.evaluate(described.expression))
     }
 
     /// The variable's location as DWARF has it, in words, for a user who wants to judge it.
@@ -189,11 +192,11 @@ impl Symbols {
             return Ok("a constant (DW_AT_const_value)".into());
         }
         let Some(attribute) = entry.attr_value(gimli::DW_AT_location) else { return none() };
-        let Some(expression) = pick(info, &open, attribute, pc).map_err(&fail)? else {
+        let Some(described) = pick(info, &open, attribute, pc).map_err(&fail)? else {
             return Ok("no location at this pc".into());
         };
         let mut words = Vec::new();
-        let mut operations = expression.operations(open.unit.encoding());
+        let mut operations = described.expression.operations(open.unit.encoding());
         while let Some(operation) = operations.next().map_err(&fail)? {
             words.push(operation_in_words(&operation));
         }
@@ -201,22 +204,30 @@ impl Symbols {
     }
 }
 
-/// The expression that a location attribute has for a pc.
-fn pick<'a>(
+/// What a location attribute says for a pc.
+pub(crate) struct Described<'a> {
+    pub(crate) expression: gimli::Expression<Slice<'a>>,
+    /// Where it holds; `None`: throughout the variable's scope.
+    pub(crate) range: Option<PcRange>,
+}
+
+/// Picks the expression that a location attribute has for a pc.
+pub(crate) fn pick<'a>(
     info: &DebugInfo,
     open: &OpenUnit<'a>,
     attribute: AttributeValue<Slice<'a>>,
     pc: ModulePc,
-) -> Result<Option<gimli::Expression<Slice<'a>>>, gimli::Error> {
+) -> Result<Option<Described<'a>>, gimli::Error> {
     if let AttributeValue::Exprloc(expression) = attribute {
-        return Ok(Some(expression).filter(|e| !e.0.is_empty()));
+        return Ok(Some(Described { expression, range: None }).filter(|d| !d.expression.0.is_empty()));
     }
-    let Some(pc) = info.code.code_offset(pc).map(|offset| u64::from(offset.0)) else { return Ok(None) };
     let refs = open.refs();
     let Some(mut list) = refs.attr_locations(attribute)? else { return Ok(None) };
     while let Some(entry) = list.next()? {
-        if entry.range.begin <= pc && pc < entry.range.end {
-            return Ok(Some(entry.data).filter(|e| !e.0.is_empty()));
+        let range = info.code.module_range(entry.range.begin..entry.range.end);
+        if let Some(range) = range.filter(|range| range.contains(&pc)) {
+            let described = Described { expression: entry.data, range: Some(range) };
+            return Ok(Some(described).filter(|d| !d.expression.0.is_empty()));
         }
     }
     Ok(None)

@@ -231,7 +231,8 @@ impl<'a> TypeReader<'_, 'a> {
             offset,
             bits,
             artificial: entry.has_attr(gimli::DW_AT_artificial),
-            is_static: entry.has_attr(gimli::DW_AT_external) && !entry.has_attr(gimli::DW_AT_data_member_location),
+            is_static: entry.has_attr(gimli::DW_AT_external)
+                && !entry.has_attr(gimli::DW_AT_data_member_location),
         }
     }
 
