@@ -83,7 +83,7 @@ impl Method {
         match self {
             Self::Perf => 500,
             Self::Callgrind => 60,
-            Self::CpuTime => 1500,
+            Self::CpuTime => 500,
         }
     }
 
@@ -93,7 +93,7 @@ impl Method {
         match self {
             Self::Perf => 5,
             Self::Callgrind => 5,
-            Self::CpuTime => 9,
+            Self::CpuTime => 7,
         }
     }
 }

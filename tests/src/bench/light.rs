@@ -81,8 +81,8 @@ pub fn rows(method: Method, costs: &[Cost]) -> Result<Vec<Row>> {
         shown(Variant::Lua, lua),
         shown(Variant::Wasm, wasm).limits(
             format!("≤ {lua:.1} (tslua)"),
-            format!("≤ {:.1} (native + 4)", native + 4.0),
-            Verdict::at_most(wasm, lua, native + 4.0),
+            aim,
+            Verdict::at_most(wasm, lua, limit),
         ),
     ])
 }
