@@ -71,6 +71,7 @@ impl Symbols {
             return Ok(Vec::new());
         };
         let mut out = Vec::new();
+        let mut seen = Origins::default();
         let start = open.local(node.entry)?;
         let mut entries = open.unit.entries_raw(Some(start)).map_err(open.fail(node.entry))?;
         let mut entry = DebuggingInformationEntry::null();
@@ -98,19 +99,83 @@ impl Symbols {
             }
             match entry.tag() {
                 gimli::DW_TAG_formal_parameter => {
+                    seen.note(&open, &entry, true);
                     out.extend(variable(info, &open, &entry, VariableKind::Argument, blocks, instance)?);
                 }
                 gimli::DW_TAG_variable => {
+                    seen.note(&open, &entry, true);
                     out.extend(variable(info, &open, &entry, VariableKind::Local, blocks, instance)?);
                 }
-                gimli::DW_TAG_lexical_block if covers(info, &open, &entry, pc)? => {
-                    open_blocks.push(depth);
-                    blocks += 1;
+                gimli::DW_TAG_lexical_block => {
+                    let covered = covers(info, &open, &entry, pc)?;
+                    seen.note(&open, &entry, covered);
+                    if covered {
+                        open_blocks.push(depth);
+                        blocks += 1;
+                    } else {
+                        skip_below = Some(depth);
+                    }
                 }
                 _ => skip_below = Some(depth),
             }
         }
+        if node.origin != node.entry {
+            out.extend(self.dropped(info, instance, node.origin, pc, &seen)?);
+        }
         out.sort_by_key(|v| (v.kind != VariableKind::Argument, v.depth));
+        Ok(out)
+    }
+
+    /// The variables of a function that the optimiser left out of this copy of it: only the function's
+    /// abstract instance (DWARF 5, 3.3.8.1) still has them. Without a block in this copy nothing says
+    /// where they are in scope; those declared by the frame's line are taken.
+    fn dropped(
+        &self,
+        info: &DebugInfo,
+        instance: InstanceId,
+        origin: u32,
+        pc: ModulePc,
+        seen: &Origins,
+    ) -> Result<Vec<Variable>, DwarfError> {
+        let Some(unit) = info.unit_of(origin) else { return Ok(Vec::new()) };
+        let frames = self.frames(pc);
+        let here = frames.into_iter().find(|frame| frame.instance == Some(instance)).and_then(|f| f.position);
+        let open = info.open(unit)?;
+        let start = open.local(origin)?;
+        let mut entries = open.unit.entries_raw(Some(start)).map_err(open.fail(origin))?;
+        let mut entry = DebuggingInformationEntry::null();
+        let mut skip_below: Option<isize> = None;
+        let mut first = true;
+        let mut out = Vec::new();
+        while !entries.is_empty() {
+            let offset = open.global(entries.next_offset());
+            let depth = entries.next_depth();
+            if depth <= 0 && !first {
+                break;
+            }
+            if !entries.read_entry(&mut entry).map_err(open.fail(offset))? || std::mem::take(&mut first) {
+                continue;
+            }
+            if skip_below.is_some_and(|limit| depth > limit) {
+                continue;
+            }
+            skip_below = None;
+            let (known, nested) = (seen.covered(offset), (depth - 1).max(0) as u32);
+            let kind = match entry.tag() {
+                gimli::DW_TAG_formal_parameter => VariableKind::Argument,
+                gimli::DW_TAG_variable => VariableKind::Local,
+                gimli::DW_TAG_lexical_block if known != Some(false) => continue,
+                _ => {
+                    skip_below = Some(depth);
+                    continue;
+                }
+            };
+            if known.is_none() {
+                let found = variable(info, &open, &entry, kind, nested, instance)?;
+                let in_scope = |v: &Variable| here.as_ref().is_none_or(|here| v.declared_by(here));
+                out.extend(found.filter(in_scope));
+            }
+        }
         Ok(out)
     }
 
@@ -155,6 +220,23 @@ impl Symbols {
             }
         }
         out
+    }
+}
+
+/// The entries of an abstract instance that a copy of it has, and whether they count at the pc.
+#[derive(Default)]
+struct Origins(Vec<(u32, bool)>);
+
+impl Origins {
+    fn note<'a>(&mut self, open: &OpenUnit<'a>, entry: &Entry<'a>, covered: bool) {
+        let origin = entry.attr_value(gimli::DW_AT_abstract_origin).and_then(|value| open.reference(value));
+        self.0.extend(origin.map(|origin| (origin, covered)));
+    }
+
+    /// `None` for what the copy does not have. A block that optimising split counts when a part does.
+    fn covered(&self, origin: u32) -> Option<bool> {
+        let found = self.0.iter().filter(|(known, _)| *known == origin);
+        found.map(|(_, covered)| *covered).reduce(|one, other| one || other)
     }
 }
 
