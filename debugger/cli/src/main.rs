@@ -1,2 +1,50 @@
-//! The wasmdbg command.
-fn main() {}
+//! The `wasmdbg` command: lists proxies and debugs their filters.
+//!
+//! Parses, connects and shows. Breakpoints, steps, frames and values are the session engine's; what
+//! travels to the proxy is the control protocol's.
+#![forbid(unsafe_code)]
+
+mod args;
+mod attach;
+mod commands;
+mod console;
+mod debugger;
+mod events;
+mod failure;
+mod input;
+mod ps;
+mod rule;
+mod show;
+mod target;
+mod waiting;
+
+use std::process::ExitCode;
+
+use crate::args::Action;
+use crate::console::Console;
+use crate::failure::Code;
+
+fn main() -> ExitCode {
+    let mut console = Console::new();
+    let code = match args::parse(std::env::args_os().skip(1)) {
+        Ok(Action::Help) => {
+            console.say(args::USAGE.trim_end());
+            None
+        }
+        Ok(Action::Version) => {
+            console.say(&target::client_name());
+            None
+        }
+        Ok(Action::Ps { json }) => ps::run(json, &mut console).err().map(|error| {
+            console.complain(&format!("{error:#}"));
+            Code::Command
+        }),
+        Ok(Action::Attach(options)) => attach::run(*options, console),
+        Err(error) => {
+            console.complain(&format!("{error:#}"));
+            console.complain_usage();
+            Some(Code::Usage)
+        }
+    };
+    ExitCode::from(code.map_or(0, |code| code as u8))
+}

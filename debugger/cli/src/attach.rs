@@ -1,0 +1,197 @@
+//! `wasmdbg attach`: from the command line to a session, and the greeting that tells the user what is
+//! debugged and how to get there.
+
+use std::io::IsTerminal;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use wasmdbg_control::Event;
+use wasmdbg_control::client::Client;
+use wasmdbg_control::rules::Rule;
+use wasmdbg_control::session::LanePhase;
+use wasmdbg_session::{AttachOptions, DebugInfo, Progress, Session, SymbolOptions};
+
+use crate::args::Attach;
+use crate::console::{Console, Paint, harmless};
+use crate::debugger::{Debugger, Mode};
+use crate::failure::Code;
+use crate::input::{Input, Reader, watch_interrupts};
+use crate::rule::{describe, show_duration};
+use crate::target;
+
+/// The pause deadlines: a person thinks, a script does not.
+const DEADLINE: Duration = Duration::from_secs(5 * 60);
+const BATCH_DEADLINE: Duration = Duration::from_secs(30);
+
+/// How long a batch waits for a stop unless told otherwise.
+const STOP_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Attaches and debugs.
+pub(crate) fn run(options: Attach, mut console: Console) -> Option<Code> {
+    let terminal = std::io::stdin().is_terminal();
+    let mode = match (options.batch, terminal) {
+        (true, _) => Mode::Batch,
+        (false, true) => Mode::Terminal,
+        (false, false) => Mode::Pipe,
+    };
+    let (input, inputs) = mpsc::channel();
+    let session = watch_interrupts(input.clone()).and_then(|()| attach(&options, mode, &input, &mut console));
+    let session = match session {
+        Ok(session) => session,
+        Err(error) => {
+            console.complain(&format!("{error:#}"));
+            return Some(Code::Attach);
+        }
+    };
+    let reader = match reader(mode, terminal, input, &mut console) {
+        Ok(reader) => reader,
+        Err(error) => {
+            console.complain(&format!("{error:#}"));
+            return Some(Code::Command);
+        }
+    };
+    let timeout = options.timeout.or((mode == Mode::Batch).then_some(STOP_TIMEOUT));
+    Debugger::new(session, console, inputs, mode, timeout).run(&options.commands, reader.as_ref())
+}
+
+fn reader(
+    mode: Mode,
+    terminal: bool,
+    input: mpsc::Sender<Input>,
+    console: &mut Console,
+) -> Result<Option<Reader>> {
+    Ok(match mode {
+        // A script at a terminal ends with its commands.
+        Mode::Batch if terminal => None,
+        Mode::Batch | Mode::Pipe => Some(Reader::pipe(input)?),
+        Mode::Terminal => {
+            let (reader, printer) = Reader::terminal(input, console.colours())?;
+            if let Some(printer) = printer {
+                console.set_printer(printer);
+            }
+            Some(reader)
+        }
+    })
+}
+
+fn attach(
+    options: &Attach,
+    mode: Mode,
+    input: &mpsc::Sender<Input>,
+    console: &mut Console,
+) -> Result<Session> {
+    let named = options.target.as_deref();
+    let (client, events) =
+        target::connect(named).with_context(|| format!("cannot attach to {}", target::display(named)))?;
+    let greeting = greeting(&client, console);
+    console.say(&greeting);
+    let events = with_wakes(events, input.clone())?;
+    let deadline = if mode == Mode::Batch { BATCH_DEADLINE } else { DEADLINE };
+    let request = AttachOptions {
+        filters: options.filters.clone(),
+        rules: options.rules.clone(),
+        all: options.all,
+        deadline: Some(options.deadline.unwrap_or(deadline)),
+        symbols: SymbolOptions { files: options.modules.clone(), ..SymbolOptions::default() },
+    };
+    let mut progress = |progress: &Progress| show_progress(progress, console);
+    let mut session = Session::attach(client, events, &request, &mut progress)
+        .with_context(|| format!("cannot attach to {}", target::display(named)))?;
+    let sources = session.sources_mut();
+    for (from, to) in &options.source_maps {
+        sources.map(from, to);
+    }
+    if let Ok(here) = std::env::current_dir() {
+        sources.add_directory(here);
+    }
+    show_attached(&session, console);
+    Ok(session)
+}
+
+/// The same events, and an [`Input::Wake`] for each and for their end.
+fn with_wakes(events: mpsc::Receiver<Event>, input: mpsc::Sender<Input>) -> Result<mpsc::Receiver<Event>> {
+    let (sender, receiver) = mpsc::channel();
+    let forward = move || {
+        for event in events {
+            if sender.send(event).is_err() || input.send(Input::Wake).is_err() {
+                return;
+            }
+        }
+        drop(sender);
+        let _ = input.send(Input::Wake);
+    };
+    std::thread::Builder::new()
+        .name("wasmdbg-wake".into())
+        .spawn(forward)
+        .context("cannot start a thread")?;
+    Ok(receiver)
+}
+
+fn greeting(client: &Client, console: &Console) -> String {
+    let welcome = client.welcome();
+    let text = format!("{}, process {}, plugin {}", welcome.host, welcome.pid, welcome.plugin);
+    console.paint(Paint::Strong, &text)
+}
+
+/// Only what a user would wonder about: a debug lane from the cache is ready at once.
+fn show_progress(progress: &Progress, console: &mut Console) {
+    const SLOW: u64 = 8 << 20;
+    let text = match progress {
+        Progress::Lane(lane) if lane.phase == LanePhase::Compiling => {
+            format!("compiling filter {} for debugging, at the lowest priority …", lane.name)
+        }
+        Progress::ReadingModule { filter, done: 0, size } if *size >= SLOW => {
+            format!("reading the module of filter {filter}, {} MB …", size >> 20)
+        }
+        _ => return,
+    };
+    let text = console.paint(Paint::Faint, &text);
+    console.say(&text);
+}
+
+fn show_attached(session: &Session, console: &mut Console) {
+    let attached = session.attached();
+    for filter in &attached.filters {
+        let name = console.paint(Paint::Function, &filter.name);
+        let took = show_duration(Duration::from_millis(filter.compile_ms.max(1)));
+        let how = if filter.cached { "from the cache".to_owned() } else { format!("compiled in {took}") };
+        console.say(&format!("filter {name} can be debugged ({how})"));
+    }
+    for module in session.modules() {
+        let names: Vec<_> = module.filters.iter().map(|(_, name)| name.as_str()).collect();
+        if let DebugInfo::NamesOnly(why) = &module.debug_info {
+            console.note(&format!("filter {}: {why}", names.join(", ")));
+        }
+        for note in &module.notes {
+            console.note(&format!("filter {}: {note}", names.join(", ")));
+        }
+    }
+    show_rules(&attached.rules, console);
+    if attached.missed > 0 {
+        let missed = crate::ps::count(attached.missed, "matching request");
+        console.note(&format!("{missed} passed before the debug lane was ready"));
+    }
+    let deadline = show_duration(Duration::from_millis(attached.deadline_ms.max(1)));
+    let text =
+        console.paint(Paint::Faint, &format!("a stopped request goes on after {deadline} without a command"));
+    console.say(&text);
+}
+
+fn show_rules(rules: &[Rule], console: &mut Console) {
+    match rules {
+        [] => console.say("every request can stop"),
+        // The plugin's own, a secret: nobody else's requests can stop.
+        [Rule::Header { name, value }] if name.eq_ignore_ascii_case("x-wasmdbg") => {
+            let header = format!("{}: {}", harmless(name), harmless(value));
+            let shown = console.paint(Paint::Strong, &header);
+            console.say(&format!(
+                "requests with this header can stop:\n  {shown}\n  curl -H '{header}' http://PROXY/PATH"
+            ));
+        }
+        rules => {
+            let said: Vec<_> = rules.iter().map(|rule| harmless(&describe(rule)).into_owned()).collect();
+            console.say(&format!("requests can stop if {}", said.join(", and ")));
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! `continue`: lets the selected stop go on and waits for the next one.
+
+use std::time::Duration;
+
+use wasmdbg_session::Step;
+
+use super::{Command, Flow, Words};
+use crate::debugger::Debugger;
+use crate::failure::{Failure, fail};
+use crate::rule::parse_duration;
+use crate::waiting::{Resumed, Until};
+
+pub(crate) const CONTINUE: Command = Command {
+    name: "continue",
+    aliases: &["c", "cont", "fg"],
+    usage: "[--timeout D]",
+    summary: "let the stopped request go on, and wait for the next stop",
+    details: "\
+With nothing stopped it only waits. At a prompt it also returns when the request that went on is done, and with
+Ctrl-C. In a batch it fails (exit code 4) when nothing stops within D, by default 30s.",
+    words: Words::None,
+    repeats: true,
+    run: |debugger, arguments| {
+        let timeout = parse(arguments)?.or(debugger.timeout);
+        let resumed = debugger.let_go(Step::Continue)?;
+        debugger.wait(Until::Stop { resumed }, timeout)?;
+        Ok(Flow::Next)
+    },
+};
+
+fn parse(arguments: &str) -> Result<Option<Duration>, Failure> {
+    let Some(value) = arguments.strip_prefix("--timeout") else {
+        if arguments.is_empty() {
+            return Ok(None);
+        }
+        fail!("`continue` takes --timeout D and nothing else, not {arguments:?}");
+    };
+    let value = value.trim_start_matches(['=', ' ']);
+    // A bare number is seconds: here nobody can mean anything else.
+    match value.parse::<u32>() {
+        Ok(seconds) => Ok(Some(Duration::from_secs(seconds.into()))),
+        Err(_) => Ok(Some(parse_duration(value)?)),
+    }
+}
+
+impl Debugger {
+    /// Resumes the selected stop, if there is one.
+    pub(crate) fn let_go(&mut self, step: Step) -> Result<Option<Resumed>, Failure> {
+        let Some(selected) = self.selected.clone() else { return Ok(None) };
+        let stop = &selected.stop;
+        match self.session.resume(stop.id(), step) {
+            Ok(()) => self.forget(stop.id()),
+            Err(error @ wasmdbg_session::Error::StopOver(_)) => {
+                self.forget(stop.id());
+                return Err(error.into());
+            }
+            Err(error) => return Err(error.into()),
+        }
+        Ok(Some(Resumed::of(stop)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_timeout_has_a_unit_or_is_in_seconds() {
+        assert_eq!(parse("").unwrap(), None);
+        assert_eq!(parse("--timeout 1").unwrap(), Some(Duration::from_secs(1)));
+        assert_eq!(parse("--timeout=200ms").unwrap(), Some(Duration::from_millis(200)));
+        assert!(parse("5").unwrap_err().to_string().contains("--timeout D and nothing else"));
+        assert!(parse("--timeout").is_err());
+    }
+}

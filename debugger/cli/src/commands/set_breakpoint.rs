@@ -1,0 +1,145 @@
+//! `break` and `tbreak`: a breakpoint at a line, a function or a pc.
+
+use wasmdbg_session::{Breakpoint, BreakpointOptions, BreakpointSpec};
+
+use super::{Command, Flow, Words};
+use crate::console::{Console, Paint};
+use crate::debugger::Debugger;
+use crate::failure::{Failure, fail};
+
+const PLACES: &str = "\
+PLACE is FILE:LINE, FILE:LINE:COLUMN, a LINE of the selected frame's file, a FUNCTION (judge, Filter::judge,
+proxy_on_request_headers), or *PC, an offset in the .wasm file. Without PLACE: the next line of the selected frame.
+A place that no module has gives a pending breakpoint. All inlined and generic copies of a line stop.";
+
+pub(crate) const BREAK: Command = Command {
+    name: "break",
+    aliases: &["b", "br"],
+    usage: "[PLACE]",
+    summary: "set a breakpoint",
+    details: PLACES,
+    words: Words::Place,
+    repeats: false,
+    run: |debugger, arguments| set(debugger, arguments, false),
+};
+
+pub(crate) const TBREAK: Command = Command {
+    name: "tbreak",
+    aliases: &["tb"],
+    usage: "[PLACE]",
+    summary: "set a breakpoint that goes with its first hit",
+    details: PLACES,
+    words: Words::Place,
+    repeats: false,
+    run: |debugger, arguments| set(debugger, arguments, true),
+};
+
+fn set(debugger: &mut Debugger, arguments: &str, temporary: bool) -> Result<Flow, Failure> {
+    let spec = parse(debugger, arguments)?;
+    let breakpoint = debugger.session.set_breakpoint(spec, &BreakpointOptions { temporary })?;
+    let text = describe(&breakpoint, &debugger.console);
+    debugger.console.say(&text);
+    for note in &breakpoint.notes {
+        debugger.console.note(note);
+    }
+    Ok(Flow::Next)
+}
+
+fn parse(debugger: &Debugger, text: &str) -> Result<BreakpointSpec, Failure> {
+    if text.is_empty() {
+        let selected = debugger.selected()?;
+        return Ok(BreakpointSpec::Pc(selected.stop.frame(selected.frame)?.pc));
+    }
+    if let Some(pc) = text.strip_prefix('*') {
+        return Ok(BreakpointSpec::Pc(parse_pc(pc.trim())?));
+    }
+    if let Ok(line) = text.parse() {
+        let file = current_file(debugger)?;
+        return Ok(BreakpointSpec::Line { file, line, column: None });
+    }
+    match parse_line(text) {
+        Some(spec) => Ok(spec),
+        None if text.contains(char::is_whitespace) && !text.contains(['<', '(']) => {
+            fail!("{text:?} is no place: give FILE:LINE, a function or *PC, without `if` and other words")
+        }
+        None => Ok(BreakpointSpec::Function(text.to_owned())),
+    }
+}
+
+/// `FILE:LINE` or `FILE:LINE:COLUMN`; a function's `::` is no line.
+fn parse_line(text: &str) -> Option<BreakpointSpec> {
+    let (rest, last) = text.rsplit_once(':')?;
+    let last = last.parse().ok().filter(|&number| number > 0)?;
+    if let Some((file, line)) = rest.rsplit_once(':')
+        && let Ok(line) = line.parse()
+        && !file.is_empty()
+    {
+        return Some(BreakpointSpec::Line { file: file.to_owned(), line, column: Some(last) });
+    }
+    (!rest.is_empty()).then(|| BreakpointSpec::Line { file: rest.to_owned(), line: last, column: None })
+}
+
+fn parse_pc(text: &str) -> Result<u32, Failure> {
+    let parsed = match text.strip_prefix("0x") {
+        Some(digits) => u32::from_str_radix(digits, 16),
+        None => text.parse(),
+    };
+    match parsed {
+        Ok(pc) => Ok(pc),
+        Err(_) => fail!("{text:?} is no pc: give an offset in the .wasm file, as in *0x4ba"),
+    }
+}
+
+/// The file that a bare line number means.
+pub(super) fn current_file(debugger: &Debugger) -> Result<String, Failure> {
+    if let Some(listed) = &debugger.listed {
+        return Ok(listed.file.clone());
+    }
+    let Some(selected) = &debugger.selected else {
+        fail!("a line by itself means the selected frame's file, and nothing is stopped: give FILE:LINE");
+    };
+    match selected.stop.frame(selected.frame)?.position {
+        Some(position) => Ok(position.file),
+        None => fail!("the selected frame has no source file: give FILE:LINE"),
+    }
+}
+
+/// `Breakpoint 1 at judge, src/lib.rs:31 (2 places)`.
+pub(super) fn describe(breakpoint: &Breakpoint, console: &Console) -> String {
+    let kind = if breakpoint.temporary { "Temporary breakpoint" } else { "Breakpoint" };
+    let number = breakpoint.number;
+    let Some(first) = breakpoint.locations.first() else {
+        return format!("{kind} {number} ({}) is pending", breakpoint.requested);
+    };
+    let place = match &first.position {
+        Some(position) => console.paint(Paint::Place, &position.to_string()),
+        None => format!("pc {:#x}", first.pc),
+    };
+    let function = console.paint(Paint::Function, &first.function);
+    let several = match breakpoint.locations.len() {
+        1 => String::new(),
+        count => format!(" ({count} places)"),
+    };
+    format!("{kind} {number} at {function}, {place}{several}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_and_functions_are_told_apart() {
+        let line = |file: &str, line, column| Some(BreakpointSpec::Line { file: file.into(), line, column });
+        assert_eq!(parse_line("lib.rs:31"), line("lib.rs", 31, None));
+        assert_eq!(parse_line("src/lib.rs:31:5"), line("src/lib.rs", 31, Some(5)));
+        assert_eq!(parse_line("rust_token::judge"), None);
+        assert_eq!(parse_line("lib.rs:0"), None);
+        assert_eq!(parse_line(":31"), None);
+    }
+
+    #[test]
+    fn a_pc_is_decimal_or_hexadecimal() {
+        assert_eq!((parse_pc("0x4ba").unwrap(), parse_pc("1210").unwrap()), (0x4ba, 1210));
+        assert!(parse_pc("judge").unwrap_err().to_string().contains("as in *0x4ba"));
+    }
+}

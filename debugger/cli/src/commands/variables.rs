@@ -1,0 +1,59 @@
+//! `locals` and the variables of `info`: what the selected frame holds.
+
+use wasmdbg_session::ScopeKind;
+
+use super::{Command, Flow, Words, nothing};
+use crate::debugger::Debugger;
+use crate::failure::Failure;
+use crate::show::variable_line;
+
+pub(crate) const LOCALS: Command = Command {
+    name: "locals",
+    aliases: &[],
+    usage: "",
+    summary: "show the arguments and variables of the selected frame with their types",
+    details: "",
+    words: Words::None,
+    repeats: false,
+    run: |debugger, arguments| {
+        nothing(&LOCALS, arguments)?;
+        show(debugger, &[ScopeKind::Arguments, ScopeKind::Locals], "no variables")
+    },
+};
+
+/// Shows the variables of these scopes, or says that there are none.
+pub(super) fn show(debugger: &mut Debugger, scopes: &[ScopeKind], none: &str) -> Result<Flow, Failure> {
+    let selected = debugger.selected()?.clone();
+    let mut lines = Vec::new();
+    for &scope in scopes {
+        let variables = selected.stop.variables(selected.frame, scope)?;
+        lines.extend(variables.iter().map(|variable| variable_line(variable, &debugger.console)));
+    }
+    if lines.is_empty() {
+        let frame = selected.stop.frame(selected.frame)?;
+        let why = if frame.position.is_none() {
+            ": it has no debug info (`info locals` of Wasm: `info wasm`)"
+        } else {
+            ""
+        };
+        lines.push(format!("{none} in {}{why}", crate::console::harmless(&frame.function)));
+    }
+    debugger.console.say(&lines.join("\n"));
+    Ok(Flow::Next)
+}
+
+/// Names of variables of the selected frame that begin with `prefix`.
+pub(super) fn names(debugger: &Debugger, prefix: &str) -> Vec<String> {
+    let Some(selected) = &debugger.selected else { return Vec::new() };
+    let scopes = [ScopeKind::Arguments, ScopeKind::Locals, ScopeKind::Statics];
+    let mut names: Vec<String> = scopes
+        .into_iter()
+        .filter_map(|scope| selected.stop.variables(selected.frame, scope).ok())
+        .flatten()
+        .map(|variable| variable.name)
+        .filter(|name| name.starts_with(prefix))
+        .collect();
+    names.sort();
+    names.dedup();
+    names
+}

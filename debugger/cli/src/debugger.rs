@@ -1,0 +1,259 @@
+//! A session at a terminal: reads commands, runs them, keeps what is looked at. What commands do is in
+//! [`crate::commands`], what events look like in [`crate::events`]; waiting is in [`crate::waiting`].
+
+use std::collections::{HashMap, VecDeque};
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::Receiver;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use wasmdbg_control::{StopId, TransactionId};
+use wasmdbg_session::{Session, Stop};
+
+use crate::args::Source;
+use crate::commands::{self, Flow};
+use crate::console::Console;
+use crate::failure::{Code, Failure, fail};
+use crate::input::{Input, Reader};
+
+/// How commands come and what waiting means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// A person types: events are shown as they come, Ctrl-C ends waiting.
+    Terminal,
+    /// A program types at the same prompt.
+    Pipe,
+    /// A script: stops are taken by the commands that wait for them, and waiting has a limit.
+    Batch,
+}
+
+/// The stop that is looked at.
+#[derive(Clone)]
+pub(crate) struct Selected {
+    pub(crate) stop: Arc<Stop>,
+    pub(crate) frame: u32,
+}
+
+/// What `list` shows next.
+#[derive(Debug, Clone)]
+pub(crate) struct Listed {
+    pub(crate) file: String,
+    pub(crate) first: u32,
+    pub(crate) last: u32,
+}
+
+pub(crate) struct Debugger {
+    pub(crate) session: Session,
+    pub(crate) console: Console,
+    pub(crate) inputs: Receiver<Input>,
+    pub(crate) mode: Mode,
+    /// How long a command waits for a stop; `None`: as long as it takes.
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) selected: Option<Selected>,
+    pub(crate) listed: Option<Listed>,
+    /// Stops that nobody has looked at, oldest first.
+    pub(crate) unseen: VecDeque<StopId>,
+    /// Transactions that were stopped here, as they are called.
+    pub(crate) touched: HashMap<TransactionId, String>,
+    /// Why the session is over, once it is.
+    pub(crate) gone: Option<String>,
+    failed: Option<Code>,
+    repeat: Option<String>,
+}
+
+impl Debugger {
+    pub(crate) fn new(
+        session: Session,
+        console: Console,
+        inputs: Receiver<Input>,
+        mode: Mode,
+        timeout: Option<Duration>,
+    ) -> Self {
+        Self {
+            session,
+            console,
+            inputs,
+            mode,
+            timeout,
+            selected: None,
+            listed: None,
+            unseen: VecDeque::new(),
+            touched: HashMap::new(),
+            gone: None,
+            failed: None,
+            repeat: None,
+        }
+    }
+
+    /// Runs the commands of the command line, then those of `reader`; detaches at the end. Returns the
+    /// first failure, which at a terminal is nobody's business.
+    pub(crate) fn run(mut self, sources: &[Source], reader: Option<&Reader>) -> Option<Code> {
+        let mut flow = Flow::Next;
+        for source in sources {
+            if flow == Flow::Quit {
+                break;
+            }
+            let result = match source {
+                Source::Command(line) => self.execute(line),
+                Source::File(path) => self.execute_file(path),
+            };
+            flow = self.settle(result);
+        }
+        if let Some(reader) = reader {
+            while flow == Flow::Next {
+                flow = self.read_and_execute(reader);
+            }
+        }
+        if self.gone.is_none() && matches!(flow, Flow::Next | Flow::Quit) {
+            let failed = self.failed;
+            self.detach();
+            return failed;
+        }
+        self.failed
+    }
+
+    /// The stop that is looked at.
+    pub(crate) fn selected(&self) -> Result<&Selected, Failure> {
+        let Some(selected) = &self.selected else {
+            fail!(
+                "nothing is stopped: `continue` waits for the next stop, `transactions` lists what is there"
+            )
+        };
+        Ok(selected)
+    }
+
+    /// Runs one line.
+    pub(crate) fn execute(&mut self, line: &str) -> Result<Flow, Failure> {
+        let line = line.trim();
+        if line.is_empty() || line.starts_with('#') {
+            return Ok(Flow::Next);
+        }
+        self.drain()?;
+        let (command, arguments) = commands::parse(line)?;
+        self.repeat = command.repeats.then(|| line.to_owned());
+        (command.run)(self, arguments)
+    }
+
+    /// Runs the lines of a file, up to the first that fails.
+    pub(crate) fn execute_file(&mut self, path: &Path) -> Result<Flow, Failure> {
+        let text = fs::read_to_string(path)
+            .with_context(|| format!("cannot read commands from {}", path.display()))?;
+        for (index, line) in text.lines().enumerate() {
+            match self.execute(line) {
+                Ok(Flow::Next) => {}
+                Err(Failure::Command(error)) => {
+                    let place = format!("{}:{}", path.display(), index + 1);
+                    return Err(Failure::Command(error.context(place)));
+                }
+                other => return other,
+            }
+        }
+        Ok(Flow::Next)
+    }
+
+    fn read_and_execute(&mut self, reader: &Reader) -> Flow {
+        let result = match self.read_line(reader) {
+            Ok(None) => return Flow::Quit,
+            // As gdb does: an empty line steps once more.
+            Ok(Some(line)) if line.trim().is_empty() && self.mode == Mode::Terminal => {
+                match self.repeat.clone() {
+                    Some(line) => self.execute(&line),
+                    None => Ok(Flow::Next),
+                }
+            }
+            Ok(Some(line)) => self.execute(&line),
+            Err(failure) => Err(failure),
+        };
+        self.settle(result)
+    }
+
+    /// Says what went wrong and keeps the first failure for the exit code.
+    fn settle(&mut self, result: Result<Flow, Failure>) -> Flow {
+        let failure = match result {
+            Ok(flow) => return flow,
+            Err(failure) => failure,
+        };
+        self.console.complain(&failure.to_string());
+        if self.mode != Mode::Terminal || matches!(failure, Failure::Gone(_)) {
+            self.failed.get_or_insert(failure.code());
+        }
+        if self.gone.is_some() || matches!(failure, Failure::Gone(_)) { Flow::Detached } else { Flow::Next }
+    }
+
+    /// Waits for a line; serves the line editor and the proxy meanwhile.
+    fn read_line(&mut self, reader: &Reader) -> Result<Option<String>, Failure> {
+        if self.mode != Mode::Batch {
+            self.drain()?;
+        }
+        self.ask(reader);
+        loop {
+            let Ok(input) = self.inputs.recv() else { return Ok(None) };
+            match input {
+                Input::Line(line) => {
+                    self.console.end_prompt();
+                    return Ok(Some(line));
+                }
+                Input::End => {
+                    self.console.end_prompt();
+                    if self.mode != Mode::Batch {
+                        self.console.say("");
+                    }
+                    return Ok(None);
+                }
+                Input::Cancelled => {
+                    self.console.end_prompt();
+                    self.interrupt_from_prompt();
+                    self.ask(reader);
+                }
+                Input::Interrupt if self.mode == Mode::Batch => fail!("interrupted"),
+                Input::Interrupt => self.interrupt_from_prompt(),
+                Input::Wake if self.mode == Mode::Batch => {}
+                Input::Wake => {
+                    self.drain()?;
+                    if self.mode == Mode::Pipe {
+                        self.console.prompt();
+                    }
+                }
+                // Only a stop has a deadline; a lost connection shows at the next command.
+                Input::Typing if self.selected.is_some() => drop(self.session.activity()),
+                Input::Typing => {}
+                Input::Complete { line, position, answer } => {
+                    let _ = answer.send(commands::complete(self, &line, position));
+                }
+            }
+        }
+    }
+
+    fn ask(&mut self, reader: &Reader) {
+        match self.mode {
+            Mode::Terminal => self.console.editor_prompts(),
+            Mode::Pipe => self.console.prompt(),
+            Mode::Batch => {}
+        }
+        reader.read();
+    }
+
+    /// Ctrl-C with no command under way.
+    fn interrupt_from_prompt(&mut self) {
+        if let Err(error) = self.session.interrupt(None) {
+            self.console.say(&format!("nothing to interrupt: {error} (`quit` leaves)"));
+        }
+    }
+
+    /// Ends the session; says what went on.
+    fn detach(self) {
+        let mut console = self.console;
+        match self.session.detach() {
+            Ok(detached) if detached.released > 0 => {
+                console.say(&format!(
+                    "Detached; {} goes on",
+                    crate::ps::count(detached.released.into(), "stopped callback")
+                ));
+            }
+            Ok(_) => console.say("Detached"),
+            Err(error) => console.complain(&error.to_string()),
+        }
+    }
+}

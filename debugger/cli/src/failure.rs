@@ -1,0 +1,73 @@
+//! Why a command failed, as far as it decides the exit code.
+
+use wasmdbg_session::{Error, EvalError};
+
+/// What the process ends with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Code {
+    /// A command failed.
+    Command = 1,
+    /// The command line is wrong.
+    Usage = 2,
+    /// There is no session.
+    Attach = 3,
+    /// Nothing stopped in time.
+    NoStop = 4,
+}
+
+/// A command that did not do what it was asked to.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// For the user to read.
+    Command(anyhow::Error),
+    /// Nothing stopped in time.
+    NoStop(String),
+    /// The connection is gone and the session with it.
+    Gone(String),
+}
+
+impl Failure {
+    pub(crate) fn code(&self) -> Code {
+        match self {
+            Self::Command(_) | Self::Gone(_) => Code::Command,
+            Self::NoStop(_) => Code::NoStop,
+        }
+    }
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Command(error) => write!(f, "{error:#}"),
+            Self::NoStop(text) => f.write_str(text),
+            Self::Gone(why) => write!(f, "{why}; what was stopped goes on"),
+        }
+    }
+}
+
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Self {
+        Self::Command(error)
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Disconnected(why) => Self::Gone(why),
+            other => Self::Command(other.into()),
+        }
+    }
+}
+
+impl From<EvalError> for Failure {
+    fn from(error: EvalError) -> Self {
+        Self::Command(error.into())
+    }
+}
+
+/// Leaves a command with a message.
+macro_rules! fail {
+    ($($message:tt)*) => { return Err($crate::failure::Failure::Command(anyhow::anyhow!($($message)*))) };
+}
+pub(crate) use fail;

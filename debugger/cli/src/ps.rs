@@ -1,0 +1,196 @@
+//! `wasmdbg ps`: which proxies have the plugin, and what they say of themselves.
+//!
+//! Owns the JSON form (docs/PS_JSON.md): a change that a reader could trip over raises [`VERSION`].
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use serde::Serialize;
+use wasmdbg_control::client::Client;
+use wasmdbg_control::discover::{self, Proxy, Socket};
+use wasmdbg_control::filters::{FilterInfo, FilterState};
+use wasmdbg_control::status::{GetStatus, Status};
+
+use crate::console::{Console, Paint, harmless};
+use crate::rule::show_duration;
+use crate::target::client_name;
+
+/// The version of the JSON form.
+const VERSION: u32 = 1;
+
+/// How long a proxy may take to answer.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What `--json` prints.
+#[derive(Debug, Serialize)]
+struct Listing {
+    version: u32,
+    proxies: Vec<Entry>,
+}
+
+/// One proxy, or a socket of ours whose proxy cannot be seen.
+#[derive(Debug, Serialize)]
+struct Entry {
+    pid: Option<u32>,
+    process: Option<String>,
+    socket: Option<PathBuf>,
+    #[serde(flatten)]
+    answer: Answer,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum Answer {
+    Answered { protocol: u32, plugin: String, host: String, status: Box<Status> },
+    Silent { error: String },
+}
+
+/// Lists the proxies.
+pub(crate) fn run(json: bool, console: &mut Console) -> Result<()> {
+    let found = discover::proxies().context("cannot read /proc, which is how proxies are found")?;
+    let proxies: Vec<Entry> = found.into_iter().map(ask).collect();
+    if json {
+        let listing = Listing { version: VERSION, proxies };
+        console.say(&serde_json::to_string_pretty(&listing)?);
+    } else if proxies.is_empty() {
+        console.say("no running proxy has wasmdbg.so loaded, as far as this user can see");
+    } else {
+        for entry in &proxies {
+            let text = show(entry, console);
+            console.say(text.trim_end());
+        }
+    }
+    Ok(())
+}
+
+fn ask(proxy: Proxy) -> Entry {
+    let Proxy { pid, process, socket } = proxy;
+    let entry = |socket, answer| Entry { pid, process: process.clone(), socket, answer };
+    let silent = |error: String| Answer::Silent { error };
+    match socket {
+        Socket::Hidden { reason } => entry(None, silent(reason)),
+        Socket::Closed => entry(
+            None,
+            silent(
+                "the plugin is loaded and listens nowhere: see `control` in its settings and the proxy's log"
+                    .into(),
+            ),
+        ),
+        Socket::At(paths) => {
+            let mut answers = paths.into_iter().map(|path| match status(&path) {
+                Ok(answer) => (path, Ok(answer)),
+                Err(error) => (path, Err(format!("{error:#}"))),
+            });
+            let first = answers.next();
+            // Of several sockets the one that speaks our protocol is it; usually there is one.
+            match first
+                .into_iter()
+                .chain(answers)
+                .reduce(|best, next| if best.1.is_ok() { best } else { next })
+            {
+                Some((path, Ok(answer))) => entry(Some(path), answer),
+                Some((path, Err(error))) => entry(Some(path), silent(error)),
+                None => entry(None, silent("its socket is gone".into())),
+            }
+        }
+    }
+}
+
+fn status(path: &Path) -> Result<Answer> {
+    let (client, _events) = Client::unix(path, &client_name())?;
+    let status = Box::new(client.call_within(GetStatus {}, PATIENCE)?);
+    let welcome = client.welcome();
+    Ok(Answer::Answered {
+        protocol: welcome.protocol,
+        plugin: welcome.plugin.clone(),
+        host: welcome.host.clone(),
+        status,
+    })
+}
+
+fn show(entry: &Entry, console: &Console) -> String {
+    let mut text = String::new();
+    let pid = entry.pid.map_or_else(|| "pid unknown".to_owned(), |pid| format!("pid {pid}"));
+    let process = entry.process.as_deref().unwrap_or("a proxy");
+    let name = console.paint(Paint::Strong, &format!("{process} ({pid})"));
+    match &entry.answer {
+        Answer::Silent { error } => {
+            let _ = writeln!(text, "{name}\n  {}", console.paint(Paint::Error, error));
+        }
+        Answer::Answered { plugin, host, status, .. } => {
+            let uptime =
+                show_duration(Duration::from_secs(status.uptime_ms / 1000).max(Duration::from_secs(1)));
+            let _ = writeln!(
+                text,
+                "{name}  {}, plugin {}, loaded for {uptime}, {} in flight",
+                harmless(host),
+                harmless(plugin),
+                count(status.transactions, "transaction")
+            );
+        }
+    }
+    if let Some(socket) = &entry.socket {
+        let _ = writeln!(text, "  socket  {}", harmless(&socket.display().to_string()));
+    }
+    if let Answer::Answered { status, .. } = &entry.answer {
+        for filter in &status.filters {
+            let _ = writeln!(text, "  filter  {}", show_filter(filter, console));
+        }
+        for session in &status.sessions {
+            let names = session.filters.iter().map(|id| {
+                let named = status.filters.iter().find(|filter| filter.id == *id);
+                named.map_or_else(|| id.to_string(), |filter| harmless(&filter.name).into_owned())
+            });
+            let _ = writeln!(
+                text,
+                "  session {} by {} (uid {}, pid {}) on {}",
+                session.id,
+                harmless(&session.client),
+                session.uid,
+                session.pid,
+                names.collect::<Vec<_>>().join(", ")
+            );
+        }
+        if !status.slots.is_empty() {
+            let stopped = status.slots.iter().filter(|slot| slot.stopped).count() as u64;
+            let slots = count(status.slots.len() as u64, "debug virtual machine");
+            let _ = writeln!(text, "  {slots}, {stopped} stopped");
+        }
+    }
+    text
+}
+
+/// A filter in a line: name, state, module, what it has done.
+pub(crate) fn show_filter(filter: &FilterInfo, console: &Console) -> String {
+    let mut text = console.paint(Paint::Function, &filter.name);
+    match &filter.state {
+        FilterState::Active => text.push_str("  active"),
+        FilterState::Inactive { reason } => {
+            let policy = if filter.fail_open { "requests pass" } else { "requests are refused" };
+            let reason = console.paint(Paint::Error, &format!("  inactive, {policy}: {reason}"));
+            text.push_str(&reason);
+        }
+    }
+    let _ = write!(text, "  {}", console.paint(Paint::Place, &filter.module_path));
+    let counters = &filter.counters;
+    let _ = write!(text, "  {}", count(counters.contexts, "context"));
+    let further = [
+        (counters.traps, "trap"),
+        (counters.contexts_lost, "context lost"),
+        (counters.debug_contexts, "debugged"),
+        (counters.debug_missed, "missed"),
+        (counters.paused, "paused"),
+    ];
+    for (number, what) in further.into_iter().filter(|(number, _)| *number > 0) {
+        let what = if what == "trap" && number > 1 { "traps" } else { what };
+        let _ = write!(text, ", {number} {what}");
+    }
+    text
+}
+
+/// `1 thing`, `2 things`.
+pub(crate) fn count(number: u64, thing: &str) -> String {
+    if number == 1 { format!("1 {thing}") } else { format!("{number} {thing}s") }
+}

@@ -1,0 +1,116 @@
+//! Frames, variables and source lines as text.
+
+use std::fmt::Write as _;
+
+use wasmdbg_session::{Frame, ScopeKind, SourceLines, Stop, Variable};
+
+use crate::console::{Console, Paint, harmless};
+use crate::debugger::{Debugger, Listed};
+
+/// Longest text of one argument in a frame's line.
+const ARGUMENT: usize = 60;
+
+/// Lines around the present one that `list` shows.
+pub(crate) const AROUND: u32 = 5;
+
+impl Debugger {
+    /// The selected frame: its line, and the source line when asked for.
+    pub(crate) fn show_place(&mut self, with_source: bool) {
+        let Some(selected) = self.selected.clone() else { return };
+        match selected.stop.frame(selected.frame) {
+            Ok(frame) => {
+                let line = frame_line(&selected.stop, &frame, &self.console);
+                self.console.say(&line);
+                if with_source {
+                    self.show_source_line(&frame);
+                }
+            }
+            Err(error) => self.console.complain(&error.to_string()),
+        }
+    }
+
+    fn show_source_line(&mut self, frame: &Frame) {
+        let Some(position) = &frame.position else { return };
+        // An absent file is no reason to say so at every step: `list` does.
+        if let Ok(source) = self.session.sources().lines(&position.file, position.line, position.line) {
+            let text = source_text(&source, None, &self.console);
+            self.console.say(text.trim_end());
+        }
+    }
+
+    /// Shows lines and remembers them for the next `list`.
+    pub(crate) fn show_lines(&mut self, file: &str, source: &SourceLines) {
+        let current = self.current_line(file);
+        let text = source_text(source, current, &self.console);
+        self.console.say(text.trim_end_matches('\n'));
+        let last = source.first + (source.lines.len() as u32).saturating_sub(1);
+        self.listed = Some(Listed { file: file.to_owned(), first: source.first, last });
+    }
+
+    /// The line of the selected frame, if it is in `file`.
+    fn current_line(&self, file: &str) -> Option<u32> {
+        let selected = self.selected.as_ref()?;
+        let position = selected.stop.frame(selected.frame).ok()?.position?;
+        (position.file == file).then_some(position.line)
+    }
+}
+
+/// `#0  judge (text="7") at src/lib.rs:31`, in gdb's manner; the pc where there is no line or the frame
+/// is not at the line's start.
+pub(crate) fn frame_line(stop: &Stop, frame: &Frame, console: &Console) -> String {
+    let mut text = format!("#{:<3}", frame.number);
+    if frame.position.is_none() {
+        let _ = write!(text, "{:#010x} in ", frame.pc);
+    }
+    text.push_str(&console.paint(Paint::Function, &frame.function));
+    text.push_str(" (");
+    let arguments = stop.variables(frame.number, ScopeKind::Arguments).unwrap_or_default();
+    for (index, argument) in arguments.iter().enumerate() {
+        let separator = if index == 0 { "" } else { ", " };
+        let value = argument.value.summary();
+        let _ = write!(text, "{separator}{}={}", console.paint(Paint::Name, &argument.name), brief(&value));
+    }
+    text.push(')');
+    if let Some(position) = &frame.position {
+        let _ = write!(text, " at {}", console.paint(Paint::Place, &position.to_string()));
+    }
+    if frame.inlined {
+        let _ = write!(text, " {}", console.paint(Paint::Faint, "[inlined]"));
+    }
+    text
+}
+
+/// `token: u32 = 91`.
+pub(crate) fn variable_line(variable: &Variable, console: &Console) -> String {
+    let name = console.paint(Paint::Name, &variable.name);
+    let value = variable.value.summary();
+    let value = harmless(&value);
+    match variable.value.type_name() {
+        "" => format!("{name} = {value}"),
+        ty => format!("{name}: {} = {value}", console.paint(Paint::Faint, ty)),
+    }
+}
+
+/// Numbered lines; the current one is marked.
+fn source_text(source: &SourceLines, current: Option<u32>, console: &Console) -> String {
+    let mut text = String::new();
+    for (number, line) in (source.first..).zip(&source.lines) {
+        if current == Some(number) {
+            let marked = console.paint(Paint::Strong, &format!("{number} ->\t{line}"));
+            let _ = writeln!(text, "{marked}");
+        } else {
+            let _ =
+                writeln!(text, "{}\t{}", console.paint(Paint::Place, &number.to_string()), harmless(line));
+        }
+    }
+    text
+}
+
+/// At most [`ARGUMENT`] characters, in one line.
+fn brief(value: &str) -> String {
+    let value = harmless(value).replace('\n', " ");
+    match value.char_indices().nth(ARGUMENT) {
+        Some((cut, _)) => format!("{}…", &value[..cut]),
+        None => value,
+    }
+}

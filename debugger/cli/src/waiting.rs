@@ -1,0 +1,180 @@
+//! Waiting for what the proxy does: the next stop, the end of a step, or the end of the request that
+//! was let go. Owns the choice of what is looked at next.
+
+use std::sync::Arc;
+use std::sync::mpsc::RecvTimeoutError;
+use std::time::{Duration, Instant};
+
+use wasmdbg_control::stop::Context;
+use wasmdbg_control::{SlotId, StopId, TransactionId};
+use wasmdbg_session::{SessionEvent, Stop};
+
+use crate::debugger::{Debugger, Mode, Selected};
+use crate::failure::{Failure, fail};
+use crate::input::Input;
+use crate::rule::show_duration;
+
+/// What ends a wait.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Until {
+    /// Any stop; at a prompt also the end of what was let go.
+    Stop {
+        /// What was let go, if anything was.
+        resumed: Option<Resumed>,
+    },
+    /// A stop or the end of the callback in this slot.
+    Step(SlotId),
+}
+
+/// What was let go.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Resumed {
+    /// A request.
+    Transaction(TransactionId),
+    /// A callback of the filter itself, in this slot.
+    Root(SlotId),
+}
+
+impl Resumed {
+    pub(crate) fn of(stop: &Stop) -> Self {
+        match &stop.info().context {
+            Context::Stream { transaction, .. } => Self::Transaction(*transaction),
+            Context::Root { .. } => Self::Root(stop.info().slot),
+        }
+    }
+}
+
+impl Debugger {
+    /// Waits, and looks at the stop that came.
+    pub(crate) fn wait(&mut self, until: Until, timeout: Option<Duration>) -> Result<(), Failure> {
+        let started = Instant::now();
+        let end = timeout.and_then(|timeout| started.checked_add(timeout));
+        if let Until::Stop { .. } = until
+            && self.select_unseen()
+        {
+            return Ok(());
+        }
+        loop {
+            while let Some(event) = self.session.next_event(Duration::ZERO) {
+                if self.is_end(&event, until) {
+                    return self.conclude(event);
+                }
+                self.take(event)?;
+            }
+            match self.next_input(end) {
+                Ok(Input::Interrupt | Input::Cancelled) => self.interrupt_while_waiting()?,
+                // Nothing is read while a command runs.
+                Ok(_) => {}
+                Err(RecvTimeoutError::Timeout) => {
+                    let waited = show_duration(timeout.unwrap_or_default());
+                    return Err(Failure::NoStop(format!(
+                        "nothing has stopped within {waited}: did a request match (`transactions`), and is the \
+                         breakpoint bound (`info breakpoints`)?"
+                    )));
+                }
+                Err(RecvTimeoutError::Disconnected) => fail!("interrupted"),
+            }
+        }
+    }
+
+    fn next_input(&self, end: Option<Instant>) -> Result<Input, RecvTimeoutError> {
+        match end {
+            Some(end) => self.inputs.recv_timeout(end.saturating_duration_since(Instant::now())),
+            None => self.inputs.recv().map_err(|_| RecvTimeoutError::Disconnected),
+        }
+    }
+
+    fn interrupt_while_waiting(&mut self) -> Result<(), Failure> {
+        match self.session.interrupt(None) {
+            // The stop is on its way.
+            Ok(_) => Ok(()),
+            Err(error) => fail!("interrupted; nothing was stopped by that: {error}"),
+        }
+    }
+
+    /// Whether this is what was waited for.
+    fn is_end(&self, event: &SessionEvent, until: Until) -> bool {
+        let prompt = self.mode != Mode::Batch;
+        match (event, until) {
+            (SessionEvent::Stopped(_), Until::Stop { .. }) => true,
+            (SessionEvent::Stopped(stop), Until::Step(slot)) => stop.info().slot == slot,
+            (SessionEvent::CallbackEnded { ended, .. }, Until::Step(slot)) => ended.slot == slot,
+            (
+                SessionEvent::CallbackEnded { ended, .. },
+                Until::Stop { resumed: Some(Resumed::Root(slot)) },
+            ) => prompt && ended.slot == slot,
+            (
+                SessionEvent::TransactionEnded(ended),
+                Until::Stop { resumed: Some(Resumed::Transaction(id)) },
+            ) => prompt && ended.id == id,
+            _ => false,
+        }
+    }
+
+    fn conclude(&mut self, event: SessionEvent) -> Result<(), Failure> {
+        match event {
+            SessionEvent::Stopped(stop) => self.select(stop),
+            SessionEvent::CallbackEnded { ended, .. } => self.show_callback_end(&ended),
+            other => self.take(other)?,
+        }
+        Ok(())
+    }
+
+    /// Works on everything that has come so far.
+    pub(crate) fn drain(&mut self) -> Result<(), Failure> {
+        while let Some(event) = self.session.next_event(Duration::ZERO) {
+            self.take(event)?;
+        }
+        Ok(())
+    }
+
+    /// One event that nobody waits for.
+    fn take(&mut self, event: SessionEvent) -> Result<(), Failure> {
+        match event {
+            SessionEvent::Stopped(stop) if self.mode == Mode::Batch => self.unseen.push_back(stop.id()),
+            SessionEvent::Stopped(stop) if self.selected.is_none() => self.select(stop),
+            SessionEvent::Stopped(stop) => {
+                self.announce(&stop);
+                self.unseen.push_back(stop.id());
+            }
+            SessionEvent::Disconnected(why) => {
+                self.gone = Some(why.clone());
+                return Err(Failure::Gone(why));
+            }
+            other => self.show_event(other),
+        }
+        Ok(())
+    }
+
+    /// Looks at the oldest stop that nobody has looked at; says whether there was one.
+    pub(crate) fn select_unseen(&mut self) -> bool {
+        while let Some(id) = self.unseen.pop_front() {
+            // It may have gone on by itself.
+            if let Ok(stop) = self.session.stop(id) {
+                self.select(stop);
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Looks at `stop` from now on, and shows it.
+    pub(crate) fn select(&mut self, stop: Arc<Stop>) {
+        self.unseen.retain(|&id| id != stop.id());
+        self.listed = None;
+        if let Context::Stream { transaction, .. } = &stop.info().context {
+            self.touched.insert(*transaction, stop.summary().thread);
+        }
+        self.selected = Some(Selected { stop: Arc::clone(&stop), frame: 0 });
+        self.show_stop(&stop);
+    }
+
+    /// Forgets a stop that is over.
+    pub(crate) fn forget(&mut self, id: StopId) {
+        self.unseen.retain(|&unseen| unseen != id);
+        if self.selected.as_ref().is_some_and(|selected| selected.stop.id() == id) {
+            self.selected = None;
+            self.listed = None;
+        }
+    }
+}
