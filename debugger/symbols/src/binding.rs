@@ -262,7 +262,16 @@ fn is_foreign(path: &str) -> bool {
     let marks =
         ["/rustc/", "/rustlib/", "/.cargo/", "/registry/src/", "/library/", "/usr/", "/lib/zig/", "/tinygo/"];
     let starts = ["crates/", "library/", "rustc/", "usr/"];
-    marks.iter().any(|mark| path.contains(mark)) || starts.iter().any(|start| path.starts_with(start))
+    marks.iter().any(|mark| path.contains(mark))
+        || starts.iter().any(|start| path.starts_with(start))
+        || path.split('/').any(is_versioned)
+}
+
+/// `log-0.4.35`: the folder of a downloaded crate, whatever its parent was renamed to.
+fn is_versioned(folder: &str) -> bool {
+    let Some((name, version)) = folder.rsplit_once('-') else { return false };
+    let numbers = version.split('.').take(3).filter(|part| part.parse::<u32>().is_ok()).count();
+    !name.is_empty() && numbers == 3
 }
 
 /// The blocks of a line: runs of its rows without another line or instance between them.

@@ -19,7 +19,31 @@ pub fn demangle(symbol: &str) -> String {
             return without_abi_tags(&text);
         }
     }
+    // wasm-ld writes C++ names into the name section as people read them, parameters included.
+    if symbol.ends_with(')') || symbol.ends_with(") const") {
+        return without_abi_tags(without_parameters(symbol));
+    }
     symbol.to_owned()
+}
+
+/// A demangled C++ name without the parameter list at its end.
+fn without_parameters(name: &str) -> &str {
+    let list = name.trim_end_matches(" const");
+    let mut depth = 0;
+    for (at, c) in list.char_indices().rev() {
+        match c {
+            ')' => depth += 1,
+            '(' => depth -= 1,
+            _ => {}
+        }
+        if depth == 0 {
+            // `(anonymous namespace)` is no list, and neither is the name of `operator()`.
+            let before = &list[..at];
+            let is_list = !before.is_empty() && !before.ends_with("::") && !before.ends_with("operator");
+            return if is_list { before } else { name };
+        }
+    }
+    name
 }
 
 /// libc++ tags its functions with its version (`push_back[abi:nn190107]`), which nobody asks for.
@@ -162,6 +186,16 @@ mod tests {
             ("plain_c", "plain_c"),
             ("_ZNSt3__16vectorIiE9push_backB8nn190107Ev", "std::__1::vector<int>::push_back"),
             ("_Znot_mangled", "_Znot_mangled"),
+            (
+                "(anonymous namespace)::measure((anonymous namespace)::Request&)",
+                "(anonymous namespace)::measure",
+            ),
+            (
+                "std::__2::basic_string<char>::size[abi:nn190107]() const",
+                "std::__2::basic_string<char>::size",
+            ),
+            ("Less::operator()(int (*)(int), long)", "Less::operator()"),
+            ("main.(*T).get", "main.(*T).get"),
         ] {
             assert_eq!(demangle(symbol), name);
         }

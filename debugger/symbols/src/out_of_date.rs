@@ -8,6 +8,7 @@
 use wasmparser::Operator;
 
 use crate::address::{ModulePc, PcRange};
+use crate::lines::Position;
 use crate::location::{Described, Unreadable, pick};
 use crate::module::Function;
 use crate::scopes::{Variable, VariableKind};
@@ -33,17 +34,22 @@ impl Symbols {
         encoding: gimli::Encoding,
     ) -> Option<Unreadable> {
         let function = self.module.function_at(pc)?;
+        let mut asks = false;
         let mut operations = described.expression.operations(encoding);
         while let Ok(Some(operation)) = operations.next() {
+            asks |=
+                matches!(operation, gimli::Operation::WasmLocal { .. } | gimli::Operation::WasmStack { .. });
             let gimli::Operation::WasmLocal { index } = operation else { continue };
-            let range = self.described_range(variable, described, function, index)?;
-            if let Some(write) = self.reused(variable, function, index, &range, pc) {
-                return Some(Unreadable(format!(
-                    "the compiler says it is in Wasm local {index}, which has another use since {write}"
-                )));
+            let Some(range) = self.described_range(variable, described, function, index) else { continue };
+            if let Some(reason) = self.doubt(variable, function, index, &range, pc) {
+                return Some(Unreadable(format!("the compiler says it is in Wasm local {index}, {reason}")));
             }
         }
-        None
+        let begins = described.range.as_ref().filter(|_| asks)?;
+        let made = self.instruction_before(function, begins.start)?;
+        self.is_ahead(function, made, pc, begins.end).then(|| {
+            Unreadable(format!("the optimiser has given it the value of a later line already, at {made}"))
+        })
     }
 
     /// Where a description begins and ends. One for a whole scope is certain to begin before everything
@@ -64,21 +70,62 @@ impl Symbols {
         described.range.clone().or_else(came_in)
     }
 
-    /// The first write that gives the local to something else and may have run when the frame is at `pc`.
-    fn reused(
+    /// What speaks against the local, when writes to it may have run before the frame came to `pc`.
+    fn doubt(
         &self,
         variable: &Variable,
         function: &Function,
         local: u32,
         range: &PcRange,
         pc: ModulePc,
-    ) -> Option<ModulePc> {
-        self.writes(function, local)
-            .into_iter()
-            .filter(|write| range.contains(&write.pc) && write.pc >= range.start)
-            .filter(|write| self.module.leads_within(function, write.pc, pc, range).unwrap_or(false))
-            .find(|write| !write.updates || self.begins_another(variable, local, write.behind))
-            .map(|write| write.pc)
+    ) -> Option<String> {
+        let leads =
+            |from, range: &PcRange| self.module.leads_within(function, from, pc, range).unwrap_or(false);
+        for write in self.writes(function, local) {
+            if !range.contains(&write.pc) || !leads(write.pc, range) {
+                continue;
+            }
+            if !write.updates || self.begins_another(variable, local, write.behind) {
+                return Some(format!("which has another use since {}", write.pc));
+            }
+            if self.is_ahead(function, write.pc, pc, range.end) {
+                return Some(format!("which the code of a later line has changed already, at {}", write.pc));
+            }
+        }
+        None
+    }
+
+    /// Whether the optimiser has run the instruction at `made`, of a later line, before `pc`: on a way that
+    /// goes only forward, and not because a loop's head, whose line also stands in front, comes again.
+    fn is_ahead(&self, function: &Function, made: ModulePc, pc: ModulePc, end: ModulePc) -> bool {
+        let (Some(later), Some(here)) = (self.position(made), self.position(pc)) else { return false };
+        later.path == here.path
+            && later.line > here.line
+            && !self.line_begins_before(function, &here, made)
+            && self.module.leads_within(function, made, pc, &(made..end)).unwrap_or(false)
+    }
+
+    fn line_begins_before(&self, function: &Function, line: &Position, pc: ModulePc) -> bool {
+        let rows = self.info.as_ref().and_then(|info| {
+            let unit = info.unit_at(pc)?;
+            let before = function.body.start..pc;
+            let mut rows = info.lines(unit).ok()?.rows_in(&before);
+            rows.any(|row| row.line == line.line && info.file(unit, row.file) == Some(&line.path))
+                .then_some(())
+        });
+        rows.is_some()
+    }
+
+    fn instruction_before(&self, function: &Function, pc: ModulePc) -> Option<ModulePc> {
+        let mut before = None;
+        self.module.instructions(function, |at, _| {
+            let is_before = at < pc;
+            if is_before {
+                before = Some(at);
+            }
+            is_before
+        });
+        before
     }
 
     /// Whether another variable's description begins with what was just written.
@@ -140,5 +187,34 @@ impl Symbols {
             true
         });
         writes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Of each write to local 1: whether it updates the local.
+    fn updates(body: &str) -> Vec<bool> {
+        let text = format!(
+            "(module (memory 1) (func $f (param i32) (result i32) i32.const 1) (func (param i32) (local i32) {body}))"
+        );
+        let symbols = Symbols::new(wat::parse_str(text).unwrap().into()).unwrap();
+        let function = symbols.module().function(1).unwrap();
+        symbols.writes(function, 1).iter().map(|write| write.updates).collect()
+    }
+
+    #[test]
+    fn a_value_made_from_the_old_one_is_an_update() {
+        assert_eq!(updates("local.get 1 i32.const 1 i32.add local.set 1"), [true]);
+        assert_eq!(updates("local.get 0 local.get 1 i32.mul local.tee 1 drop"), [true]);
+        assert_eq!(updates("local.get 1 call $f local.set 1"), [true]);
+    }
+
+    #[test]
+    fn any_other_value_is_another_use() {
+        assert_eq!(updates("i32.const 5 local.set 1"), [false]);
+        assert_eq!(updates("local.get 1 local.set 0 i32.const 7 call $f local.set 1"), [false]);
+        assert_eq!(updates("(i32.store (local.get 1) (i32.const 1)) i32.const 7 local.set 1"), [false]);
     }
 }

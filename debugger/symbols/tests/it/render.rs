@@ -38,6 +38,7 @@ fn value(symbols: &Symbols, id: TypeId, bytes: &[u8], machine: &dyn Machine, dep
             }
         }
         TypeKind::Pointer { .. } => "pointer".into(),
+        TypeKind::Function { .. } => "code".into(),
         TypeKind::Enum { values, .. } => {
             let bits = unsigned(bytes);
             let mask = if bytes.len() >= 16 { u128::MAX } else { (1 << (bytes.len() * 8)) - 1 };
