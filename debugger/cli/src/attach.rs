@@ -139,7 +139,7 @@ fn show_progress(progress: &Progress, console: &mut Console) {
     const SLOW: u64 = 8 << 20;
     let text = match progress {
         Progress::Lane(lane) if lane.phase == LanePhase::Compiling => {
-            format!("compiling filter {} for debugging, at the lowest priority …", lane.name)
+            format!("making filter {} ready for debugging …", lane.name)
         }
         Progress::ReadingModule { filter, done: 0, size } if *size >= SLOW => {
             format!("reading the module of filter {filter}, {} MB …", size >> 20)

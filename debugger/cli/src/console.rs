@@ -119,9 +119,10 @@ impl Console {
         let _ = writeln!(out, "{start}{text}").and_then(|()| out.flush());
     }
 
-    /// Writes a remark to standard error.
+    /// Writes a remark, where it belongs among the answers.
     pub(crate) fn note(&mut self, text: &str) {
-        self.complain_as(Paint::Warning, &format!("note: {}", harmless(text)));
+        let text = self.paint(Paint::Warning, &format!("note: {text}"));
+        self.say(&text);
     }
 
     /// Writes an error to standard error.

@@ -197,7 +197,7 @@ impl Debugger {
                 }
                 Input::End => {
                     self.console.end_prompt();
-                    if self.mode != Mode::Batch {
+                    if self.mode == Mode::Pipe {
                         self.console.say("");
                     }
                     return Ok(None);
@@ -238,7 +238,7 @@ impl Debugger {
     /// Ctrl-C with no command under way.
     fn interrupt_from_prompt(&mut self) {
         if let Err(error) = self.session.interrupt(None) {
-            self.console.say(&format!("nothing to interrupt: {error} (`quit` leaves)"));
+            self.console.say(&format!("{error} (`quit` leaves)"));
         }
     }
 

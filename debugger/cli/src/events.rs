@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use wasmdbg_control::stop::{CallbackEnded, CallbackOutcome, Context, ReleaseCause};
+use wasmdbg_control::stop::{CallbackEnded, CallbackOutcome, Context, ReleaseCause, StopReason};
 use wasmdbg_control::transactions::{LogLine, Missed};
 use wasmdbg_session::{SessionEvent, Stop};
 
@@ -14,12 +14,15 @@ use crate::rule::show_duration;
 impl Debugger {
     /// The head of a stop: who stopped, why, where, and the source line.
     pub(crate) fn show_stop(&mut self, stop: &Arc<Stop>) {
-        let summary = stop.summary();
-        let head = format!("{} stopped: {}", summary.thread, summary.reason);
-        let head = self.console.paint(Paint::Strong, &head);
-        self.console.say(&head);
-        for note in &summary.notes {
-            self.console.note(note);
+        // After one's own step only the place is news.
+        if *stop.reason() != StopReason::Step || !stop.info().control {
+            let summary = stop.summary();
+            let head = format!("{} stopped: {}", summary.thread, summary.reason);
+            let head = self.console.paint(Paint::Strong, &head);
+            self.console.say(&head);
+            for note in &summary.notes {
+                self.console.note(note);
+            }
         }
         self.show_place(true);
     }
@@ -137,7 +140,9 @@ impl Debugger {
     fn show_log(&mut self, line: &LogLine) {
         if self.mode == Mode::Terminal {
             let transaction = line.transaction.map_or_else(String::new, |id| format!(" #{id}"));
-            let text = format!("[filter {}{transaction} {}] {}", line.filter, line.level, line.message);
+            let attached = self.session.attached().filters.iter().find(|known| known.filter == line.filter);
+            let filter = attached.map_or("filter", |known| &known.name);
+            let text = format!("[{filter}{transaction} {}] {}", line.level, line.message);
             let text = self.console.paint(Paint::Faint, text.trim_end());
             self.console.say(&text);
         }

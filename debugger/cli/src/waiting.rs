@@ -62,7 +62,15 @@ impl Debugger {
                 self.take(event)?;
             }
             match self.next_input(end) {
-                Ok(Input::Interrupt | Input::Cancelled) => self.interrupt_while_waiting()?,
+                Ok(Input::Interrupt | Input::Cancelled) => match self.session.interrupt(None) {
+                    // The stop is on its way.
+                    Ok(_) => {}
+                    Err(error) if self.mode == Mode::Terminal => {
+                        self.console.say(&format!("not waiting any more: {error}"));
+                        return Ok(());
+                    }
+                    Err(error) => fail!("interrupted: {error}"),
+                },
                 // Nothing is read while a command runs.
                 Ok(_) => {}
                 Err(RecvTimeoutError::Timeout) => {
@@ -81,14 +89,6 @@ impl Debugger {
         match end {
             Some(end) => self.inputs.recv_timeout(end.saturating_duration_since(Instant::now())),
             None => self.inputs.recv().map_err(|_| RecvTimeoutError::Disconnected),
-        }
-    }
-
-    fn interrupt_while_waiting(&mut self) -> Result<(), Failure> {
-        match self.session.interrupt(None) {
-            // The stop is on its way.
-            Ok(_) => Ok(()),
-            Err(error) => fail!("interrupted; nothing was stopped by that: {error}"),
         }
     }
 

@@ -94,7 +94,7 @@ fn stop_and_look(ats: &Ats, token: u64, load: &mut Load, before: &Lap) -> Result
         let expected = if is_prime(token) { 200 } else { 403 };
         ensure!(response.status == expected, "expected {expected}: {}", ats.diags());
     }
-    debugger.run("detach")?;
+    debugger.leave()?;
     Ok(())
 }
 
@@ -188,6 +188,15 @@ impl Debugger {
             bail!("the request did not stop: {:?}", pending.wait()?);
         }
         Ok(pending)
+    }
+
+    /// Types `detach`, which ends it.
+    fn leave(&mut self) -> Result<()> {
+        println!("{PROMPT}detach");
+        self.wasmdbg.send("detach")?;
+        print!("{}", self.wasmdbg.expect("Detached")?);
+        self.wasmdbg.wait(Duration::from_secs(20))?;
+        Ok(())
     }
 
     fn resume(&mut self) -> Result<()> {
