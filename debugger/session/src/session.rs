@@ -327,7 +327,12 @@ impl Session {
     /// Source files whose name or path begins with `prefix`, by their shortest unambiguous end, for
     /// completion; at most `limit`.
     pub fn complete_file(&self, prefix: &str, limit: usize) -> Vec<String> {
-        let files: Vec<_> = self.symbols().flat_map(|symbols| symbols.source_files()).collect();
+        // rustc puts `/@/` and a hash behind the path to name a unit: no file.
+        let files: Vec<_> = self
+            .symbols()
+            .flat_map(|symbols| symbols.source_files())
+            .filter(|path| !path.contains("/@/"))
+            .collect();
         let name = |path: &str| path.rsplit('/').next().unwrap_or(path).to_owned();
         let mut found: Vec<String> = files
             .iter()

@@ -122,6 +122,11 @@ pub(crate) fn begin(stop: &Stop, step: Step, libraries: Libraries) -> Result<(Ne
         return Ok((Next::Report { hidden }, None));
     }
     let plan = |kind| Plan { kind, origin: origin.clone(), depth, instance: scoped.instance, libraries };
+    let by_line = matches!(step, Step::Over | Step::Into | Step::Until { line: None, .. });
+    if by_line && (scoped.instance.is_none() || origin.position.is_none()) {
+        // Without lines the function as a whole is the statement.
+        return Ok((Next::Resume(ResumeMode::Out { frame: 0 }), Some(plan(Kind::Once))));
+    }
     match step {
         Step::Continue | Step::Instruction => Err(Error::Invalid("no step".into())),
         Step::Over => begin_line(stop, plan(Kind::Line { calls: Calls::Over, forward: false })),
@@ -255,7 +260,10 @@ impl Plan {
         let same_frame = self.instance == self.origin.instance && here.depth == self.origin.depth;
         let line = here.frames[at].position.as_ref().map(|p| (&*p.path, p.line));
         let origin = self.origin.position.as_ref().map(|p| (p.file.as_str(), p.line));
-        let same_line = same_frame && line == origin;
+        let forward = matches!(self.kind, Kind::Line { forward: true, .. });
+        let not_below =
+            line.zip(origin).is_some_and(|(line, origin)| line.0 == origin.0 && line.1 <= origin.1);
+        let same_line = same_frame && (line == origin || forward && not_below);
         // The innermost frame that counts: inlined library code belongs to the call of it.
         let own = match calls {
             Calls::Over => at,
@@ -344,11 +352,26 @@ impl<'a> Here<'a> {
                 ranges = ranges.into_iter().flat_map(|range| without(range, inlined)).collect();
             }
         }
-        if forward && let Some(function) = self.symbols.module().function(self.function) {
-            let end = ranges.iter().map(|range| range.end).max().unwrap_or(self.pc.0);
-            ranges.push(PcRange { start: function.first_instruction.0, end });
+        if forward && let Some(instance) = instance {
+            ranges.extend(self.not_below(instance, statement.position.line));
         }
         ResumeMode::Range { ranges, calls }
+    }
+
+    /// The code of the function but for the lines of `instance` below `line`: what a loop runs in.
+    fn not_below(&self, instance: InstanceId, line: u32) -> Vec<PcRange> {
+        let Some(function) = self.symbols.module().function(self.function) else { return Vec::new() };
+        let mut starts: Vec<_> = self.symbols.statement_starts(self.function).iter().map(|s| s.pc).collect();
+        starts.push(function.body.end);
+        let mut ranges = vec![wire(function.first_instruction, starts[0])];
+        for pair in starts.windows(2) {
+            let frames = self.symbols.frames(pair[0]);
+            let here = frames.iter().find(|frame| frame.instance == Some(instance));
+            if here.and_then(|frame| frame.position.as_ref()).is_some_and(|position| position.line <= line) {
+                ranges.push(wire(pair[0], pair[1]));
+            }
+        }
+        ranges
     }
 
     /// The code of calls inlined into `instance` that overlaps `ranges`.
