@@ -278,4 +278,26 @@ mod tests {
             "(module (func (param i32) (block (block (br_table 0 1 (local.get 0))) nop (return)) nop))";
         assert_eq!(reached_through(text), []);
     }
+
+    /// Whether a path leads from the first `nop` to the second within the whole body, and within the part
+    /// from the first `nop` to the third.
+    fn leads(text: &str) -> (bool, bool) {
+        let (module, pcs) = nops(text);
+        let function = &module.functions()[0];
+        let within = |range: PcRange| module.leads_within(function, pcs[0], pcs[1], &range).unwrap();
+        (within(function.body.clone()), within(pcs[0]..*pcs.last().unwrap()))
+    }
+
+    #[test]
+    fn a_path_leads_on_and_round_loops() {
+        assert_eq!(leads("(module (func nop nop nop))"), (true, true));
+        let arms = "(module (func (param i32) (if (local.get 0) (then nop) (else nop)) nop))";
+        assert_eq!(leads(arms), (false, false), "from one arm to the other");
+        let (module, pcs) = nops("(module (func (param i32) (loop nop nop (br_if 0 (local.get 0)))))");
+        let function = &module.functions()[0];
+        let back = |range: &PcRange| module.leads_within(function, pcs[1], pcs[0], range).unwrap();
+        assert!(back(&function.body), "round the loop");
+        assert!(!back(&(pcs[1]..function.body.end)), "not without passing the range's start");
+        assert!(!back(&(function.body.start..pcs[1])), "not when the way leaves the range");
+    }
 }

@@ -7,4 +7,5 @@ mod functions;
 mod lines;
 mod recording;
 mod render;
+mod types;
 mod values;
