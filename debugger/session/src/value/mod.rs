@@ -224,9 +224,12 @@ impl Value {
         self.shape().children(first, count)
     }
 
-    /// Where it lies in linear memory, if it does.
+    /// Where it lies in linear memory, if it does; of a C++ reference: where what it means lies.
     pub fn address(&self) -> Option<u64> {
-        self.inner.place.address()
+        match self.shape() {
+            Shape::Wrapper(inner) => inner.address(),
+            _ => self.inner.place.address(),
+        }
     }
 
     /// Its size in bytes, if known.

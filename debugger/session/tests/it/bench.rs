@@ -14,7 +14,7 @@ use crate::proxy::Proxy;
 /// A filter in a session, with its source.
 pub(crate) struct Bench {
     pub(crate) session: Session,
-    proxy: Proxy,
+    pub(crate) proxy: Proxy,
     source: String,
     file: &'static str,
 }

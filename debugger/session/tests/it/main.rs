@@ -6,6 +6,7 @@ mod breakpoints;
 mod containers;
 mod machine;
 mod proxy;
+mod sessions;
 mod steps;
 mod symbols;
 mod values;

@@ -11,18 +11,20 @@ use std::time::Duration;
 use wasmdbg_control::breakpoints::{Planted, PlantedBreakpoints};
 use wasmdbg_control::connection::Connection;
 use wasmdbg_control::filters::{FilterCounters, FilterInfo, FilterList, FilterState, ModuleBytes};
-use wasmdbg_control::session::{ActivityNoted, Attached, AttachedFilter, Detached, Welcome};
+use wasmdbg_control::session::{
+    ActivityNoted, Attached, AttachedFilter, Detached, LanePhase, LaneProgress, Welcome,
+};
 use wasmdbg_control::state::{GlobalValues, MemoryBytes, Value};
 use wasmdbg_control::stop::{
     CallbackEnded, CallbackOutcome, Calls, Context, Frame, FrameList, InterruptNoted, ReleaseCause, Released,
     ResumeMode, Resumed, StopReason, Stopped,
 };
-use wasmdbg_control::transactions::TransactionList;
+use wasmdbg_control::transactions::{LogLine, TransactionList};
 use wasmdbg_control::{
     Client, ContextId, ErrorKind, Event, FilterId, Message, ModuleHash, PROTOCOL_VERSION, Reply, Request,
     SessionId, SlotId, StopId, TransactionId, WireError,
 };
-use wasmdbg_session::{AttachOptions, Session, SymbolOptions};
+use wasmdbg_session::{AttachOptions, Error, Progress, Session, SessionEvent, SymbolOptions};
 
 use crate::machine::{Host, Machine, Ran, Val};
 
@@ -31,6 +33,7 @@ pub(crate) struct Proxy {
     callbacks: mpsc::Sender<Callback>,
     thread: Option<JoinHandle<()>>,
     closing: Arc<AtomicBool>,
+    deadline: Arc<AtomicBool>,
     client: Option<(Client, mpsc::Receiver<Event>)>,
 }
 
@@ -48,16 +51,34 @@ impl Proxy {
         let (callbacks, received) = mpsc::channel();
         let closing = Arc::new(AtomicBool::new(false));
         let mut lane = Lane::new(wasm, module_path, headers, server_side, Arc::clone(&closing));
+        let deadline = Arc::clone(&lane.deadline);
         let thread = std::thread::spawn(move || lane.serve(&received));
         let client = Client::greet(client_side, "session tests").expect("a greeting");
-        Self { callbacks, thread: Some(thread), closing, client: Some(client) }
+        Self { callbacks, thread: Some(thread), closing, deadline, client: Some(client) }
     }
 
     /// Attaches a session.
     pub(crate) fn attach(&mut self, symbols: SymbolOptions) -> Session {
-        let (client, events) = self.client.take().expect("not attached yet");
         let options = AttachOptions { symbols, ..AttachOptions::default() };
-        Session::attach(client, events, &options, &mut |_| {}).expect("a session")
+        let mut session = self.attach_with(&options, &mut |_| {}).expect("a session");
+        let first = session.next_event(Duration::from_secs(20));
+        assert!(matches!(first, Some(SessionEvent::Log(_))), "{first:?}");
+        session
+    }
+
+    /// Attaches a session with options of all kinds.
+    pub(crate) fn attach_with(
+        &mut self,
+        options: &AttachOptions,
+        progress: &mut dyn FnMut(&Progress),
+    ) -> Result<Session, Error> {
+        let (client, events) = self.client.take().expect("not attached yet");
+        Session::attach(client, events, options, progress)
+    }
+
+    /// Lets the pause deadline of the present stop pass.
+    pub(crate) fn pass_deadline(&self) {
+        self.deadline.store(true, Ordering::Relaxed);
     }
 
     /// Starts a callback; what the host saw comes when it has ended.
@@ -95,6 +116,8 @@ struct Lane {
     gone: bool,
     /// The test is over: nobody resumes a stop any more.
     closing: Arc<AtomicBool>,
+    /// The pause deadline passes now.
+    deadline: Arc<AtomicBool>,
 }
 
 /// A run under way.
@@ -131,6 +154,7 @@ impl Lane {
             stopped: None,
             gone: false,
             closing,
+            deadline: Arc::default(),
         }
     }
 
@@ -250,6 +274,15 @@ impl Lane {
                 self.event(Event::Released(Released { stop, slot: SlotId(1), cause: ReleaseCause::Resumed }));
                 return Run { mode, depth: frame_count as usize };
             }
+            if self.deadline.swap(false, Ordering::Relaxed) {
+                self.stopped = None;
+                self.event(Event::Released(Released {
+                    stop,
+                    slot: SlotId(1),
+                    cause: ReleaseCause::Deadline,
+                }));
+                return Run { mode: ResumeMode::Continue, depth: frame_count as usize };
+            }
             if self.gone || self.closing.load(Ordering::Relaxed) {
                 self.gone = true;
                 return Run { mode: ResumeMode::Continue, depth: frame_count as usize };
@@ -321,21 +354,38 @@ impl Lane {
                 capabilities: Vec::new(),
             }
             .into(),
-            Request::Attach(attach) => Attached {
-                session: SessionId(1),
-                rules: attach.rules,
-                deadline_ms: 30_000,
-                filters: vec![AttachedFilter {
+            Request::Attach(attach) if attach.filters.iter().any(|name| name != "fixture") => {
+                return Err(WireError::new(ErrorKind::NotFound, "no filter has that name"));
+            }
+            Request::Attach(attach) => {
+                self.event(Event::LaneProgress(LaneProgress {
                     filter: FilterId(0),
                     name: "fixture".into(),
-                    module: self.hash,
-                    slot: SlotId(1),
-                    compile_ms: 0,
-                    cached: true,
-                }],
-                missed: 0,
+                    phase: LanePhase::Compiling,
+                    elapsed_ms: 1,
+                }));
+                self.event(Event::Log(LogLine {
+                    filter: FilterId(0),
+                    transaction: None,
+                    level: "info".into(),
+                    message: "configured".into(),
+                }));
+                Attached {
+                    session: SessionId(1),
+                    rules: attach.rules,
+                    deadline_ms: attach.deadline_ms.unwrap_or(30_000),
+                    filters: vec![AttachedFilter {
+                        filter: FilterId(0),
+                        name: "fixture".into(),
+                        module: self.hash,
+                        slot: SlotId(1),
+                        compile_ms: 0,
+                        cached: true,
+                    }],
+                    missed: 0,
+                }
+                .into()
             }
-            .into(),
             Request::Filters(_) => FilterList { filters: vec![self.filter()] }.into(),
             Request::ReadModule(read) => {
                 let from = (read.offset as usize).min(self.wasm.len());
