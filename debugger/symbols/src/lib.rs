@@ -44,6 +44,7 @@ mod evaluate;
 mod line_table;
 mod names;
 mod out_of_date;
+mod sections;
 mod type_reader;
 
 pub use address::{CodeOffset, CodeSection, ModulePc, PcRange};

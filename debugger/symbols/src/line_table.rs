@@ -221,10 +221,10 @@ mod tests {
 
     #[test]
     fn parts_are_joined() {
-        let mut path = String::from("/work");
+        let mut path = String::from("/filter");
         join(&mut path, "src");
         join(&mut path, "lib.rs");
-        assert_eq!(path, "/work/src/lib.rs");
+        assert_eq!(path, "/filter/src/lib.rs");
         join(&mut path, "/rustc/x.rs");
         assert_eq!(path, "/rustc/x.rs");
     }

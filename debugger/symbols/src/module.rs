@@ -1,16 +1,17 @@
-//! Owns the split of a `.wasm` file: sections, function bodies, names, globals, hashes.
-//! Never looks inside DWARF and never validates code.
+//! Owns what is known of a `.wasm` file without its debug info: function bodies, names, globals, custom
+//! sections, hashes. Never looks inside DWARF.
 
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
-use wasmparser::{CompositeInnerType, ExternalKind, Parser, Payload, TypeRef};
+use wasmparser::Parser;
 
 use crate::address::{CodeSection, ModulePc, PcRange};
 use crate::error::ModuleError;
 use crate::names::Names;
+use crate::sections::{Parts, check_header, module_error};
 
 /// A Wasm value type, as far as locals and globals are told apart when they are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -143,16 +144,16 @@ pub struct CustomSection {
 /// A module split into its parts. Holds the bytes; clones share them.
 #[derive(Clone, Debug, Default)]
 pub struct Module {
-    bytes: Arc<[u8]>,
-    code: CodeSection,
-    functions: Vec<Function>,
-    imports: Vec<Import>,
-    imported_functions: u32,
-    globals: Vec<Global>,
-    exports: Vec<Export>,
-    customs: Vec<CustomSection>,
-    names: Names,
-    export_of_function: HashMap<u32, usize>,
+    pub(crate) bytes: Arc<[u8]>,
+    pub(crate) code: CodeSection,
+    pub(crate) functions: Vec<Function>,
+    pub(crate) imports: Vec<Import>,
+    pub(crate) imported_functions: u32,
+    pub(crate) globals: Vec<Global>,
+    pub(crate) exports: Vec<Export>,
+    pub(crate) customs: Vec<CustomSection>,
+    pub(crate) names: Names,
+    pub(crate) export_of_function: HashMap<u32, usize>,
 }
 
 impl Module {
@@ -167,7 +168,7 @@ impl Module {
             let payload = payload.map_err(|e| module_error(&e, bytes.len()))?;
             parts.take(payload).map_err(|e| module_error(&e, bytes.len()))?;
         }
-        let mut module = parts.module;
+        let mut module = parts.into_module();
         if let Some(section) = module.customs.iter().find(|s| s.name == "name") {
             // A broken name section costs the names, not the module: the spec says to ignore it.
             module.names = Names::parse(&bytes[section.range.clone()], section.range.start);
@@ -361,161 +362,4 @@ impl Module {
 #[must_use]
 pub fn content_hash(bytes: &[u8]) -> [u8; 32] {
     Sha256::digest(bytes).into()
-}
-
-fn check_header(bytes: &[u8]) -> Result<(), ModuleError> {
-    if u32::try_from(bytes.len()).is_err() {
-        return Err(ModuleError::TooLarge);
-    }
-    if !bytes.starts_with(b"\0asm") {
-        return Err(ModuleError::NotWasm);
-    }
-    match bytes.get(4..8) {
-        Some([1, 0, 0, 0]) => Ok(()),
-        Some([_, _, 1, 0]) => Err(ModuleError::Component),
-        Some(version) => {
-            Err(ModuleError::Version(u32::from_le_bytes([version[0], version[1], version[2], version[3]])))
-        }
-        None => Err(ModuleError::Truncated { at: bytes.len(), len: bytes.len() }),
-    }
-}
-
-fn module_error(error: &wasmparser::BinaryReaderError, len: usize) -> ModuleError {
-    let reason = error.message().to_owned();
-    // The reader says "unexpected end" for a cut file and for a section whose fields overrun it.
-    if reason.contains("unexpected end") {
-        ModuleError::Truncated { at: error.offset(), len }
-    } else {
-        ModuleError::Malformed { at: error.offset(), reason }
-    }
-}
-
-/// Collects what the sections say; function types are joined with bodies as these arrive.
-#[derive(Default)]
-struct Parts {
-    module: Module,
-    types: Vec<(Vec<ValType>, Vec<ValType>)>,
-    type_of_function: Vec<u32>,
-}
-
-impl Parts {
-    fn take(&mut self, payload: Payload<'_>) -> wasmparser::Result<()> {
-        match payload {
-            Payload::TypeSection(reader) => {
-                for group in reader {
-                    for ty in group?.types() {
-                        self.types.push(match &ty.composite_type.inner {
-                            CompositeInnerType::Func(f) => (
-                                f.params().iter().map(|t| ValType::from(*t)).collect(),
-                                f.results().iter().map(|t| ValType::from(*t)).collect(),
-                            ),
-                            _ => (Vec::new(), Vec::new()),
-                        });
-                    }
-                }
-            }
-            Payload::ImportSection(reader) => {
-                for import in reader.into_imports() {
-                    self.import(&import?);
-                }
-            }
-            Payload::FunctionSection(reader) => {
-                for ty in reader {
-                    self.type_of_function.push(ty?);
-                }
-            }
-            Payload::GlobalSection(reader) => {
-                for global in reader {
-                    let ty = global?.ty;
-                    self.module.globals.push(Global {
-                        ty: ty.content_type.into(),
-                        mutable: ty.mutable,
-                        imported: false,
-                    });
-                }
-            }
-            Payload::ExportSection(reader) => {
-                for export in reader {
-                    let export = export?;
-                    self.module.exports.push(Export {
-                        name: export.name.to_owned(),
-                        kind: export_kind(export.kind),
-                        index: export.index,
-                    });
-                }
-            }
-            // The range starts at the function count: these are the section's contents.
-            Payload::CodeSectionStart { range, .. } => {
-                self.module.code =
-                    CodeSection { start: ModulePc(range.start as u32), len: range.len() as u32 };
-            }
-            Payload::CodeSectionEntry(body) => self.body(&body)?,
-            Payload::CustomSection(section) => {
-                let range = section.data_offset()..section.data_offset() + section.data().len();
-                self.module.customs.push(CustomSection { name: section.name().to_owned(), range });
-            }
-            _ => {}
-        }
-        Ok(())
-    }
-
-    fn import(&mut self, import: &wasmparser::Import<'_>) {
-        let kind = match import.ty {
-            TypeRef::Func(_) | TypeRef::FuncExact(_) => {
-                self.module.imported_functions += 1;
-                ImportKind::Function(self.module.imported_functions - 1)
-            }
-            TypeRef::Global(ty) => {
-                self.module.globals.push(Global {
-                    ty: ty.content_type.into(),
-                    mutable: ty.mutable,
-                    imported: true,
-                });
-                ImportKind::Global(self.module.globals.len() as u32 - 1)
-            }
-            TypeRef::Memory(_) => ImportKind::Memory,
-            TypeRef::Table(_) => ImportKind::Table,
-            TypeRef::Tag(_) => ImportKind::Tag,
-        };
-        self.module.imports.push(Import {
-            module: import.module.to_owned(),
-            name: import.name.to_owned(),
-            kind,
-        });
-    }
-
-    fn body(&mut self, body: &wasmparser::FunctionBody<'_>) -> wasmparser::Result<()> {
-        let defined = self.module.functions.len();
-        let (params, results) = self
-            .type_of_function
-            .get(defined)
-            .and_then(|ty| self.types.get(*ty as usize))
-            .cloned()
-            .unwrap_or_default();
-        let mut local_runs = Vec::new();
-        for run in body.get_locals_reader()? {
-            let (count, ty) = run?;
-            local_runs.push((count, ValType::from(ty)));
-        }
-        let range = body.range();
-        self.module.functions.push(Function {
-            index: self.module.imported_functions + defined as u32,
-            body: ModulePc(range.start as u32)..ModulePc(range.end as u32),
-            first_instruction: ModulePc(body.get_binary_reader_for_operators()?.original_position() as u32),
-            params,
-            results,
-            local_runs,
-        });
-        Ok(())
-    }
-}
-
-fn export_kind(kind: ExternalKind) -> &'static str {
-    match kind {
-        ExternalKind::Func | ExternalKind::FuncExact => "func",
-        ExternalKind::Table => "table",
-        ExternalKind::Memory => "memory",
-        ExternalKind::Global => "global",
-        ExternalKind::Tag => "tag",
-    }
 }

@@ -1,0 +1,168 @@
+//! Owns the reading of a module's sections. Never validates code and never looks inside custom sections.
+
+use wasmparser::{CompositeInnerType, ExternalKind, Payload, TypeRef};
+
+use crate::address::{CodeSection, ModulePc};
+use crate::error::ModuleError;
+use crate::module::{CustomSection, Export, Function, Global, Import, ImportKind, Module, ValType};
+
+pub(crate) fn check_header(bytes: &[u8]) -> Result<(), ModuleError> {
+    if u32::try_from(bytes.len()).is_err() {
+        return Err(ModuleError::TooLarge);
+    }
+    if !bytes.starts_with(b"\0asm") {
+        return Err(ModuleError::NotWasm);
+    }
+    match bytes.get(4..8) {
+        Some([1, 0, 0, 0]) => Ok(()),
+        Some([_, _, 1, 0]) => Err(ModuleError::Component),
+        Some(version) => {
+            Err(ModuleError::Version(u32::from_le_bytes([version[0], version[1], version[2], version[3]])))
+        }
+        None => Err(ModuleError::Truncated { at: bytes.len(), len: bytes.len() }),
+    }
+}
+
+pub(crate) fn module_error(error: &wasmparser::BinaryReaderError, len: usize) -> ModuleError {
+    let reason = error.message().to_owned();
+    // The reader says "unexpected end" for a cut file and for a section whose fields overrun it.
+    if reason.contains("unexpected end") {
+        ModuleError::Truncated { at: error.offset(), len }
+    } else {
+        ModuleError::Malformed { at: error.offset(), reason }
+    }
+}
+
+/// Collects what the sections say; function types are joined with bodies as these arrive.
+#[derive(Default)]
+pub(crate) struct Parts {
+    module: Module,
+    types: Vec<(Vec<ValType>, Vec<ValType>)>,
+    type_of_function: Vec<u32>,
+}
+
+impl Parts {
+    pub(crate) fn into_module(self) -> Module {
+        self.module
+    }
+
+    pub(crate) fn take(&mut self, payload: Payload<'_>) -> wasmparser::Result<()> {
+        match payload {
+            Payload::TypeSection(reader) => {
+                for group in reader {
+                    for ty in group?.types() {
+                        self.types.push(match &ty.composite_type.inner {
+                            CompositeInnerType::Func(f) => (
+                                f.params().iter().map(|t| ValType::from(*t)).collect(),
+                                f.results().iter().map(|t| ValType::from(*t)).collect(),
+                            ),
+                            _ => (Vec::new(), Vec::new()),
+                        });
+                    }
+                }
+            }
+            Payload::ImportSection(reader) => {
+                for import in reader.into_imports() {
+                    self.import(&import?);
+                }
+            }
+            Payload::FunctionSection(reader) => {
+                for ty in reader {
+                    self.type_of_function.push(ty?);
+                }
+            }
+            Payload::GlobalSection(reader) => {
+                for global in reader {
+                    let ty = global?.ty;
+                    self.module.globals.push(Global {
+                        ty: ty.content_type.into(),
+                        mutable: ty.mutable,
+                        imported: false,
+                    });
+                }
+            }
+            Payload::ExportSection(reader) => {
+                for export in reader {
+                    let export = export?;
+                    self.module.exports.push(Export {
+                        name: export.name.to_owned(),
+                        kind: export_kind(export.kind),
+                        index: export.index,
+                    });
+                }
+            }
+            // The range starts at the function count: these are the section's contents.
+            Payload::CodeSectionStart { range, .. } => {
+                self.module.code =
+                    CodeSection { start: ModulePc(range.start as u32), len: range.len() as u32 };
+            }
+            Payload::CodeSectionEntry(body) => self.body(&body)?,
+            Payload::CustomSection(section) => {
+                let range = section.data_offset()..section.data_offset() + section.data().len();
+                self.module.customs.push(CustomSection { name: section.name().to_owned(), range });
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn import(&mut self, import: &wasmparser::Import<'_>) {
+        let kind = match import.ty {
+            TypeRef::Func(_) | TypeRef::FuncExact(_) => {
+                self.module.imported_functions += 1;
+                ImportKind::Function(self.module.imported_functions - 1)
+            }
+            TypeRef::Global(ty) => {
+                self.module.globals.push(Global {
+                    ty: ty.content_type.into(),
+                    mutable: ty.mutable,
+                    imported: true,
+                });
+                ImportKind::Global(self.module.globals.len() as u32 - 1)
+            }
+            TypeRef::Memory(_) => ImportKind::Memory,
+            TypeRef::Table(_) => ImportKind::Table,
+            TypeRef::Tag(_) => ImportKind::Tag,
+        };
+        self.module.imports.push(Import {
+            module: import.module.to_owned(),
+            name: import.name.to_owned(),
+            kind,
+        });
+    }
+
+    fn body(&mut self, body: &wasmparser::FunctionBody<'_>) -> wasmparser::Result<()> {
+        let defined = self.module.functions.len();
+        let (params, results) = self
+            .type_of_function
+            .get(defined)
+            .and_then(|ty| self.types.get(*ty as usize))
+            .cloned()
+            .unwrap_or_default();
+        let mut local_runs = Vec::new();
+        for run in body.get_locals_reader()? {
+            let (count, ty) = run?;
+            local_runs.push((count, ValType::from(ty)));
+        }
+        let range = body.range();
+        self.module.functions.push(Function {
+            index: self.module.imported_functions + defined as u32,
+            body: ModulePc(range.start as u32)..ModulePc(range.end as u32),
+            first_instruction: ModulePc(body.get_binary_reader_for_operators()?.original_position() as u32),
+            params,
+            results,
+            local_runs,
+        });
+        Ok(())
+    }
+}
+
+fn export_kind(kind: ExternalKind) -> &'static str {
+    match kind {
+        ExternalKind::Func | ExternalKind::FuncExact => "func",
+        ExternalKind::Table => "table",
+        ExternalKind::Memory => "memory",
+        ExternalKind::Global => "global",
+        ExternalKind::Tag => "tag",
+    }
+}
