@@ -1,5 +1,6 @@
 //! A filter that does almost nothing, on a RAM-cache hit: what each variant costs per request over no
-//! plugin, and what the control socket costs while nobody is attached.
+//! plugin, what the control socket costs while nobody is attached, and what a stopped request costs the
+//! others.
 
 use anyhow::{Context, Result};
 
@@ -7,8 +8,10 @@ use crate::ats::Ats;
 use crate::bench::batch::Batch;
 use crate::bench::counter::{Meter, Method};
 use crate::bench::rounds::range;
+use crate::bench::session::Session;
 use crate::bench::table::{Row, Verdict};
-use crate::bench::variant::{LIGHT, Variant, request};
+use crate::bench::variant::{FILTER, LIGHT, Variant, request};
+use crate::http::Connection;
 use crate::scratch::Scratch;
 
 /// Connections with one request in flight each.
@@ -16,6 +19,14 @@ const CONNECTIONS: usize = 32;
 /// Batches before the first measurement: pools grow, LuaJIT compiles, the object gets into the RAM
 /// cache.
 const WARM_UP: usize = 40;
+
+/// Intervals, in milliseconds, of what the server's event thread does by time and not by requests:
+/// writing its statistics out is worth as much as four hundred requests.
+const PERIODIC: [&str; 3] = [
+    "proxy.config.remote_sync_interval_ms",
+    "proxy.config.raw_stat_sync_interval_ms",
+    "proxy.config.config_update_interval_ms",
+];
 
 /// Costs of one variant per request, a value for each round.
 #[derive(Debug)]
@@ -26,6 +37,8 @@ pub struct Cost {
 
 struct Subject {
     cost: Cost,
+    /// Gone before its server.
+    stopped: Option<(Session, Connection)>,
     server: Ats,
     batch: Batch,
 }
@@ -39,11 +52,16 @@ pub fn measure(method: Method, variants: &[Variant]) -> Result<Vec<Cost>> {
     let folder = Scratch::new("bench")?;
     let mut subjects = Vec::new();
     for &variant in variants {
-        let server = variant.options(folder.path())?.under(&meter.wrapper(variant.name())).start()?;
+        let mut options = variant.options(folder.path())?.under(&meter.wrapper(variant.name()));
+        for interval in PERIODIC {
+            options = options.record(&format!("{interval} INT 3600000"));
+        }
+        let server = options.start()?;
         variant.check(&server)?;
         let mut batch = Batch::open(&server, CONNECTIONS, request(LIGHT))?;
         batch.run(WARM_UP)?;
-        subjects.push(Subject { cost: Cost { variant, rounds: Vec::new() }, server, batch });
+        let stopped = if variant == Variant::WasmParked { Some(stop(&server)?) } else { None };
+        subjects.push(Subject { cost: Cost { variant, rounds: Vec::new() }, stopped, server, batch });
     }
     for _ in 0..method.rounds() {
         for subject in &mut subjects {
@@ -57,7 +75,21 @@ pub fn measure(method: Method, variants: &[Variant]) -> Result<Vec<Cost>> {
             subject.cost.rounds.push(total / requests as f64);
         }
     }
-    Ok(subjects.into_iter().map(|subject| subject.cost).collect())
+    let mut costs = Vec::new();
+    for Subject { cost, stopped, .. } in subjects {
+        if let Some((session, connection)) = stopped {
+            // It was stopped all the time, or was it?
+            session.detach(Some(connection))?;
+        }
+        costs.push(cost);
+    }
+    Ok(costs)
+}
+
+fn stop(server: &Ats) -> Result<(Session, Connection)> {
+    let mut session = Session::attach(server, FILTER)?;
+    let (connection, _) = session.stop(server, &request(LIGHT))?;
+    Ok((session, connection))
 }
 
 /// The rows of the light filter.
@@ -90,6 +122,18 @@ pub fn rows(method: Method, costs: &[Cost]) -> Result<Vec<Row>> {
             Verdict::at_most(wasm, lua, limit),
         ),
     ])
+}
+
+/// The row of the parked request, by instructions.
+///
+/// # Errors
+/// When a variant is missing among the costs.
+pub fn parked_row(method: Method, costs: &[Cost]) -> Result<Row> {
+    let free = of(costs, Variant::Wasm)?;
+    let parked = of(costs, Variant::WasmParked)?;
+    let what = format!("  {} of the others per request", method.unit());
+    let result = format!("{:+.1} % ({parked:.1} against {free:.1})", (parked / free - 1.0) * 100.0);
+    Ok(Row::shown(what, result))
 }
 
 /// The row of the control socket.

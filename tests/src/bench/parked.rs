@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 use crate::bench::rounds::median;
 use crate::bench::session::Session;
 use crate::bench::table::{Row, Verdict};
-use crate::bench::variant::{LIGHT, Variant, request};
+use crate::bench::variant::{FILTER, LIGHT, Variant, request};
 use crate::scratch::Scratch;
 
 const ROUNDS: usize = 7;
@@ -60,8 +60,6 @@ pub fn rows() -> Result<Vec<Row>> {
     // Equal within what rounds differ by.
     Ok(vec![Row::shown(what, result).limits("≥ 0.97", "1.00", Verdict::at_least(ratio, 0.97, 0.995))])
 }
-
-const FILTER: &str = "rust-token";
 
 /// Requests per second of `wrk` in closed loop.
 fn load(address: SocketAddr) -> Result<f64> {

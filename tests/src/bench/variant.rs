@@ -14,6 +14,9 @@ pub const LIGHT: u64 = 97;
 /// A prime that takes a million divisions.
 pub const HEAVY: u64 = 4_000_000_000_039;
 
+/// The example that is the filter, and its name in the server.
+pub const FILTER: &str = "rust-token";
+
 /// What does the filter's work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Variant {
@@ -29,6 +32,8 @@ pub enum Variant {
     Wasm,
     /// The same without a control socket.
     WasmNoControl,
+    /// The same while a debugger is attached and holds a request at a breakpoint.
+    WasmParked,
 }
 
 impl Variant {
@@ -42,6 +47,7 @@ impl Variant {
             Self::Lua => "tslua",
             Self::Wasm => "wasmdbg",
             Self::WasmNoControl => "wasmdbg, control socket off",
+            Self::WasmParked => "wasmdbg, a request stopped",
         }
     }
 
@@ -52,7 +58,7 @@ impl Variant {
     pub fn options(self, folder: &Path) -> Result<Options> {
         let source = |name: &str| process::repository().join("tests/bench").join(name);
         let options = Ats::options();
-        let filter = || Filter::example("rust-token", "release").configuration("token quiet");
+        let filter = || Filter::example(FILTER, "release").configuration("token quiet");
         Ok(match self {
             Self::Nothing => options,
             Self::Native => {
@@ -64,7 +70,7 @@ impl Variant {
             Self::Lua => {
                 options.plugin_line(&format!("{MODULES}/tslua.so {}", source("token.lua").display()))
             }
-            Self::Wasm => options.filter(filter()),
+            Self::Wasm | Self::WasmParked => options.filter(filter()),
             Self::WasmNoControl => options.filter(filter()).settings("control:\n  enabled: false\n"),
         })
     }

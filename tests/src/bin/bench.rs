@@ -74,26 +74,19 @@ fn measure(method: Method, parts: &[String]) -> Vec<Row> {
             rows.push(Row::failed(what, &error));
         }
     };
-    if wanted("light") || wanted("control") {
+    let variants = variants(&wanted);
+    let costs = if variants.is_empty() {
+        Ok(Vec::new())
+    } else {
         progress("light filter: what each variant costs per request");
-        let mut variants = vec![Variant::Wasm];
-        if wanted("light") {
-            variants.extend([Variant::Nothing, Variant::Native, Variant::HeaderRewrite, Variant::Lua]);
-        }
-        if wanted("control") {
-            variants.push(Variant::WasmNoControl);
-        }
-        match light::measure(method, &variants) {
-            Ok(costs) => {
-                if wanted("light") {
-                    add("light filter", light::rows(method, &costs));
-                }
-                if wanted("control") {
-                    add("control socket", light::control_row(method, &costs).map(|row| vec![row]));
-                }
-            }
-            Err(error) => add("light filter and control socket", Err(error)),
-        }
+        light::measure(method, &variants)
+    };
+    let costs = costs.unwrap_or_else(|error| {
+        add("light filter", Err(error));
+        Vec::new()
+    });
+    if wanted("light") {
+        add("light filter", light::rows(method, &costs));
     }
     if wanted("heavy") {
         progress("heavy filter: one and two event threads");
@@ -102,12 +95,34 @@ fn measure(method: Method, parts: &[String]) -> Vec<Row> {
     if wanted("parked") {
         progress("throughput of others while a request is parked");
         add("a request parked", parked::rows());
+        add("a request parked", light::parked_row(method, &costs).map(|row| vec![row]));
+    }
+    if wanted("control") {
+        add("control socket", light::control_row(method, &costs).map(|row| vec![row]));
     }
     if wanted("large") {
         progress("a large module: attach, stop and step");
         add("large module", large::rows());
     }
     rows
+}
+
+/// Which forms of the light filter the parts need.
+fn variants(wanted: &impl Fn(&str) -> bool) -> Vec<Variant> {
+    let mut variants = Vec::new();
+    if wanted("light") {
+        variants.extend([Variant::Nothing, Variant::Native, Variant::HeaderRewrite, Variant::Lua]);
+    }
+    if wanted("light") || wanted("parked") || wanted("control") {
+        variants.push(Variant::Wasm);
+    }
+    if wanted("parked") {
+        variants.push(Variant::WasmParked);
+    }
+    if wanted("control") {
+        variants.push(Variant::WasmNoControl);
+    }
+    variants
 }
 
 fn progress(what: &str) {
