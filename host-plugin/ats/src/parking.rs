@@ -17,8 +17,9 @@ use crate::ts::{OverridableKey, Socket, Txn};
 /// Longer than any stop may last.
 const LONG: Duration = Duration::from_secs(3600);
 
-/// How often the agent looks whether clients of parked transactions are still there.
-const LOOK: Duration = Duration::from_secs(1);
+/// How often the agent looks whether clients of parked transactions are still there: their slots are
+/// free within a second.
+const LOOK: Duration = Duration::from_millis(500);
 
 /// Settings whose timeouts run while a transaction is parked.
 const TIMEOUTS: [&str; 3] = [

@@ -196,11 +196,15 @@ impl<'txn> Header<'txn> {
             if (api().TSHttpHdrStatusSet)(self.buffer, self.location, c_int::from(status)) != TS_SUCCESS {
                 return false;
             }
-            let reason = (api().TSHttpHdrReasonLookup)(c_int::from(status));
-            if !reason.is_null() {
-                let size = std::ffi::CStr::from_ptr(reason).count_bytes() as c_int;
-                (api().TSHttpHdrReasonSet)(self.buffer, self.location, reason, size);
-            }
+            // None for a status that the server does not know; the old one's must not stay.
+            let known = (api().TSHttpHdrReasonLookup)(c_int::from(status));
+            let reason = if known.is_null() { c"" } else { std::ffi::CStr::from_ptr(known) };
+            (api().TSHttpHdrReasonSet)(
+                self.buffer,
+                self.location,
+                reason.as_ptr(),
+                reason.count_bytes() as c_int,
+            );
         }
         true
     }
