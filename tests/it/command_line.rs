@@ -168,6 +168,8 @@ fn modules_without_usable_debug_info_are_debugged_by_function_and_said_to_be_so(
             "detach",
         ])?;
         wasmdbg.expect(expected)?;
+        // Only now can a request stop.
+        wasmdbg.expect("Breakpoint 1")?;
         let request = Request::get("/cache/10/x").header("token", "7").header("x-debug", "yes");
         let pending = Pending::start(ats.address(), request, PATIENCE);
         wasmdbg.expect("GET /cache/10/x #").with_context(|| path.display().to_string())?;
@@ -224,8 +226,10 @@ fn symbols_of_another_build_are_not_used() -> Result<()> {
 
 #[test]
 fn an_absent_source_is_named_with_what_to_do() -> Result<()> {
-    let ats = token_server()?;
     let scratch = Scratch::new("elsewhere")?;
+    // A copy: sources are found beside a module too.
+    let module = scratch.write("token.wasm", std::fs::read(example("rust-token", "debug"))?)?;
+    let ats = Ats::options().filter(Filter::new("token", &module).configuration("token")).start()?;
     let pid = ats.pid().to_string();
     let request = Request::get("/cache/10/x").header("token", "7");
     let address = ats.address();

@@ -167,11 +167,17 @@ fn show_attached(session: &Session, console: &mut Console) {
             console.note(&format!("filter {}: {note}", names.join(", ")));
         }
     }
-    show_rules(&attached.rules, console);
     if attached.missed > 0 {
         let missed = crate::ps::count(attached.missed, "matching request");
         console.note(&format!("{missed} passed before the debug lane was ready"));
     }
+}
+
+/// Which requests can stop, and for how long. Said when the breakpoints of the command line stand: a
+/// request that is sent in answer to it must not pass them by.
+pub(crate) fn invite(session: &Session, console: &mut Console) {
+    let attached = session.attached();
+    show_rules(&attached.rules, console);
     let deadline = show_duration(Duration::from_millis(attached.deadline_ms.max(1)));
     let text =
         console.paint(Paint::Faint, &format!("a stopped request goes on after {deadline} without a command"));

@@ -3,6 +3,7 @@
 
 mod breakpoints;
 mod detach;
+mod directory;
 mod frames;
 mod help;
 mod info;
@@ -89,6 +90,7 @@ pub(crate) const TABLE: &[Command] = &[
     print::PRINT,
     memory::EXAMINE,
     list::LIST,
+    directory::DIRECTORY,
     transactions::TRANSACTIONS,
     info::INFO,
     detach::DETACH,
@@ -208,6 +210,7 @@ mod tests {
             ("d", "delete"),
             ("en", "enable"),
             ("dis", "disable"),
+            ("dir", "directory"),
             ("disa", "disable"),
             ("c", "continue"),
             ("n", "next"),

@@ -61,6 +61,7 @@ pub(crate) struct Debugger {
     pub(crate) gone: Option<String>,
     failed: Option<Code>,
     repeat: Option<String>,
+    invited: bool,
 }
 
 impl Debugger {
@@ -84,6 +85,7 @@ impl Debugger {
             gone: None,
             failed: None,
             repeat: None,
+            invited: false,
         }
     }
 
@@ -101,6 +103,9 @@ impl Debugger {
             };
             flow = self.settle(result);
         }
+        if flow == Flow::Next {
+            self.invite();
+        }
         if let Some(reader) = reader {
             while flow == Flow::Next {
                 flow = self.read_and_execute(reader);
@@ -112,6 +117,13 @@ impl Debugger {
             return failed;
         }
         self.failed
+    }
+
+    /// Says once which requests can stop.
+    pub(crate) fn invite(&mut self) {
+        if !std::mem::replace(&mut self.invited, true) {
+            crate::attach::invite(&self.session, &mut self.console);
+        }
     }
 
     /// The stop that is looked at.

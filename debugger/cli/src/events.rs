@@ -126,7 +126,8 @@ impl Debugger {
 
     /// The first of many, then fewer and fewer.
     fn show_missed(&mut self, missed: &Missed) {
-        if missed.total.is_power_of_two() {
+        // Those from before the debug lane was ready were told of in one line.
+        if missed.total > self.session.attached().missed && missed.total.is_power_of_two() {
             let total = crate::ps::count(missed.total, "request");
             let text = format!(
                 "{} {} matched and was not stopped: {} ({total} so far)",

@@ -55,6 +55,9 @@ impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         match error {
             Error::Disconnected(why) => Self::Gone(why),
+            Error::Source(why) => Self::Command(anyhow::anyhow!(
+                "{why}: `directory FOLDER` adds a directory to look in, --source-map FROM=TO maps paths"
+            )),
             other => Self::Command(other.into()),
         }
     }

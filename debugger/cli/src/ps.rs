@@ -1,6 +1,6 @@
 //! `wasmdbg ps`: which proxies have the plugin, and what they say of themselves.
 //!
-//! Owns the JSON form (docs/PS_JSON.md): a change that a reader could trip over raises [`VERSION`].
+//! Owns the JSON form (docs/PS_JSON.md): a change that a reader could trip over raises [`SCHEMA`].
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ use crate::rule::show_duration;
 use crate::target::client_name;
 
 /// The version of the JSON form.
-const VERSION: u32 = 1;
+const SCHEMA: u32 = 1;
 
 /// How long a proxy may take to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -26,7 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// What `--json` prints.
 #[derive(Debug, Serialize)]
 struct Listing {
-    version: u32,
+    schema: u32,
     proxies: Vec<Entry>,
 }
 
@@ -52,7 +52,7 @@ pub(crate) fn run(json: bool, console: &mut Console) -> Result<()> {
     let found = discover::proxies().context("cannot read /proc, which is how proxies are found")?;
     let proxies: Vec<Entry> = found.into_iter().map(ask).collect();
     if json {
-        let listing = Listing { version: VERSION, proxies };
+        let listing = Listing { schema: SCHEMA, proxies };
         console.say(&serde_json::to_string_pretty(&listing)?);
     } else if proxies.is_empty() {
         console.say("no running proxy has wasmdbg.so loaded, as far as this user can see");

@@ -47,6 +47,7 @@ impl Resumed {
 impl Debugger {
     /// Waits, and looks at the stop that came.
     pub(crate) fn wait(&mut self, until: Until, timeout: Option<Duration>) -> Result<(), Failure> {
+        self.invite();
         let started = Instant::now();
         let end = timeout.and_then(|timeout| started.checked_add(timeout));
         if let Until::Stop { .. } = until

@@ -4,7 +4,7 @@ use super::{Command, Flow, Words, nothing};
 
 pub(crate) const DETACH: Command = Command {
     name: "detach",
-    aliases: &[],
+    aliases: &["det"],
     usage: "",
     summary: "let everything go on and leave",
     details: "",
