@@ -84,10 +84,14 @@ impl Session {
         Ok(())
     }
 
-    /// Everything the debugger has said.
-    #[must_use]
-    pub fn transcript(&self) -> String {
-        self.wasmdbg.transcript()
+    /// How the debugger says the debug lane came about: `compiled in 2.1s`, or `from the cache`.
+    ///
+    /// # Errors
+    /// When it does not say.
+    pub fn lane(&self) -> Result<String> {
+        let text = self.wasmdbg.transcript();
+        let told = text.split_once("can be debugged (").and_then(|(_, rest)| rest.split_once(')'));
+        Ok(told.with_context(|| format!("nothing about the debug lane in:\n{text}"))?.0.to_string())
     }
 }
 
