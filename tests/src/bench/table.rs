@@ -41,6 +41,14 @@ impl Row {
         self
     }
 
+    /// Adds what the value should be, when there is nothing that it must be.
+    #[must_use]
+    pub fn aim(mut self, aim: impl Into<String>, reached: bool) -> Self {
+        self.aim = aim.into();
+        self.verdict = if reached { Verdict::Aim.name() } else { "" }.into();
+        self
+    }
+
     /// Whether this row misses what it must be, or could not be measured.
     #[must_use]
     pub fn is_missed(&self) -> bool {
