@@ -155,8 +155,8 @@ fn show_attached(session: &Session, console: &mut Console) {
     for filter in &attached.filters {
         let name = console.paint(Paint::Function, &filter.name);
         let took = show_duration(Duration::from_millis(filter.compile_ms.max(1)));
-        let how = if filter.cached { "from the cache".to_owned() } else { format!("compiled in {took}") };
-        console.say(&format!("filter {name} can be debugged ({how})"));
+        let how = if filter.cached { "from the cache in" } else { "compiled in" };
+        console.say(&format!("filter {name} can be debugged ({how} {took})"));
     }
     for module in session.modules() {
         let names: Vec<_> = module.filters.iter().map(|(_, name)| name.as_str()).collect();
