@@ -17,6 +17,31 @@ const LINE: &str = "let prime = is_prime(token);";
 /// The header of the session's rule, and its value.
 const RULE: (&str, &str) = ("x-bench", "stop");
 
+/// Where the debug lane of an attach came from, with the milliseconds that took.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Lane {
+    /// The module was compiled.
+    Compiled(f64),
+    /// The disk cache had it.
+    Cached(f64),
+}
+
+impl Lane {
+    /// `compiled in 1.2s`, `from the cache in 12ms`
+    fn parse(told: &str) -> Option<Self> {
+        let (how, time) = told.rsplit_once(' ')?;
+        let time = match time.strip_suffix("ms") {
+            Some(milliseconds) => milliseconds.parse().ok()?,
+            None => time.strip_suffix('s')?.parse::<f64>().ok()? * 1000.0,
+        };
+        match how {
+            "compiled in" => Some(Self::Compiled(time)),
+            "from the cache in" => Some(Self::Cached(time)),
+            _ => None,
+        }
+    }
+}
+
 /// An attached debugger with a breakpoint that is bound.
 #[derive(Debug)]
 pub struct Session {
@@ -84,14 +109,15 @@ impl Session {
         Ok(())
     }
 
-    /// How the debugger says the debug lane came about: `compiled in 2.1s`, or `from the cache`.
+    /// How the debug lane came about, and how long that took.
     ///
     /// # Errors
-    /// When it does not say.
-    pub fn lane(&self) -> Result<String> {
+    /// When the debugger does not say.
+    pub fn lane(&self) -> Result<Lane> {
         let text = self.wasmdbg.transcript();
         let told = text.split_once("can be debugged (").and_then(|(_, rest)| rest.split_once(')'));
-        Ok(told.with_context(|| format!("nothing about the debug lane in:\n{text}"))?.0.to_string())
+        let lane = told.and_then(|(told, _)| Lane::parse(told));
+        lane.with_context(|| format!("nothing about the debug lane in:\n{text}"))
     }
 }
 
@@ -110,4 +136,16 @@ fn breakpoint_line() -> Result<usize> {
 
 fn read(path: &Path) -> Result<String> {
     std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Lane;
+
+    #[test]
+    fn what_attach_says_of_the_lane_is_read() {
+        assert_eq!(Lane::parse("compiled in 1.5s"), Some(Lane::Compiled(1500.0)));
+        assert_eq!(Lane::parse("from the cache in 12ms"), Some(Lane::Cached(12.0)));
+        assert_eq!(Lane::parse("made in 2ms"), None);
+    }
 }
