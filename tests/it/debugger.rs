@@ -27,7 +27,8 @@ impl Debugger {
         arguments.extend(further);
         let mut wasmdbg = Wasmdbg::start(&arguments)?;
         wasmdbg.patience = Duration::from_secs(60);
-        wasmdbg.ask("info filters", filter)?;
+        // Its own words: the filter's name is in what the attach says, before breakpoints stand.
+        wasmdbg.ask("info filters", "debug info")?;
         Ok(Self { wasmdbg, token })
     }
 
