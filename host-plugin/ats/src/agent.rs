@@ -20,35 +20,19 @@ use crate::plugin::{Plugin, plugin};
 use crate::symbolise::symbolise;
 use crate::ts;
 
-/// Reports on their way from the runtime to the thread that is started later.
-static TRAPS: Mutex<Option<Receiver<TrapReport>>> = Mutex::new(None);
+/// What waits for the thread.
+static WAITING: Mutex<Option<Waiting>> = Mutex::new(None);
 
-/// Keeps the receiver until [`start`].
-pub(crate) fn keep(traps: Receiver<TrapReport>) {
-    *TRAPS.lock().unwrap_or_else(PoisonError::into_inner) = Some(traps);
+struct Waiting {
+    traps: Receiver<TrapReport>,
+    listener: Option<Listener>,
+    users: Vec<u32>,
 }
 
-/// Starts the thread. The event system must run.
-pub(crate) fn start() {
-    let Some(plugin) = plugin() else { return };
-    let Some(traps) = TRAPS.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
-    // Never joined: it lives as long as the process.
-    let started = ts::spawn(
-        "[WASMDBG_AGENT]",
-        Box::new(move || {
-            if let Err(message) = serve(plugin, traps) {
-                ts::error(&message);
-            }
-        }),
-    );
-    if let Err(error) = started {
-        ts::error(&format!("no debugger can attach, and traps are not logged: {error}"));
-    }
-}
-
-fn serve(plugin: &'static Plugin, traps: Receiver<TrapReport>) -> Result<(), String> {
-    let control = &plugin.runtime.settings().control;
-    let users = users(&control.users);
+/// Opens the socket, while the plugin is loaded: who finds the server serving finds it too, and waits
+/// until [`start`]. Keeps `traps` until then.
+pub(crate) fn prepare(plugin: &Plugin, traps: Receiver<TrapReport>) {
+    let users = users(&plugin.runtime.settings().control.users);
     // Open to all, and then the peer's credentials decide alone.
     let access = if users.is_empty() { Access::Owner } else { Access::Everybody };
     let listener = plugin.socket.as_deref().and_then(|path| match Listener::bind(path, access) {
@@ -58,6 +42,29 @@ fn serve(plugin: &'static Plugin, traps: Receiver<TrapReport>) -> Result<(), Str
             None
         }
     });
+    *WAITING.lock().unwrap_or_else(PoisonError::into_inner) = Some(Waiting { traps, listener, users });
+}
+
+/// Starts the thread. The event system must run.
+pub(crate) fn start() {
+    let Some(plugin) = plugin() else { return };
+    let Some(waiting) = WAITING.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
+    // Never joined: it lives as long as the process.
+    let started = ts::spawn(
+        "[WASMDBG_AGENT]",
+        Box::new(move || {
+            if let Err(message) = serve(plugin, waiting) {
+                ts::error(&message);
+            }
+        }),
+    );
+    if let Err(error) = started {
+        ts::error(&format!("no debugger can attach, and traps are not logged: {error}"));
+    }
+}
+
+fn serve(plugin: &'static Plugin, waiting: Waiting) -> Result<(), String> {
+    let Waiting { traps, listener, users } = waiting;
     let fault = |error: std::io::Error| format!("no debugger can attach, and traps are not logged: {error}");
     let mut server = ServerLoop::new(listener, Agent::welcome(&plugin.lane)).map_err(fault)?;
     plugin.watch.set_waker(server.waker());

@@ -84,7 +84,7 @@ fn start(words: &[String]) -> Result<(), String> {
     let filters = load(&runtime, &directory, &filters, refusal.as_deref());
     let socket = control.enabled.then(|| control.socket.unwrap_or_else(agent::default_socket));
     let plugin = Plugin::new(runtime, filters, socket)?;
-    agent::keep(traps);
+    agent::prepare(&plugin, traps);
     plugin.install();
     ts::lifecycle_hook(agent::start, || {});
     Ok(())
