@@ -19,6 +19,7 @@ mod event;
 mod expression;
 mod frame;
 mod interrupter;
+mod lookup;
 mod modules;
 mod scope;
 mod session;

@@ -411,6 +411,9 @@ fn is_library(path: &str) -> bool {
         "library/alloc/",
         "library/std/",
         "c++/v1/",
+        "/libcxx/",
+        "/libcxxabi/",
+        "/wasi-libc/",
         "/lib/zig/",
         "/tinygo/src/",
     ];

@@ -1,0 +1,82 @@
+//! Questions about functions and files that need no stop: completion, and what a user's name means.
+
+use crate::{Error, Position, Session};
+
+impl Session {
+    /// Names of functions that contain `text`, those that begin with it first, for completion; at most
+    /// `limit`.
+    pub fn complete_function(&self, text: &str, limit: usize) -> Vec<String> {
+        let names = self.symbols().flat_map(|symbols| symbols.function_names());
+        let mut found: Vec<_> =
+            names.filter(|name| name.contains(text)).map(|name| name.to_string()).collect();
+        found.sort_by_key(|name| !name.starts_with(text));
+        found.dedup();
+        found.truncate(limit);
+        found
+    }
+
+    /// Source files whose name or path begins with `prefix`, by their shortest unambiguous end, for
+    /// completion; at most `limit`.
+    pub fn complete_file(&self, prefix: &str, limit: usize) -> Vec<String> {
+        // rustc puts `/@/` and a hash behind the path to name a unit: no file.
+        let files: Vec<_> = self
+            .symbols()
+            .flat_map(|symbols| symbols.source_files())
+            .filter(|path| !path.contains("/@/"))
+            .collect();
+        let name = |path: &str| path.rsplit('/').next().unwrap_or(path).to_owned();
+        let mut found: Vec<String> = files
+            .iter()
+            .filter_map(|path| {
+                let short = name(path);
+                let alone = files.iter().filter(|other| name(other) == short).count() == 1;
+                if alone && short.starts_with(prefix) {
+                    return Some(short);
+                }
+                path.starts_with(prefix).then(|| path.to_string())
+            })
+            .collect();
+        found.sort();
+        found.dedup();
+        found.truncate(limit);
+        found
+    }
+
+    /// The source position a function begins at, for `list FUNCTION`.
+    ///
+    /// # Errors
+    /// No module has such a function, or it has no line information.
+    pub fn function_position(&self, name: &str) -> Result<Position, Error> {
+        let mut why = format!("no function `{name}`: no module of the session has symbols");
+        for symbols in self.symbols() {
+            match symbols.break_function(name) {
+                Ok(binding) => {
+                    if let Some(position) = binding.places.iter().find_map(|place| place.position.as_ref()) {
+                        return Ok(position.into());
+                    }
+                    why = format!("`{name}` has no line information: compile it with -g");
+                }
+                Err(error) => why = error.to_string(),
+            }
+        }
+        Err(Error::Invalid(why))
+    }
+
+    /// The source file that a user's `file` means (`lib.rs`), as the debug info has it.
+    ///
+    /// # Errors
+    /// No such file, or several.
+    pub fn source_file(&self, file: &str) -> Result<String, Error> {
+        let mut found: Vec<_> = self.symbols().flat_map(|symbols| symbols.matching_files(file)).collect();
+        found.sort();
+        found.dedup();
+        match found.as_slice() {
+            [one] => Ok(one.to_string()),
+            [] => Err(Error::Invalid(format!("no source file `{file}` in the debug info"))),
+            several => Err(Error::Invalid(format!(
+                "`{file}` is ambiguous: {}; write more of it",
+                several.join(", ")
+            ))),
+        }
+    }
+}
