@@ -80,6 +80,11 @@ impl Place {
             holes.push(Hole { range: bytes.len()..bytes.len() + length, state });
             bytes.resize(bytes.len() + length, 0);
         }
+        // Pieces that end early leave the rest of the value without a place.
+        if bytes.len() < size {
+            holes.push(Hole { range: bytes.len()..size, state: ValueState::OptimizedOut });
+            bytes.resize(size, 0);
+        }
         match holes.first() {
             Some(first) if holes.iter().map(|hole| hole.range.len()).sum::<usize>() == bytes.len() => {
                 Self::Missing(first.state.clone())
@@ -132,7 +137,42 @@ impl Place {
 
 #[cfg(test)]
 mod tests {
+    use wasmdbg_symbols::{Piece, Unreadable, WasmValue};
+
     use super::*;
+
+    /// No machine state at all.
+    struct Nothing;
+
+    impl Machine for Nothing {
+        fn local(&self, _: u32) -> Result<WasmValue, Unreadable> {
+            Err(Unreadable("nothing".into()))
+        }
+        fn operand(&self, _: u32) -> Result<WasmValue, Unreadable> {
+            Err(Unreadable("nothing".into()))
+        }
+        fn global(&self, _: u32) -> Result<WasmValue, Unreadable> {
+            Err(Unreadable("nothing".into()))
+        }
+        fn stack_pointer(&self) -> Result<u32, Unreadable> {
+            Err(Unreadable("nothing".into()))
+        }
+        fn memory(&self, _: u64, _: usize) -> Result<Vec<u8>, Unreadable> {
+            Err(Unreadable("nothing".into()))
+        }
+    }
+
+    #[test]
+    fn pieces_that_end_early_leave_the_rest_optimised_out() {
+        let piece = |place| Piece { bits: Some(32), bit_offset: 0, place };
+        let location = Location::Pieces(vec![piece(Location::Value(vec![1, 2, 3, 4]))]);
+        let place = Place::new(&location, Some(8), &Nothing);
+        assert_eq!(place.read(None, 4), Ok(vec![1, 2, 3, 4]));
+        assert_eq!(place.at(4).read(None, 4), Err(ValueState::OptimizedOut));
+        let location = Location::Pieces(vec![piece(Location::OptimizedOut)]);
+        let place = Place::new(&location, Some(8), &Nothing);
+        assert_eq!(place.read(None, 4), Err(ValueState::OptimizedOut));
+    }
 
     #[test]
     fn a_part_is_read_where_the_whole_has_a_hole() {
