@@ -50,8 +50,15 @@ impl Debugger {
 
     /// What `print NAME` says behind the equals sign.
     pub(crate) fn print(&mut self, name: &str) -> Result<String> {
-        let line = self.ask(&format!("print {name}"), " = ")?;
-        Ok(line.split_once(" = ").map(|(_, value)| value.trim().to_string()).unwrap_or_default())
+        self.wasmdbg.send(&format!("print {name}"))?;
+        let answer = format!("{name} = ");
+        loop {
+            let text = self.wasmdbg.expect(&answer)?;
+            // The source line of a stop can hold the same text, but does not begin with it.
+            if let Some(value) = text.lines().last().and_then(|line| line.strip_prefix(&answer)) {
+                return Ok(value.trim().to_string());
+            }
+        }
     }
 }
 

@@ -15,7 +15,7 @@ use wasmdbg_session::{AttachOptions, DebugInfo, Progress, Session, SymbolOptions
 use crate::args::Attach;
 use crate::console::{Console, Paint, harmless};
 use crate::debugger::{Debugger, Mode};
-use crate::failure::Code;
+use crate::failure::{Code, explain};
 use crate::input::{Input, Reader, watch_interrupts};
 use crate::rule::{describe, show_duration};
 use crate::target;
@@ -40,14 +40,14 @@ pub(crate) fn run(options: Attach, mut console: Console) -> Option<Code> {
     let session = match session {
         Ok(session) => session,
         Err(error) => {
-            console.complain(&format!("{error:#}"));
+            console.complain(&explain(&error));
             return Some(Code::Attach);
         }
     };
     let reader = match reader(mode, terminal, input, &mut console) {
         Ok(reader) => reader,
         Err(error) => {
-            console.complain(&format!("{error:#}"));
+            console.complain(&explain(&error));
             return Some(Code::Command);
         }
     };

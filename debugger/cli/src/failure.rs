@@ -38,7 +38,7 @@ impl Failure {
 impl std::fmt::Display for Failure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Command(error) => write!(f, "{error:#}"),
+            Self::Command(error) => f.write_str(&explain(error)),
             Self::NoStop(text) => f.write_str(text),
             Self::Gone(why) => write!(f, "{why}; what was stopped goes on"),
         }
@@ -67,6 +67,21 @@ impl From<EvalError> for Failure {
     fn from(error: EvalError) -> Self {
         Self::Command(error.into())
     }
+}
+
+/// The error and its causes in one line; a cause that its error has said already is not said again.
+pub(crate) fn explain(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain() {
+        let cause = cause.to_string();
+        if text.is_empty() {
+            text = cause;
+        } else if !text.ends_with(&cause) {
+            text.push_str(": ");
+            text.push_str(&cause);
+        }
+    }
+    text
 }
 
 /// Leaves a command with a message.

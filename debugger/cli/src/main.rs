@@ -22,7 +22,7 @@ use std::process::ExitCode;
 
 use crate::args::Action;
 use crate::console::Console;
-use crate::failure::Code;
+use crate::failure::{Code, explain};
 
 fn main() -> ExitCode {
     let mut console = Console::new();
@@ -36,12 +36,12 @@ fn main() -> ExitCode {
             None
         }
         Ok(Action::Ps { json }) => ps::run(json, &mut console).err().map(|error| {
-            console.complain(&format!("{error:#}"));
+            console.complain(&explain(&error));
             Code::Command
         }),
         Ok(Action::Attach(options)) => attach::run(*options, console),
         Err(error) => {
-            console.complain(&format!("{error:#}"));
+            console.complain(&explain(&error));
             console.complain_usage();
             Some(Code::Usage)
         }

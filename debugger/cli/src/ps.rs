@@ -14,6 +14,7 @@ use wasmdbg_control::filters::{FilterInfo, FilterState};
 use wasmdbg_control::status::{GetStatus, Status};
 
 use crate::console::{Console, Paint, harmless};
+use crate::failure::explain;
 use crate::rule::show_duration;
 use crate::target::client_name;
 
@@ -81,7 +82,7 @@ fn ask(proxy: Proxy) -> Entry {
         Socket::At(paths) => {
             let mut answers = paths.into_iter().map(|path| match status(&path) {
                 Ok(answer) => (path, Ok(answer)),
-                Err(error) => (path, Err(format!("{error:#}"))),
+                Err(error) => (path, Err(explain(&error))),
             });
             let first = answers.next();
             // Of several sockets the one that speaks our protocol is it; usually there is one.
