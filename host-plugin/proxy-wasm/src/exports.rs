@@ -110,7 +110,11 @@ impl Entry {
     pub(crate) fn has_result(self) -> bool {
         matches!(
             self,
-            Self::Main | Self::VmStart { .. } | Self::Configure { .. } | Self::Stream { .. } | Self::Done { .. }
+            Self::Main
+                | Self::VmStart { .. }
+                | Self::Configure { .. }
+                | Self::Stream { .. }
+                | Self::Done { .. }
         )
     }
 

@@ -151,7 +151,7 @@ mod tests {
     fn next_counts_only_what_passes_the_other_rules_and_is_taken() {
         let rules = [Rule::Path { prefix: "/shop".into() }, Rule::Next { count: 2 }];
         let rules = Rules::new(&rules, 1).expect("good rules");
-        let mut take = |path: &str| {
+        let take = |path: &str| {
             let facts = RequestFacts { path: path.into(), ..facts() };
             rules.take(TransactionId(1), &facts, &mut |_, _| false)
         };

@@ -18,8 +18,8 @@ use wasmdbg_control::status::{GetStatus, Status};
 use wasmdbg_control::stop::{Resume, ResumeMode, Stopped};
 use wasmdbg_control::{Client, Connection, ErrorKind, Event, FilterId, ModuleHash, StopId, TransactionId};
 use wasmdbg_proxy_wasm::{
-    Action, Agent, AgentParts, Callback, DebugContext, DebugLane, Embedder, Ending, Filter, FilterConfig, Level,
-    Outcome, Runtime, Settings, ThreadHandle, Transaction,
+    Action, Agent, AgentParts, Callback, DebugContext, DebugLane, Embedder, Ending, Filter, FilterConfig,
+    Level, Outcome, Runtime, Settings, ThreadHandle, Transaction,
 };
 
 use crate::double::{Proxy, Request};

@@ -40,7 +40,9 @@ fn a_stop_shows_the_guest_and_lets_it_be_changed() {
     assert_eq!((stop.slot, stop.filter_name.as_str()), (SlotId(0), "filter"));
     assert_eq!(stop.module, stage.module());
     assert_eq!(stop.callback, "proxy_on_request_headers");
-    let Context::Stream { id, transaction, method, path } = &stop.context else { panic!("{:?}", stop.context) };
+    let Context::Stream { id, transaction, method, path } = &stop.context else {
+        panic!("{:?}", stop.context)
+    };
     assert_eq!((*id, *transaction), (ContextId(2), TransactionId(17)));
     assert_eq!((method.as_str(), path.as_str()), ("GET", "/"));
     assert!(stop.control && stop.fresh_vm);
