@@ -47,7 +47,8 @@ impl Streams {
             self.arguments.push("--next".into());
         }
         // The options of one request only, each anew behind `--next`.
-        let format = "%{url_effective} %{http_code} %{http_version} %{num_connects}\\n";
+        // Standard error, because curl keeps standard output back until it ends.
+        let format = "%{stderr}%{url_effective} %{http_code} %{http_version} %{num_connects}\\n";
         for option in ["-s", "-k", "--http2", "-o", "/dev/null", "-w", format] {
             self.arguments.push(option.into());
         }
@@ -66,12 +67,12 @@ impl Streams {
             .args(["--no-progress-meter", "--parallel", "--parallel-max", "100"])
             .args(&self.arguments)
             .stdin(Stdio::null())
-            .stdout(Stdio::piped())
+            .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
             .context("cannot run curl: `tests/setup/install.sh test` installs it")?;
         let output = Transcript::default();
-        if let Some(pipe) = child.stdout.take() {
+        if let Some(pipe) = child.stderr.take() {
             output.also_follow(pipe);
         }
         Ok(Running { child, output })
