@@ -1,5 +1,6 @@
 //! Why a command failed, as far as it decides the exit code.
 
+use wasmdbg_session::text::TextError;
 use wasmdbg_session::{Error, EvalError};
 
 /// What the process ends with.
@@ -60,6 +61,12 @@ impl From<Error> for Failure {
             )),
             other => Self::Command(other.into()),
         }
+    }
+}
+
+impl From<TextError> for Failure {
+    fn from(error: TextError) -> Self {
+        Self::Command(error.into())
     }
 }
 

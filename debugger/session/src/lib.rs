@@ -21,12 +21,14 @@ mod frame;
 mod interrupter;
 mod lookup;
 mod modules;
+pub mod proxy;
 mod scope;
 mod session;
 mod source;
 mod step;
 mod stop;
 mod target;
+pub mod text;
 mod value;
 
 pub use attach::AttachOptions;
