@@ -1,7 +1,6 @@
-//! `TSPluginInit`: reads the plugin's words in plugin.config, loads the filters, takes the hooks.
+//! What happens when the plugin is loaded: reads its words in plugin.config, loads the filters, takes the
+//! hooks.
 
-use std::ffi::{CStr, c_char, c_int};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -17,26 +16,9 @@ const STACK_RECORD: &str = "proxy.config.thread.default.stacksize";
 /// Its value when the server does not tell.
 const STACK: usize = 1 << 20;
 
-/// Called by the server once for each line of plugin.config that names this plugin.
-///
-/// # Safety
-/// `argv` points at `argc` strings that end with a zero byte; the first is the plugin's own name.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn TSPluginInit(argc: c_int, argv: *const *const c_char) {
-    let mut words = Vec::new();
-    if !argv.is_null() {
-        for index in 1..usize::try_from(argc).unwrap_or(0) {
-            // SAFETY: by the caller.
-            let word = unsafe { CStr::from_ptr(*argv.add(index)) };
-            words.push(word.to_string_lossy().into_owned());
-        }
-    }
-    if catch_unwind(AssertUnwindSafe(|| initialize(&words))).is_err() {
-        eprintln!("[wasmdbg] a fault of this plugin while it was loaded: no filter runs");
-    }
-}
-
-fn initialize(words: &[String]) {
+/// One line of plugin.config that names this plugin, without the plugin's own name. Tells the server's log
+/// what is wrong; never fails.
+pub(crate) fn initialize(words: &[String]) {
     if ts::prepare().is_err() {
         return;
     }

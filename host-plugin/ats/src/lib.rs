@@ -1,26 +1,33 @@
 //! The Apache Traffic Server plugin: loaded as `wasmdbg.so [--settings wasmdbg.yaml] filter.yaml …`.
 //!
 //! The only crate that names the server's functions (`TS…`). `sys` has the raw interface and `ts`
-//! makes it safe; beside them only `TSPluginInit` itself is unsafe.
+//! makes it safe; beside them only the entry point is unsafe.
 //!
 //! ```text
-//!   init ─► plugin ◄── hooks ─► flow ─► worker      one per event thread: virtual machines, ticks
-//!                                │  └─► answer      responses made here
-//!                                └────► transaction what the ABI reads and writes
+//!   entry ─► init ─► plugin ◄── hooks ─► flow ─► worker        one per event thread: virtual machines, ticks
+//!                      │                  ├────► transaction   what the ABI reads and writes
+//!                    agent                ├────► answer        responses made here
+//!                                         └────► parking       transactions that stand in a debugger
 //! ```
+
+#![deny(unsafe_code)]
 
 mod agent;
 mod answer;
 mod embedder;
+#[expect(unsafe_code, reason = "the C entry point")]
+mod entry;
 mod flow;
 mod hooks;
 mod init;
 mod parking;
 mod plugin;
 mod symbolise;
+#[expect(unsafe_code, reason = "the server's C interface")]
 mod sys;
 mod transaction;
+#[expect(unsafe_code, reason = "safe types over the C interface")]
 mod ts;
 mod worker;
 
-pub use init::TSPluginInit;
+pub use entry::TSPluginInit;
