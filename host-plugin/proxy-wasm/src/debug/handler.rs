@@ -146,7 +146,8 @@ impl Handler {
             DebugEvent::EpochYield => None,
             DebugEvent::Trap(trap) => {
                 inner.trapped_at = self.trap_frames(store.as_context_mut());
-                Some(Cause::Trap(trap.to_string()))
+                let text = trap.to_string();
+                Some(Cause::Trap(text.strip_prefix("wasm trap: ").unwrap_or(&text).to_owned()))
             }
             DebugEvent::HostcallError(error) => {
                 inner.trapped_at = self.trap_frames(store.as_context_mut());

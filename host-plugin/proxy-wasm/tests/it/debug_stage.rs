@@ -167,8 +167,8 @@ impl Stage {
         let claim = self.lane.choose(FilterId(filter), TransactionId(id), &facts, &mut header)?;
         let (outcomes, receiver) = mpsc::channel();
         let (effects, effect_receiver) = mpsc::channel();
-        let context = claim.enter(request.boxed(), Box::new(move |action| drop(effects.send(action))));
-        Some(Flow { context, request, outcomes, receiver, effects: effect_receiver })
+        let context = claim.enter(request.boxed(), Box::new(move |action| _ = effects.send(action)));
+        Some(Flow { context, outcomes, receiver, effects: effect_receiver })
     }
 
     pub(crate) fn threads(&self) -> usize {
@@ -213,7 +213,6 @@ pub(crate) fn pc(module: &[u8], marker: u32) -> u32 {
 /// A transaction in the hands of the proxy.
 pub(crate) struct Flow {
     context: DebugContext,
-    pub(crate) request: Request,
     outcomes: mpsc::Sender<Outcome>,
     receiver: mpsc::Receiver<Outcome>,
     effects: mpsc::Receiver<Action>,
@@ -222,7 +221,7 @@ pub(crate) struct Flow {
 impl Flow {
     pub(crate) fn call(&self, callback: Callback) {
         let outcomes = self.outcomes.clone();
-        self.context.call(callback, Box::new(move |outcome| drop(outcomes.send(outcome))));
+        self.context.call(callback, Box::new(move |outcome| _ = outcomes.send(outcome)));
     }
 
     /// Waits for the callback's outcome.
@@ -248,7 +247,7 @@ impl Flow {
     pub(crate) fn end(self) {
         let (done, ended) = mpsc::channel();
         let ending = Ending { status: Some(200), aborted: false };
-        self.context.end(ending, Box::new(move || drop(done.send(()))));
+        self.context.end(ending, Box::new(move || _ = done.send(())));
         ended.recv_timeout(PATIENCE).expect("the transaction ends");
     }
 }

@@ -2,7 +2,10 @@
 
 mod bad_modules;
 mod configuration;
+mod debug_limits;
+mod debug_sessions;
 mod debug_stage;
+mod debug_steps;
 mod debug_stops;
 mod double;
 mod examples;

@@ -1,0 +1,289 @@
+//! Guests that run on, time that runs out, clients that are gone.
+
+use std::time::Duration;
+
+use wasmdbg_control::session::{Activity, Attach, Detach};
+use wasmdbg_control::state::WriteMemory;
+use wasmdbg_control::stop::{CallbackOutcome, Interrupt, ReleaseCause, ResumeMode, StopReason};
+use wasmdbg_control::{ErrorKind, Event};
+use wasmdbg_proxy_wasm::{Action, Callback};
+
+use crate::debug_stage::{Front, Stage, attach, filter, refusal, wait_for};
+
+/// Runs until the byte at 0 is set.
+fn endless() -> String {
+    filter(
+        r#"(func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
+            (drop (i32.const 7000))
+            (loop
+                (drop (i32.const 7003))
+                (br_if 0 (i32.eqz (i32.load8_u (i32.const 0)))))
+            (drop (i32.const 7001))
+            (i32.const 0))
+        (func (export "proxy_on_response_headers") (param i32 i32 i32) (result i32)
+            (drop (i32.const 7002))
+            (i32.const 0))"#,
+    )
+}
+
+fn release(front: &Front) -> ReleaseCause {
+    front.wait("a release", |event| match event {
+        Event::Released(released) => Some(released.cause),
+        _ => None,
+    })
+}
+
+/// Asks until a callback runs.
+fn interrupt(front: &Front) {
+    wait_for("a running callback", || front.client.call(Interrupt { slot: None }).ok());
+}
+
+#[test]
+fn an_interrupt_stops_an_endless_loop() {
+    let stage = Stage::new(&endless(), "");
+    let front = stage.attached();
+    assert_eq!(refusal(front.client.call(Interrupt { slot: None })), ErrorKind::State);
+    let flow = stage.request(1);
+    interrupt(&front);
+    let stop = front.stopped();
+    assert_eq!(stop.reason, StopReason::Interrupt);
+    let slot = Some(stop.slot);
+    assert_eq!(refusal(front.client.call(Interrupt { slot })), ErrorKind::State, "it stands already");
+    // Steps work from there, and so does the way out of the loop.
+    let stop = front.step(stop.stop, ResumeMode::Instruction);
+    assert_eq!(stop.reason, StopReason::Step);
+    front.client.call(WriteMemory { stop: stop.stop, memory: 0, address: 0, data: vec![1] }).unwrap();
+    front.breakpoints(stage.module(), &[stage.pc(7001)]);
+    let stop = front.step(stop.stop, ResumeMode::Continue);
+    assert_eq!(stop.reason, StopReason::Breakpoint { ids: vec![1] });
+    front.resume(stop.stop, ResumeMode::Continue);
+    assert_eq!(flow.action(), Action::Continue);
+    flow.end();
+}
+
+#[test]
+fn breakpoints_reach_a_guest_that_runs() {
+    let stage = Stage::new(&endless(), "");
+    let front = stage.attached();
+    let flow = stage.request(1);
+    interrupt(&front);
+    let stop = front.stopped();
+    front.resume(stop.stop, ResumeMode::Continue);
+    // It runs in its loop and is not told but by an epoch.
+    let pc = stage.pc(7003);
+    front.breakpoints(stage.module(), &[pc]);
+    let stop = front.stopped();
+    assert_eq!((stop.reason, stop.frames[0].pc), (StopReason::Breakpoint { ids: vec![1] }, pc));
+    front.breakpoints(stage.module(), &[]);
+    front.client.call(WriteMemory { stop: stop.stop, memory: 0, address: 0, data: vec![1] }).unwrap();
+    front.resume(stop.stop, ResumeMode::Continue);
+    flow.action();
+    flow.end();
+}
+
+#[test]
+fn the_plain_budget_holds_again_when_the_last_session_is_gone() {
+    let stage = Stage::new(&endless(), "limits:\n  cpu_per_callback: 50ms\n");
+    let front = stage.attached();
+    let flow = stage.request(1);
+    interrupt(&front);
+    let stop = front.stopped();
+    front.resume(stop.stop, ResumeMode::Continue);
+    // Attached, it may run on: more than 50 ms have passed when it is stopped again.
+    std::thread::sleep(Duration::from_millis(100));
+    interrupt(&front);
+    let stop = front.stopped();
+    assert_eq!(stop.reason, StopReason::Interrupt);
+    front.client.call(Detach {}).unwrap();
+    assert_eq!(flow.action(), Action::Failed);
+    flow.end();
+    let line = wait_for("the line in the log", || {
+        stage.log().lines().find(|line| line.contains("50 ms")).map(str::to_owned)
+    });
+    assert!(line.contains("proxy_on_request_headers"), "{line}");
+    wait_for("the end of the slot", || (stage.threads() == 0).then_some(()));
+}
+
+#[test]
+fn standing_costs_no_budget() {
+    let stage = Stage::new(&endless(), "limits:\n  cpu_per_callback: 1ms\n");
+    let front = stage.attached();
+    front.breakpoints(stage.module(), &[stage.pc(7000)]);
+    let flow = stage.request(1);
+    let stop = front.stopped();
+    front.client.call(WriteMemory { stop: stop.stop, memory: 0, address: 0, data: vec![1] }).unwrap();
+    std::thread::sleep(Duration::from_millis(150));
+    front.client.call(Detach {}).unwrap();
+    assert_eq!(flow.action(), Action::Continue);
+    flow.end();
+}
+
+#[test]
+fn a_silent_controller_loses_the_stop_at_its_deadline() {
+    let stage = Stage::new(&endless(), "");
+    let front = stage.client();
+    let attached = front.attach(Attach { all: true, deadline_ms: Some(300), ..attach() }).unwrap();
+    assert_eq!(attached.deadline_ms, 300);
+    front.breakpoints(stage.module(), &[stage.pc(7000), stage.pc(7002)]);
+    let flow = stage.try_request(1, &[]).unwrap();
+    flow.call(Callback::ResponseHeaders { end_of_stream: true });
+    let stop = front.stopped();
+    assert_eq!(stop.deadline_ms, 300);
+    let warning = front.wait("a warning", |event| match event {
+        Event::DeadlineWarning(warning) => Some(warning),
+        _ => None,
+    });
+    assert_eq!(warning.stop, stop.stop);
+    assert!(warning.remaining_ms <= 100, "{warning:?}");
+    assert_eq!(release(&front), ReleaseCause::Deadline);
+    assert_eq!(flow.action(), Action::Continue);
+    flow.end();
+}
+
+#[test]
+fn signs_of_life_keep_a_stop() {
+    let stage = Stage::new(&endless(), "");
+    let front = stage.client();
+    front.attach(Attach { all: true, deadline_ms: Some(400), ..attach() }).unwrap();
+    front.breakpoints(stage.module(), &[stage.pc(7002)]);
+    let flow = stage.try_request(1, &[]).unwrap();
+    flow.call(Callback::ResponseHeaders { end_of_stream: true });
+    front.stopped();
+    // Each warning is answered in time: twice the deadline passes.
+    for _ in 0..3 {
+        front.wait("a warning", |event| matches!(event, Event::DeadlineWarning(_)).then_some(()));
+        front.client.call(Activity {}).unwrap();
+        assert!(flow.is_held());
+    }
+    assert_eq!(release(&front), ReleaseCause::Deadline);
+    flow.action();
+    flow.end();
+}
+
+#[test]
+fn a_dead_client_releases_what_it_held() {
+    let stage = Stage::new(&endless(), "");
+    let observer = stage.client();
+    let front = stage.attached();
+    observer.attach(Attach { all: true, ..attach() }).unwrap();
+    front.breakpoints(stage.module(), &[stage.pc(7002)]);
+    let flow = stage.try_request(1, &[]).unwrap();
+    flow.call(Callback::ResponseHeaders { end_of_stream: true });
+    front.stopped();
+    front.client.close();
+    assert_eq!(release(&observer), ReleaseCause::Detached);
+    assert_eq!(flow.action(), Action::Continue);
+    // The rest of its transaction stops nowhere, although the observer has a breakpoint there.
+    observer.breakpoints(stage.module(), &[stage.pc(7002)]);
+    flow.call(Callback::ResponseHeaders { end_of_stream: true });
+    assert_eq!(flow.action(), Action::Continue);
+    flow.end();
+    // The next one is the observer's.
+    let flow = stage.try_request(2, &[]).unwrap();
+    flow.call(Callback::ResponseHeaders { end_of_stream: true });
+    let stop = observer.stopped();
+    assert!(stop.control);
+    observer.resume(stop.stop, ResumeMode::Continue);
+    flow.action();
+    flow.end();
+}
+
+#[test]
+fn a_client_of_the_proxy_that_is_gone_frees_the_slot() {
+    let stage = Stage::new(&endless(), "");
+    let front = stage.attached();
+    front.breakpoints(stage.module(), &[stage.pc(7002)]);
+    let flow = stage.try_request(1, &[]).unwrap();
+    flow.call(Callback::ResponseHeaders { end_of_stream: true });
+    front.stopped();
+    flow.client_gone();
+    assert_eq!(release(&front), ReleaseCause::ClientGone);
+    flow.action();
+    flow.call(Callback::ResponseHeaders { end_of_stream: true });
+    flow.action();
+    flow.end();
+    let stops = front.events.try_iter().filter(|event| matches!(event, Event::Stopped(_))).count();
+    assert_eq!(stops, 0, "nobody waits for it any more");
+}
+
+#[test]
+fn a_trap_stops_and_is_reported_and_the_slot_is_rebuilt() {
+    let stage = Stage::new(
+        &filter(
+            r#"(func $deep (param i32) (drop (i32.load (local.get 0))))
+            (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
+                (global.set $count (i32.add (global.get $count) (i32.const 1)))
+                (drop (i32.const 7500))
+                (call $deep (i32.const -4))
+                (i32.const 0))
+            (func (export "proxy_on_response_headers") (param i32 i32 i32) (result i32)
+                (drop (i32.const 7501))
+                (i32.const 0))"#,
+        ),
+        "",
+    );
+    let front = stage.attached();
+    let flow = stage.request(9);
+    let stop = front.stopped();
+    let StopReason::Trap { message } = &stop.reason else { panic!("{:?}", stop.reason) };
+    assert_eq!(message, "out of bounds memory access");
+    assert_eq!((stop.frame_count, stop.frames[0].locals.len()), (2, 1));
+    front.resume(stop.stop, ResumeMode::Continue);
+    assert_eq!(flow.action(), Action::Failed);
+    let outcome = front.wait("the callback's end", |event| match event {
+        Event::CallbackEnded(ended) => match ended.outcome {
+            CallbackOutcome::Trapped { message } => Some(message),
+            CallbackOutcome::Returned { .. } => None,
+        },
+        _ => None,
+    });
+    assert!(outcome.contains("out of bounds memory access"), "{outcome}");
+    // No further callback reaches the guest.
+    flow.call(Callback::ResponseHeaders { end_of_stream: true });
+    assert_eq!(flow.action(), Action::Failed);
+    flow.end();
+    let line = wait_for("the line in the log", || {
+        stage.log().lines().find(|line| line.contains("out of bounds")).map(str::to_owned)
+    });
+    let [inner, outer] = [stop.frames[0].function, stop.frames[1].function];
+    assert!(
+        line.contains(&format!("#0 function {inner} somewhere; #1 function {outer} somewhere")),
+        "{line}"
+    );
+    // A new machine in the same slot, with the session's breakpoints.
+    front.breakpoints(stage.module(), &[stage.pc(7501)]);
+    let flow = stage.try_request(10, &[]).unwrap();
+    flow.call(Callback::ResponseHeaders { end_of_stream: true });
+    let again = front.stopped();
+    assert_eq!(again.slot, stop.slot);
+    assert!(again.fresh_vm);
+    front.resume(again.stop, ResumeMode::Continue);
+    assert_eq!(flow.action(), Action::Continue);
+    flow.end();
+}
+
+#[test]
+fn deep_recursion_is_a_trap_like_another() {
+    let stage = Stage::new(
+        &filter(
+            r#"(func $deeper (param i32) (result i32)
+                (i32.add (local.get 0) (call $deeper (i32.add (local.get 0) (i32.const 1)))))
+            (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
+                (call $deeper (i32.const 0)))"#,
+        ),
+        "",
+    );
+    let front = stage.attached();
+    let flow = stage.request(1);
+    let stop = front.stopped();
+    assert!(
+        matches!(&stop.reason, StopReason::Trap { message } if message.contains("stack")),
+        "{:?}",
+        stop.reason
+    );
+    assert_eq!(stop.frames.len(), 32);
+    assert!(stop.frame_count > 1000);
+    front.resume(stop.stop, ResumeMode::Continue);
+    assert_eq!(flow.action(), Action::Failed);
+    flow.end();
+}
