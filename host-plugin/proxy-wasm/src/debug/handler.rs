@@ -341,6 +341,11 @@ impl Handler {
         commands: &mpsc::Receiver<Command>,
         shown_again: bool,
     ) -> (ReleaseCause, Option<Stepping>) {
+        // Who changed something just before the stop stood in the table could not tell its channel. An
+        // interrupt of that moment has what it wanted.
+        if self.0.slot.take_attention() {
+            self.attend(inner, store.as_context_mut());
+        }
         loop {
             // The agent is gone: nobody can resume this any more.
             let Ok(command) = commands.recv() else { return (ReleaseCause::Detached, None) };
