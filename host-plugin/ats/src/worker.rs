@@ -6,7 +6,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use wasmdbg_control::ContextId;
@@ -207,7 +207,9 @@ pub(crate) fn wait(index: Index, flow: Arc<Flow>) {
         !std::mem::replace(&mut desk.asked, true)
     });
     let timeout = i64::try_from(plugin.start_timeout.as_millis()).unwrap_or(i64::MAX);
-    ts::post_after(home, timeout, Box::new(move || give_up(index, &flow)));
+    // Most are served in time and gone by then.
+    let waiter = Arc::downgrade(&flow);
+    ts::post_after(home, timeout, Box::new(move || give_up(index, &waiter)));
     if !ask {
         return;
     }
@@ -248,14 +250,14 @@ fn seat(index: Index, made: Result<FastVm, Unavailable>) {
 }
 
 /// The start timeout of one transaction has passed.
-fn give_up(index: Index, flow: &Arc<Flow>) {
+fn give_up(index: Index, waiter: &Weak<Flow>) {
     let waited = borrow(|worker| {
         let waiting = &mut worker.desk(index).waiting;
-        let place = waiting.iter().position(|other| Arc::ptr_eq(other, flow));
-        place.map(|place| waiting.swap_remove(place)).is_some()
+        let place = waiting.iter().position(|flow| std::ptr::eq(Arc::as_ptr(flow), waiter.as_ptr()));
+        place.map(|place| waiting.swap_remove(place))
     });
-    if waited {
-        Arc::clone(flow).virtual_machine(index, false);
+    if let Some(flow) = waited {
+        flow.virtual_machine(index, false);
         deliver();
     }
 }
