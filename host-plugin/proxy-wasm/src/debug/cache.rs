@@ -16,9 +16,10 @@ use sha2::{Digest, Sha256};
 use wasmdbg_control::ModuleHash;
 use wasmtime::{Engine, Module};
 
-/// In front of every entry, with the checksum behind it.
+/// Behind the code of every entry, with the code's checksum at the very end.
 const MAGIC: &[u8; 16] = b"wasmdbg code 1\r\n";
 const CHECKSUM: usize = 32;
+const TRAILER: usize = MAGIC.len() + CHECKSUM;
 /// Entries that are kept; the oldest go.
 const KEPT: usize = 16;
 
@@ -89,15 +90,16 @@ impl Cache {
             Err(error) => return Err(io(error)),
         };
         check(&path, &file.metadata().map_err(io)?, false)?;
-        let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes).map_err(io)?;
         let damaged = |reason: String| CacheError::Damaged { path: path.clone(), reason };
-        let code = verify(&bytes).map_err(damaged)?;
-        // SAFETY: only code that `Module::serialize` gave may be loaded. The file is a regular one that
-        // our user owns and nobody else can write, in a folder of mode 0700 of ours, and its checksum is
-        // the one that `Cache::store` wrote behind that call; wasmtime checks version and configuration.
-        // Who can write it anyway has our user's rights already.
-        unsafe { Module::deserialize(engine, code) }.map_err(|error| damaged(format!("{error:#}")))
+        verify(&mut file).map_err(io)?.map_err(|reason| damaged(reason.to_owned()))?;
+        // Mapped, not read: a buffer of this size stays with the thread's part of the heap for good.
+        // SAFETY: only code that `Module::serialize` gave may be loaded, and it must not change while it
+        // is mapped. The file is a regular one that our user owns and nobody else can write, in a folder
+        // of mode 0700 of ours, and its checksum is the one that `Cache::store` wrote behind that call;
+        // wasmtime checks version and configuration. We never write to a finished entry: a new one takes
+        // its name. Who can write it anyway has our user's rights already.
+        let module = unsafe { Module::deserialize_open_file(engine, file) };
+        module.map_err(|error| damaged(format!("{error:#}")))
     }
 
     /// # Errors
@@ -168,21 +170,35 @@ fn check(path: &Path, metadata: &fs::Metadata, folder: bool) -> Result<(), Cache
 fn write(path: &Path, code: &[u8]) -> io::Result<()> {
     let _ = fs::remove_file(path);
     let mut file: File = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    file.write_all(code)?;
     file.write_all(MAGIC)?;
-    file.write_all(&Sha256::digest(code))?;
-    file.write_all(code)
+    file.write_all(&Sha256::digest(code))
 }
 
-fn verify(bytes: &[u8]) -> Result<&[u8], String> {
-    let (magic, rest) = bytes.split_first_chunk().ok_or("it is too short")?;
-    if magic != MAGIC {
-        return Err(String::from("it is no compiled code of this program"));
+/// Says what is wrong with an entry.
+fn verify(file: &mut File) -> io::Result<Result<(), &'static str>> {
+    let size = file.metadata()?.len();
+    let Some(code) = size.checked_sub(TRAILER as u64) else { return Ok(Err("it is too short")) };
+    let mut hasher = Sha256::new();
+    let mut chunk = [0; 32 << 10];
+    let mut left = code;
+    while left > 0 {
+        let most = chunk.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+        let count = file.read(&mut chunk[..most])?;
+        if count == 0 {
+            return Ok(Err("it is too short"));
+        }
+        hasher.update(&chunk[..count]);
+        left -= count as u64;
     }
-    let (checksum, code) = rest.split_first_chunk::<CHECKSUM>().ok_or("it is too short")?;
-    if Sha256::digest(code).as_slice() != checksum {
-        return Err(String::from("its checksum is wrong"));
+    let mut magic = [0; MAGIC.len()];
+    let mut checksum = [0; CHECKSUM];
+    file.read_exact(&mut magic)?;
+    file.read_exact(&mut checksum)?;
+    if &magic != MAGIC {
+        return Ok(Err("it is no compiled code of this program"));
     }
-    Ok(code)
+    Ok(if hasher.finalize().as_slice() == checksum { Ok(()) } else { Err("its checksum is wrong") })
 }
 
 #[cfg(test)]
@@ -223,8 +239,8 @@ mod tests {
         let (engine, cache) = stored(&folder);
         let path = cache.path(HASH);
         let mut bytes = fs::read(&path).expect("the entry");
-        let last = bytes.len() - 1;
-        bytes[last] ^= 1;
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
         fs::write(&path, &bytes).expect("written");
         assert!(matches!(cache.load(&engine, HASH), Err(CacheError::Damaged { .. })));
         fs::write(&path, &bytes[..10]).expect("written");

@@ -150,9 +150,8 @@ fn build(
     folder: Option<PathBuf>,
 ) -> (Result<DebugModule, CompileError>, Option<String>) {
     let made = |module, layout, cached| DebugModule { module, layout, took: Duration::ZERO, cached };
-    let parsed = Layout::of(bytes).and_then(|layout| Ok((layout, layout::strip(bytes)?)));
-    let (layout, stripped) = match parsed {
-        Ok(parsed) => parsed,
+    let layout = match Layout::of(bytes) {
+        Ok(layout) => layout,
         Err(error) => return (Err(CompileError::Module(error.to_string())), None),
     };
     let cache = folder.map(|folder| Cache::new(folder, engine));
@@ -164,9 +163,12 @@ fn build(
             Err(error) => warning = Some(error.to_string()),
         }
     }
-    let module = match Module::new(engine, stripped) {
+    let compiled = layout::strip(bytes)
+        .map_err(|error| error.to_string())
+        .and_then(|stripped| Module::new(engine, stripped).map_err(|error| format!("{error:#}")));
+    let module = match compiled {
         Ok(module) => module,
-        Err(error) => return (Err(CompileError::Module(format!("{error:#}"))), warning),
+        Err(error) => return (Err(CompileError::Module(error)), warning),
     };
     if let Some(cache) = &cache
         && let Err(error) = cache.store(&module, hash)
