@@ -7,7 +7,7 @@ use wasmdbg_control::stop::{CallbackEnded, CallbackOutcome, Context, ReleaseCaus
 use wasmdbg_control::transactions::{LogLine, Missed};
 use wasmdbg_session::{SessionEvent, Stop};
 
-use crate::console::Paint;
+use crate::console::{Paint, harmless};
 use crate::debugger::{Debugger, Mode};
 use crate::rule::show_duration;
 
@@ -45,6 +45,9 @@ impl Debugger {
                 if ended_step || matches!(ended.outcome, CallbackOutcome::Trapped { .. }) {
                     self.show_callback_end(&ended);
                 }
+            }
+            SessionEvent::LogPoint { breakpoint, thread, text, .. } => {
+                self.console.say(&format!("{thread}, breakpoint {breakpoint}: {}", harmless(&text)));
             }
             SessionEvent::TransactionStarted(_) => {}
             SessionEvent::TransactionEnded(ended) => {

@@ -6,9 +6,10 @@ use std::fmt;
 use wasmdbg_control::{ModuleHash, breakpoints as wire};
 use wasmdbg_symbols::{BreakPlace, InstanceId, LookupError, ModulePc};
 
-use crate::Error;
+use crate::condition::{Condition, Verdict};
 use crate::frame::Position;
 use crate::modules::{DebugInfo, Loaded, Modules};
+use crate::{Error, Stop};
 
 /// What a user names as a breakpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,6 +45,14 @@ impl fmt::Display for BreakpointSpec {
 pub struct BreakpointOptions {
     /// Goes with its first hit.
     pub temporary: bool,
+    /// An expression over the variables there: what hits it goes on while that is false. One that cannot
+    /// be evaluated stops, and the stop says so.
+    pub condition: Option<String>,
+    /// Which hits stop: a number, or `==`, `!=`, `<`, `<=`, `>`, `>=` or `%` (every so many) and a number.
+    /// Hits are counted where the condition holds.
+    pub hit_condition: Option<String>,
+    /// Say this instead of stopping ([`crate::SessionEvent::LogPoint`]); `{expression}` is replaced.
+    pub log_message: Option<String>,
 }
 
 /// A user's breakpoint: one number, any number of places.
@@ -57,7 +66,9 @@ pub struct Breakpoint {
     pub enabled: bool,
     /// Goes with its first hit.
     pub temporary: bool,
-    /// How often it stopped something.
+    /// Its condition, hit condition and log message.
+    pub options: BreakpointOptions,
+    /// How often it was hit with its condition true.
     pub hits: u64,
     /// Where it stands. Empty: pending.
     pub locations: Vec<Location>,
@@ -97,22 +108,33 @@ struct Kept {
     breakpoint: Breakpoint,
     /// Beside [`Breakpoint::locations`]: the instance that each belongs to.
     instances: Vec<Option<InstanceId>>,
+    condition: Condition,
 }
 
 impl Breakpoints {
-    pub(crate) fn add(&mut self, requested: BreakpointSpec, options: &BreakpointOptions) -> u32 {
+    pub(crate) fn add(
+        &mut self,
+        requested: BreakpointSpec,
+        options: &BreakpointOptions,
+    ) -> Result<u32, Error> {
+        let condition = Condition::parse(
+            options.condition.as_deref(),
+            options.hit_condition.as_deref(),
+            options.log_message.as_deref(),
+        )?;
         self.last_number += 1;
         let breakpoint = Breakpoint {
             number: self.last_number,
             requested,
             enabled: true,
             temporary: options.temporary,
+            options: options.clone(),
             hits: 0,
             locations: Vec::new(),
             notes: Vec::new(),
         };
-        self.breakpoints.push(Kept { breakpoint, instances: Vec::new() });
-        self.last_number
+        self.breakpoints.push(Kept { breakpoint, instances: Vec::new(), condition });
+        Ok(self.last_number)
     }
 
     pub(crate) fn all(&self) -> Vec<Breakpoint> {
@@ -139,16 +161,22 @@ impl Breakpoints {
         Ok(())
     }
 
-    /// Counts a hit; the numbers of temporary breakpoints among `ids`.
-    pub(crate) fn hit(&mut self, ids: &[u32]) -> Vec<u32> {
-        let mut temporary = Vec::new();
-        for kept in self.breakpoints.iter_mut().filter(|kept| ids.contains(&kept.breakpoint.number)) {
-            kept.breakpoint.hits += 1;
-            if kept.breakpoint.temporary {
-                temporary.push(kept.breakpoint.number);
-            }
-        }
-        temporary
+    /// What the breakpoints `ids` make of a stop at them; hits are counted. An id that is not known any
+    /// more (deleted a moment ago) has no say.
+    pub(crate) fn judge(&mut self, ids: &[u32], stop: &Stop) -> Vec<(u32, Verdict)> {
+        let hit = self.breakpoints.iter_mut().filter(|kept| ids.contains(&kept.breakpoint.number));
+        hit.map(|kept| {
+            let verdict = kept.condition.judge(stop, kept.breakpoint.hits);
+            kept.breakpoint.hits += u64::from(verdict != Verdict::Pass);
+            (kept.breakpoint.number, verdict)
+        })
+        .collect()
+    }
+
+    /// The temporary ones among `ids`.
+    pub(crate) fn temporary(&self, ids: &[u32]) -> Vec<u32> {
+        let hit = self.breakpoints.iter().map(|kept| &kept.breakpoint);
+        hit.filter(|known| known.temporary && ids.contains(&known.number)).map(|known| known.number).collect()
     }
 
     /// Looks up where breakpoint `number` stands in all modules. Nothing is planted by this.

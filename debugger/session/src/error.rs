@@ -28,6 +28,14 @@ pub enum Error {
     /// The command does not fit the present state or the symbols at hand.
     #[error("{0}")]
     Invalid(String),
+    /// A text of a breakpoint is no expression.
+    #[error("{what}: {source}")]
+    Expression {
+        /// Which text.
+        what: &'static str,
+        /// What is wrong with it, and where.
+        source: EvalError,
+    },
     /// A source file cannot be shown.
     #[error("{0}")]
     Source(String),

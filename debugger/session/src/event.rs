@@ -6,13 +6,24 @@ use wasmdbg_control::session::{LaneFailed, LaneProgress};
 use wasmdbg_control::stop::{CallbackEnded, DeadlineWarning, Released};
 use wasmdbg_control::transactions::{LogLine, Missed, TransactionEnded, TransactionInfo};
 
-use crate::{Breakpoint, Stop};
+use crate::{Breakpoint, Position, Stop};
 
 /// Something happened.
 #[derive(Debug, Clone)]
 pub enum SessionEvent {
     /// A slot stands. A step that needed several resumes reports only its last stop.
     Stopped(Arc<Stop>),
+    /// A breakpoint with a message was hit; what hit it went on.
+    LogPoint {
+        /// The breakpoint's number.
+        breakpoint: u32,
+        /// Who hit it, as a stop's thread is named.
+        thread: String,
+        /// The message, its expressions replaced.
+        text: String,
+        /// Where.
+        position: Option<Position>,
+    },
     /// A stop ended without this session's doing (deadline, client gone, another session).
     Released(Released),
     /// A callback returned or trapped. When it ends a step, no stop follows.

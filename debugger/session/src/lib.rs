@@ -14,6 +14,8 @@
 
 mod attach;
 mod breakpoint;
+mod condition;
+mod disassembly;
 mod error;
 mod event;
 mod expression;
@@ -33,6 +35,7 @@ mod value;
 
 pub use attach::AttachOptions;
 pub use breakpoint::{Breakpoint, BreakpointOptions, BreakpointSpec, Location};
+pub use disassembly::CodeLine;
 pub use error::{Error, EvalError};
 pub use event::{Progress, SessionEvent};
 pub use frame::{Frame, Position};

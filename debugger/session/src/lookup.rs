@@ -3,6 +3,42 @@
 use crate::{Error, Position, Session};
 
 impl Session {
+    /// The lines and columns from `first` to `last` of a source file where a breakpoint can stand, sorted.
+    ///
+    /// # Errors
+    /// No module has the file.
+    pub fn break_locations(&self, file: &str, first: u32, last: u32) -> Result<Vec<(u32, u32)>, Error> {
+        let mut found = Vec::new();
+        let mut why = Some(Error::Invalid("no module of the session has debug info".into()));
+        for symbols in self.symbols() {
+            match symbols.break_columns(file, first..=last) {
+                Ok(places) => {
+                    found.extend(places);
+                    why = None;
+                }
+                Err(error) if why.is_some() => why = Some(Error::Invalid(error.to_string())),
+                Err(_) => {}
+            }
+        }
+        found.sort_unstable();
+        found.dedup();
+        why.filter(|_| found.is_empty()).map_or(Ok(found), Err)
+    }
+
+    /// The source files of all modules, as the debug info has them, sorted.
+    pub fn source_files(&self) -> Vec<String> {
+        let mut files: Vec<_> = self
+            .symbols()
+            .flat_map(|symbols| symbols.source_files())
+            // rustc puts `/@/` and a hash behind the path to name a unit: no file.
+            .filter(|path| !path.contains("/@/"))
+            .map(|path| path.to_string())
+            .collect();
+        files.sort();
+        files.dedup();
+        files
+    }
+
     /// Names of functions that contain `text`, those that begin with it first, for completion; at most
     /// `limit`.
     pub fn complete_function(&self, text: &str, limit: usize) -> Vec<String> {

@@ -16,6 +16,7 @@ use wasmdbg_control::{Client, ErrorKind, Event, ModuleHash, SlotId, StopId};
 
 use crate::attach::{self, AttachOptions};
 use crate::breakpoint::Breakpoints;
+use crate::condition::Verdict;
 use crate::frame::source_frames;
 use crate::interrupter::Interrupter;
 use crate::modules::Modules;
@@ -118,13 +119,14 @@ impl Session {
     /// is bound when a later module has it.
     ///
     /// # Errors
-    /// The connection is gone or the plugin refuses the request as a whole.
+    /// A condition, hit condition or log message is none; the connection is gone; the plugin refuses the
+    /// request as a whole.
     pub fn set_breakpoint(
         &mut self,
         spec: BreakpointSpec,
         options: &BreakpointOptions,
     ) -> Result<Breakpoint, Error> {
-        let number = self.breakpoints.add(spec, options);
+        let number = self.breakpoints.add(spec, options)?;
         self.breakpoints.bind(number, &self.modules)?;
         if let Err(error) = self.plant_of(number) {
             self.breakpoints.remove(number)?;
@@ -323,6 +325,11 @@ impl Session {
         self.modules.iter().filter_map(|loaded| loaded.symbols.as_ref())
     }
 
+    /// The symbols of a module of the session, if they could be read.
+    pub(crate) fn loaded(&self, module: ModuleHash) -> Option<&Option<Arc<wasmdbg_symbols::Symbols>>> {
+        self.modules.get(module).map(|loaded| &loaded.symbols)
+    }
+
     fn run(&mut self, info: &Stopped, mode: ResumeMode) -> Result<(), Error> {
         let over = |error: Error| match error {
             Error::Refused(wire) if wire.kind == ErrorKind::NotFound => Error::StopOver(info.stop),
@@ -338,26 +345,84 @@ impl Session {
         let target = Arc::new(Target::new(self.client.clone(), info, symbols));
         let info = target.info();
         self.stops.retain(|stop| stop.info().slot != info.slot);
-        let plan = self.plans.remove(&info.slot).filter(|_| info.reason == StopReason::Step);
-        let hidden = match &info.reason {
-            StopReason::Breakpoint { ids } => self.hidden_at(&target, ids),
-            _ => 0,
+        let plan = self.plans.remove(&info.slot);
+        let stop = match &info.reason {
+            // Who does not control a stop cannot let it go on: it is shown as it is.
+            StopReason::Breakpoint { ids } if info.control && !ids.is_empty() => {
+                self.at_breakpoints(&target, ids, plan)?
+            }
+            StopReason::Breakpoint { ids } => {
+                let hidden = self.hidden_at(&target, ids);
+                Stop::new(Arc::clone(&target), hidden, info.reason.clone())
+            }
+            StopReason::Step => {
+                let hidden = match plan.map(|plan| self.go_on(&target, plan, Plan::arrived)) {
+                    Some(Ok(None)) => return None,
+                    Some(Ok(Some(hidden))) => hidden,
+                    // The step cannot be finished; where it stands is a stop as good as any.
+                    Some(Err(_)) | None => 0,
+                };
+                Stop::new(Arc::clone(&target), hidden, StopReason::Step)
+            }
+            StopReason::Interrupt | StopReason::Trap { .. } => {
+                Stop::new(Arc::clone(&target), 0, info.reason.clone())
+            }
         };
-        let hidden = match plan.map(|plan| self.go_on(&target, plan)) {
-            Some(Ok(None)) => return None,
-            Some(Ok(Some(hidden))) => hidden,
-            // The step cannot be finished; where it stands is a stop as good as any.
-            Some(Err(_)) | None => hidden,
-        };
-        self.hits(&info.reason);
-        let stop = Arc::new(Stop::new(Arc::clone(&target), hidden, info.reason.clone()));
+        let stop = Arc::new(stop);
         self.stops.push(Arc::clone(&stop));
         Some(SessionEvent::Stopped(stop))
     }
 
+    /// A slot stands at breakpoints of this session: a stop if one of them wants it, else it goes on
+    /// (`None`), with the step that was under way.
+    fn at_breakpoints(&mut self, target: &Arc<Target>, ids: &[u32], plan: Option<Plan>) -> Option<Stop> {
+        let hidden = self.hidden_at(target, ids);
+        let stop = |reason| Stop::new(Arc::clone(target), hidden, reason);
+        let here = stop(target.info().reason.clone());
+        let (mut hit, mut notes) = (Vec::new(), Vec::new());
+        for (number, verdict) in self.breakpoints.judge(ids, &here) {
+            match verdict {
+                Verdict::Stop(note) => {
+                    hit.push(number);
+                    notes.extend(note.map(|note| format!("breakpoint {number}: {note}")));
+                }
+                Verdict::Log(text) => {
+                    let thread = here.summary().thread;
+                    let position = here.frame(0).ok().and_then(|frame| frame.position);
+                    self.ready.push_back(SessionEvent::LogPoint {
+                        breakpoint: number,
+                        thread,
+                        text,
+                        position,
+                    });
+                }
+                Verdict::Skip | Verdict::Pass => {}
+            }
+        }
+        if !hit.is_empty() {
+            self.drop_temporary(&hit);
+            return Some(stop(StopReason::Breakpoint { ids: hit }).with_notes(notes));
+        }
+        let gone_on = match plan {
+            Some(plan) => self.go_on(target, plan, Plan::passed),
+            None => self.run(target.info(), ResumeMode::Continue).map(|()| None),
+        };
+        match gone_on {
+            Ok(None) => None,
+            // The step ends here, of all places.
+            Ok(Some(hidden)) => Some(Stop::new(Arc::clone(target), hidden, StopReason::Step)),
+            Err(_) => Some(here),
+        }
+    }
+
     /// Lets a step under way run on; the hidden frames to report when it is done.
-    fn go_on(&mut self, target: &Arc<Target>, mut plan: Plan) -> Result<Option<u32>, Error> {
-        match plan.arrived(target)? {
+    fn go_on(
+        &mut self,
+        target: &Arc<Target>,
+        mut plan: Plan,
+        next: fn(&mut Plan, &Target) -> Result<Next, Error>,
+    ) -> Result<Option<u32>, Error> {
+        match next(&mut plan, target)? {
             Next::Report { hidden } => Ok(Some(hidden)),
             Next::Resume(mode) => {
                 self.run(target.info(), mode)?;
@@ -377,10 +442,9 @@ impl Session {
         of_breakpoint.unwrap_or(0) as u32
     }
 
-    /// Counts a stop's breakpoints; temporary ones go with it.
-    fn hits(&mut self, reason: &StopReason) {
-        let StopReason::Breakpoint { ids } = reason else { return };
-        for number in self.breakpoints.hit(ids) {
+    /// The temporary ones among breakpoints that were hit are gone.
+    fn drop_temporary(&mut self, ids: &[u32]) {
+        for number in self.breakpoints.temporary(ids) {
             let Ok(breakpoint) = self.breakpoints.remove(number) else { continue };
             // A dead connection shows at the next command.
             let _ = self.plant_in(breakpoint.locations.iter().map(|location| location.module));

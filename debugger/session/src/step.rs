@@ -28,6 +28,8 @@ pub enum Step {
     },
     /// To the next opcode, into calls (gdb `stepi`).
     Instruction,
+    /// To the next opcode of this function, over calls (gdb `nexti`).
+    InstructionOver,
     /// To this line or a later one of the frame's function, or until the frame has returned (gdb
     /// `until LINE`, `advance`).
     Until {
@@ -69,10 +71,14 @@ pub(crate) struct Plan {
     /// The instance that is stepped in; changes when that is left.
     instance: Option<InstanceId>,
     libraries: Libraries,
+    /// Of [`Kind::Once`]: the places that end it; empty: the frame's return does.
+    until: Vec<u32>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
+    /// One opcode.
+    Instruction(Calls),
     /// By line; `forward`: not back to an earlier line of the function.
     Line { calls: Calls, forward: bool },
     /// The next stop is the end.
@@ -104,8 +110,7 @@ struct Here<'a> {
 pub(crate) fn begin(stop: &Stop, step: Step, libraries: Libraries) -> Result<(Next, Option<Plan>), Error> {
     let frame = match step {
         Step::Continue => return Ok((Next::Resume(ResumeMode::Continue), None)),
-        Step::Instruction => return Ok((Next::Resume(ResumeMode::Instruction), None)),
-        Step::Over | Step::Into => 0,
+        Step::Over | Step::Into | Step::Instruction | Step::InstructionOver => 0,
         Step::Out { frame } | Step::Until { frame, .. } => frame,
     };
     let scoped = stop.scoped(frame)?;
@@ -121,14 +126,30 @@ pub(crate) fn begin(stop: &Stop, step: Step, libraries: Libraries) -> Result<(Ne
     {
         return Ok((Next::Report { hidden }, None));
     }
-    let plan = |kind| Plan { kind, origin: origin.clone(), depth, instance: scoped.instance, libraries };
+    let plan = |kind| Plan {
+        kind,
+        origin: origin.clone(),
+        depth,
+        instance: scoped.instance,
+        libraries,
+        until: Vec::new(),
+    };
     let by_line = matches!(step, Step::Over | Step::Into | Step::Until { line: None, .. });
     if by_line && (scoped.instance.is_none() || origin.position.is_none()) {
         // Without lines the function as a whole is the statement.
         return Ok((Next::Resume(ResumeMode::Out { frame: 0 }), Some(plan(Kind::Once))));
     }
     match step {
-        Step::Continue | Step::Instruction => Err(Error::Invalid("no step".into())),
+        Step::Continue => Err(Error::Invalid("no step".into())),
+        Step::Instruction => {
+            Ok((Next::Resume(ResumeMode::Instruction), Some(plan(Kind::Instruction(Calls::Into)))))
+        }
+        Step::InstructionOver => {
+            let pc = scoped.frame.pc;
+            let ranges = vec![PcRange { start: pc, end: pc + 1 }];
+            let mode = ResumeMode::Range { ranges, calls: Calls::Over };
+            Ok((Next::Resume(mode), Some(plan(Kind::Instruction(Calls::Over)))))
+        }
         Step::Over => begin_line(stop, plan(Kind::Line { calls: Calls::Over, forward: false })),
         Step::Into => begin_line(stop, plan(Kind::Line { calls: Calls::Into, forward: false })),
         Step::Until { line: None, .. } => {
@@ -136,8 +157,8 @@ pub(crate) fn begin(stop: &Stop, step: Step, libraries: Libraries) -> Result<(Ne
         }
         Step::Until { line: Some(line), .. } => {
             let pcs = lines_ahead(stop, &scoped, line)?;
-            let mode = ResumeMode::Until { pcs, frame: scoped.frame.activation };
-            Ok((Next::Resume(mode), Some(plan(Kind::Once))))
+            let mode = ResumeMode::Until { pcs: pcs.clone(), frame: scoped.frame.activation };
+            Ok((Next::Resume(mode), Some(Plan { until: pcs, ..plan(Kind::Once) })))
         }
         Step::Out { .. } if scoped.frame.inlined => leave_inlined(stop, &scoped, plan),
         Step::Out { .. } => {
@@ -202,6 +223,9 @@ impl Plan {
     /// The slot stands after a run of this plan: go on, or report.
     pub(crate) fn arrived(&mut self, target: &Target) -> Result<Next, Error> {
         let Some(here) = Here::new(target)? else { return Ok(Next::Report { hidden: 0 }) };
+        if let Kind::Instruction(_) = self.kind {
+            return Ok(Next::Report { hidden: 0 });
+        }
         let Kind::Line { calls, .. } = self.kind else {
             return Ok(Next::Report { hidden: here.not_entered(here.frames.len() as u32 - 1) });
         };
@@ -221,6 +245,24 @@ impl Plan {
             Some(hidden) => Next::Report { hidden },
             None => Next::Resume(here.run(self)),
         })
+    }
+
+    /// The slot stands in the middle of a run of this plan, at breakpoints that let it pass.
+    pub(crate) fn passed(&mut self, target: &Target) -> Result<Next, Error> {
+        let Some(innermost) = target.activation(0)? else { return self.arrived(target) };
+        let Some(deeper) = target.info().frame_count.checked_sub(self.depth) else {
+            return self.arrived(target);
+        };
+        match self.kind {
+            // In a call that is passed over: back to the frame that is stepped in.
+            Kind::Line { calls: Calls::Over, .. } | Kind::Instruction(Calls::Over) if deeper > 0 => {
+                Ok(Next::Resume(ResumeMode::Out { frame: deeper - 1 }))
+            }
+            Kind::Once if self.until.contains(&innermost.pc) && deeper == 0 => self.arrived(target),
+            Kind::Once if self.until.is_empty() => Ok(Next::Resume(ResumeMode::Out { frame: deeper })),
+            Kind::Once => Ok(Next::Resume(ResumeMode::Until { pcs: self.until.clone(), frame: deeper })),
+            Kind::Line { .. } | Kind::Instruction(_) | Kind::Prologue => self.arrived(target),
+        }
     }
 
     /// A call was stepped into: stop behind the prologue, or leave code without lines again.

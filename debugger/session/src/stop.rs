@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use wasmdbg_control::StopId;
 use wasmdbg_control::stop::{Context, StopReason, Stopped};
 
+use crate::expression::Expression;
 use crate::frame::{Expansion, Scoped};
 use crate::target::Target;
 use crate::{Error, EvalError, Frame, Scope, ScopeKind, SourceFinder, SourceLines, Value, Variable};
@@ -20,6 +21,8 @@ pub struct Stop {
     hidden: u32,
     /// As the user sees it: a step can end at the pc of an earlier stop.
     reason: StopReason,
+    /// What the session has to say about it.
+    notes: Vec<String>,
     expansion: Mutex<Expansion>,
 }
 
@@ -36,7 +39,12 @@ pub struct StopSummary {
 
 impl Stop {
     pub(crate) fn new(target: Arc<Target>, hidden: u32, reason: StopReason) -> Self {
-        Self { target, hidden, reason, expansion: Mutex::default() }
+        Self { target, hidden, reason, notes: Vec::new(), expansion: Mutex::default() }
+    }
+
+    pub(crate) fn with_notes(mut self, notes: Vec<String>) -> Self {
+        self.notes = notes;
+        self
     }
 
     pub(crate) fn target(&self) -> &Arc<Target> {
@@ -76,7 +84,7 @@ impl Stop {
             StopReason::Interrupt => "interrupt".into(),
             StopReason::Trap { message } => format!("trap: {message}"),
         };
-        let mut notes = Vec::new();
+        let mut notes = self.notes.clone();
         if info.fresh_vm {
             notes.push(
                 "this virtual machine is the debugger's own: what earlier requests left in the filter's memory is \
@@ -166,10 +174,58 @@ impl Stop {
     /// # Errors
     /// A syntax error, an unknown name, a wrong type, with its position.
     pub fn evaluate(&self, frame: u32, expression: &str) -> Result<Value, EvalError> {
-        let tree = expression::parse(expression)?;
+        self.evaluate_tree(frame, &expression::parse(expression)?)
+    }
+
+    pub(crate) fn evaluate_tree(&self, frame: u32, tree: &Expression) -> Result<Value, EvalError> {
         let scoped =
             self.scoped(frame).map_err(|error| EvalError { position: 0, message: error.to_string() })?;
-        expression::evaluate(&self.target, &scoped, &tree)
+        expression::evaluate(&self.target, &scoped, tree)
+    }
+
+    /// Names of variables that a frame knows without a path, for completion.
+    ///
+    /// # Errors
+    /// [`Error::NoFrame`].
+    pub fn names(&self, frame: u32) -> Result<Vec<String>, Error> {
+        Ok(scope::names(&self.target, &self.scoped(frame)?))
+    }
+
+    /// Sets a variable, field or element in linear memory to what `expression` gives in a frame; for an
+    /// enumeration the name of an enumerator will do. What was read before shows the old value:
+    /// [`Value::refreshed`].
+    ///
+    /// # Errors
+    /// The expression has no value, the value does not fit, or `to` is not in linear memory: the engine
+    /// cannot write Wasm locals.
+    pub fn assign(&self, frame: u32, to: &Value, expression: &str) -> Result<(), Error> {
+        let named = crate::value::is_enumerator(to, expression);
+        let new = match self.evaluate(frame, expression) {
+            Ok(value) => value,
+            Err(_) if named => {
+                self.evaluate(frame, &format!("\"{}\"", expression.trim())).map_err(value_error)?
+            }
+            Err(source) => return Err(value_error(source)),
+        };
+        let (address, bytes) = crate::value::encode(to, &new).map_err(Error::Invalid)?;
+        self.write_memory(address, bytes)
+    }
+
+    /// Writes linear memory: all bytes or none.
+    ///
+    /// # Errors
+    /// The address is outside the memory, another session controls the stop, or it is over.
+    pub fn write_memory(&self, address: u64, bytes: Vec<u8>) -> Result<(), Error> {
+        self.target.write(address, bytes)
+    }
+
+    /// Sets a Wasm global to what `expression` gives in a frame.
+    ///
+    /// # Errors
+    /// It is no mutable number, the value does not fit, or the stop is over.
+    pub fn assign_global(&self, frame: u32, index: u32, expression: &str) -> Result<(), Error> {
+        let new = self.evaluate(frame, expression).map_err(value_error)?;
+        self.target.write_global(index, &new)
     }
 
     /// Where a variable of a frame is at its pc, as its DWARF has it, for a user who doubts a value;
@@ -207,6 +263,10 @@ impl Stop {
         let first = position.line.saturating_sub(context).max(1);
         sources.lines(&position.file, first, position.line.saturating_add(context))
     }
+}
+
+fn value_error(source: EvalError) -> Error {
+    Error::Expression { what: "the new value", source }
 }
 
 /// A context as a thread is named: `GET /path #17`.

@@ -2,16 +2,16 @@
 //! asked for and kept, since nothing moves while the slot stands. Knows nothing of source and types.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use wasmdbg_control::Client;
 use wasmdbg_control::client::CallError;
-use wasmdbg_control::state::{ReadGlobals, ReadMemory, Value as Wire};
+use wasmdbg_control::state::{ReadGlobals, ReadMemory, Value as Wire, WriteGlobal, WriteMemory};
 use wasmdbg_control::stop::{Frame as WireFrame, GetFrames, Stopped};
 use wasmdbg_symbols::frame_setup::StackFrame;
 use wasmdbg_symbols::{Machine, ModulePc, Symbols, Unreadable, WasmValue};
 
-use crate::Error;
+use crate::{Error, Value};
 
 /// Bytes read at once: a frame's variables lie close together, and one round trip costs more than this.
 const PAGE: u64 = 4096;
@@ -33,7 +33,7 @@ pub(crate) struct Target {
     symbols: Option<Arc<Symbols>>,
     activations: Mutex<Vec<WireFrame>>,
     memory: Mutex<Memory>,
-    globals: OnceLock<Result<Vec<Wire>, Unreadable>>,
+    globals: Mutex<Option<Arc<[Wire]>>>,
     /// Of the activations known when last asked; more are known after a deeper look.
     stack_pointers: Mutex<Vec<Option<u32>>>,
 }
@@ -55,7 +55,7 @@ impl Target {
             symbols,
             activations,
             memory: Mutex::default(),
-            globals: OnceLock::new(),
+            globals: Mutex::default(),
             stack_pointers: Mutex::default(),
         }
     }
@@ -158,12 +158,51 @@ impl Target {
     }
 
     /// The globals by index.
-    pub(crate) fn globals(&self) -> Result<&[Wire], Unreadable> {
-        let read = || match self.client.call(ReadGlobals { stop: self.info.stop }) {
-            Ok(reply) => Ok(reply.globals),
+    pub(crate) fn globals(&self) -> Result<Arc<[Wire]>, Unreadable> {
+        let mut globals = lock(&self.globals);
+        if let Some(known) = &*globals {
+            return Ok(Arc::clone(known));
+        }
+        match self.client.call(ReadGlobals { stop: self.info.stop }) {
+            Ok(reply) => Ok(Arc::clone(globals.insert(reply.globals.into()))),
             Err(error) => Err(Unreadable(error.to_string())),
+        }
+    }
+
+    /// Writes linear memory; what was read of it before is forgotten.
+    pub(crate) fn write(&self, address: u64, data: Vec<u8>) -> Result<(), Error> {
+        self.client.call(WriteMemory { stop: self.info.stop, memory: MEMORY, address, data })?;
+        *lock(&self.memory) = Memory::default();
+        Ok(())
+    }
+
+    /// Sets a global to a number.
+    pub(crate) fn write_global(&self, index: u32, new: &Value) -> Result<(), Error> {
+        let invalid = |message: String| Error::Invalid(message);
+        let globals = self.globals().map_err(|why| invalid(why.to_string()))?;
+        let old =
+            globals.get(index as usize).ok_or_else(|| invalid(format!("there is no global {index}")))?;
+        let integer = || new.as_integer().ok_or_else(|| invalid(format!("{} is no integer", new.summary())));
+        let too_large = |bits| invalid(format!("{} does not fit {bits} bits", new.summary()));
+        // A number without its sign is as good: both are the same bits.
+        let value = match old {
+            Wire::I32(_) => {
+                let value = integer()?;
+                let unsigned = u32::try_from(value).map(u32::cast_signed);
+                Wire::I32(i32::try_from(value).or(unsigned).map_err(|_| too_large(32))?)
+            }
+            Wire::I64(_) => {
+                let value = integer()?;
+                let unsigned = u64::try_from(value).map(u64::cast_signed);
+                Wire::I64(i64::try_from(value).or(unsigned).map_err(|_| too_large(64))?)
+            }
+            _ => return Err(invalid("only integer globals can be set".into())),
         };
-        self.globals.get_or_init(read).as_deref().map_err(Clone::clone)
+        self.client.call(WriteGlobal { stop: self.info.stop, index, value })?;
+        *lock(&self.globals) = None;
+        // What was derived of the stack pointer does not hold any more.
+        lock(&self.stack_pointers).clear();
+        Ok(())
     }
 
     pub(crate) fn global(&self, index: u32) -> Result<WasmValue, Unreadable> {

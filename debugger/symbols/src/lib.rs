@@ -26,6 +26,7 @@
 
 pub mod address;
 pub mod demangle;
+pub mod disassemble;
 pub mod error;
 pub mod frame_setup;
 pub mod functions;
@@ -48,6 +49,7 @@ mod sections;
 mod type_reader;
 
 pub use address::{CodeOffset, CodeSection, ModulePc, PcRange};
+pub use disassemble::Instruction;
 pub use error::{DebugFileError, DwarfError, LookupError, ModuleError};
 pub use frame_setup::{FrameSetup, StackUse};
 pub use functions::{FunctionBinding, FunctionName, Instance, InstanceId, SourceFrame};

@@ -36,7 +36,9 @@ pub(crate) const TBREAK: Command = Command {
 
 fn set(debugger: &mut Debugger, arguments: &str, temporary: bool) -> Result<Flow, Failure> {
     let spec = parse(debugger, arguments)?;
-    let breakpoint = debugger.session.set_breakpoint(spec, &BreakpointOptions { temporary })?;
+    let breakpoint = debugger
+        .session
+        .set_breakpoint(spec, &BreakpointOptions { temporary, ..BreakpointOptions::default() })?;
     let text = describe(&breakpoint, &debugger.console);
     debugger.console.say(&text);
     for note in &breakpoint.notes {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use wasmdbg_control::stop::Context;
 use wasmdbg_symbols::Language;
 
 use super::operators;
@@ -35,7 +36,7 @@ impl Evaluator<'_> {
         let computed = |ty: &str, shape| Ok(Value::computed(ty, self.scoped.language, shape));
         match &expression.node {
             Node::Name(name) => self.name(name).map_err(fail),
-            Node::Special(name) => Err(fail(format!("there is no `${name}`"))),
+            Node::Special(name) => self.special(name).map_err(fail),
             Node::Integer(number) => Ok(operators::integer(i128::from(*number), self.scoped.language)),
             Node::Float(value) => computed("", Shape::Scalar(Scalar::Float { value: *value, single: false })),
             Node::Bool(value) => computed("bool", Shape::Scalar(Scalar::Bool(*value))),
@@ -64,6 +65,19 @@ impl Evaluator<'_> {
                 let right = || self.value(right);
                 operators::binary(*operator, &left, right, self.scoped.language, expression.position)
             }
+        }
+    }
+
+    /// What is not of the program but of the transaction.
+    fn special(&self, name: &str) -> Result<Value, String> {
+        match (name, &self.target.info().context) {
+            ("txn", Context::Stream { transaction, .. }) => {
+                Ok(operators::integer(i128::from(transaction.0), self.scoped.language))
+            }
+            ("txn", Context::Root { .. }) => Err("no transaction runs: this is a root context".into()),
+            ("method", Context::Stream { method, .. }) => Ok(operators::text(method, self.scoped.language)),
+            ("path", Context::Stream { path, .. }) => Ok(operators::text(path, self.scoped.language)),
+            _ => Err(format!("there is no `${name}`: there are $txn, $method and $path")),
         }
     }
 

@@ -7,4 +7,5 @@ mod operators;
 mod parser;
 
 pub(crate) use evaluator::evaluate;
-pub(crate) use parser::parse;
+pub(crate) use operators::truth;
+pub(crate) use parser::{Expression, parse};

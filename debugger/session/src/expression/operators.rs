@@ -170,7 +170,8 @@ fn compare(left: &Operand, right: &Operand) -> Result<Option<std::cmp::Ordering>
     }
 }
 
-fn truth(value: &Value) -> Result<bool, String> {
+/// What a condition comes to.
+pub(crate) fn truth(value: &Value) -> Result<bool, String> {
     match operand(value)? {
         Operand::Bool(value) => Ok(value),
         Operand::Integer(value) => Ok(value != 0),

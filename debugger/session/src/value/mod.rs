@@ -4,6 +4,7 @@
 //! sequence, a record), once, in the way of its language; `render` makes text of a shape. Nothing here
 //! evaluates DWARF locations or knows frames.
 
+mod assign;
 mod cpp;
 mod cpp_containers;
 mod layout;
@@ -19,6 +20,7 @@ use std::sync::{Arc, OnceLock};
 
 use wasmdbg_symbols as symbols;
 
+pub(crate) use assign::{encode, is_enumerator};
 pub(crate) use place::Place;
 pub(crate) use scalar::Scalar;
 pub(crate) use shape::{PointerStyle, Shape};
@@ -179,6 +181,25 @@ impl Value {
     /// A value that is not there.
     pub(crate) fn missing(type_name: &str, state: ValueState) -> Self {
         Self::computed(type_name, symbols::Language::Other, Shape::Missing(state))
+    }
+
+    /// The same, to be read anew: after memory was written.
+    #[must_use]
+    pub fn refreshed(&self) -> Self {
+        let Inner { target: Some(target), declared, type_name, language, place, bits, .. } = &*self.inner
+        else {
+            return self.clone();
+        };
+        let inner = Inner {
+            target: Some(Arc::clone(target)),
+            declared: declared.clone(),
+            type_name: type_name.clone(),
+            language: *language,
+            place: place.clone(),
+            bits: *bits,
+            shape: OnceLock::new(),
+        };
+        Self { inner: Arc::new(inner) }
     }
 
     /// Whether it could be read.

@@ -64,7 +64,10 @@ fn hits_are_counted_and_disabled_and_deleted_ones_do_not_stop() {
 fn a_temporary_one_goes_with_its_first_hit() {
     let mut bench = Bench::rust("debug", "91");
     let spec = BreakpointSpec::Function("smallest_divisor".into());
-    bench.session.set_breakpoint(spec, &BreakpointOptions { temporary: true }).expect("a breakpoint");
+    bench
+        .session
+        .set_breakpoint(spec, &BreakpointOptions { temporary: true, ..BreakpointOptions::default() })
+        .expect("a breakpoint");
     let done = bench.request();
     let stop = bench.stop();
     assert_eq!(stop.breakpoints(), [1]);

@@ -1,9 +1,12 @@
 //! Sessions on real modules with real DWARF: a test machine runs the fixtures, the session debugs them
 //! over the control protocol.
 
+mod assign;
 mod bench;
 mod breakpoints;
+mod conditions;
 mod containers;
+mod disassembly;
 mod machine;
 mod proxy;
 mod sessions;

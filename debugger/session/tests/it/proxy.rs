@@ -14,7 +14,7 @@ use wasmdbg_control::filters::{FilterCounters, FilterInfo, FilterList, FilterSta
 use wasmdbg_control::session::{
     ActivityNoted, Attached, AttachedFilter, Detached, LanePhase, LaneProgress, Welcome,
 };
-use wasmdbg_control::state::{GlobalValues, MemoryBytes, Value};
+use wasmdbg_control::state::{GlobalValues, GlobalWritten, MemoryBytes, MemoryWritten, Value};
 use wasmdbg_control::stop::{
     CallbackEnded, CallbackOutcome, Calls, Context, Frame, FrameList, InterruptNoted, ReleaseCause, Released,
     ResumeMode, Resumed, StopReason, Stopped,
@@ -416,7 +416,25 @@ impl Lane {
                 });
                 GlobalValues { globals: globals.collect() }.into()
             }
-            Request::Resume(_) | Request::Frames(_) | Request::ReadMemory(_) | Request::ReadGlobals(_) => {
+            Request::WriteMemory(write) if Some(write.stop) == self.stopped => {
+                let from = write.address as usize;
+                match self.machine.memory.get_mut(from..from + write.data.len()) {
+                    Some(bytes) => bytes.copy_from_slice(&write.data),
+                    None => return Err(state("the address is outside the memory")),
+                }
+                MemoryWritten {}.into()
+            }
+            Request::WriteGlobal(write) if Some(write.stop) == self.stopped => {
+                let Value::I32(value) = write.value else { return Err(state("globals here are i32")) };
+                self.machine.globals[write.index as usize] = Val::I32(value as u32);
+                GlobalWritten {}.into()
+            }
+            Request::Resume(_)
+            | Request::Frames(_)
+            | Request::ReadMemory(_)
+            | Request::ReadGlobals(_)
+            | Request::WriteMemory(_)
+            | Request::WriteGlobal(_) => {
                 return Err(WireError::new(ErrorKind::NotFound, "that stop is over"));
             }
             other => return Err(state(&format!("{other:?} is not for the test machine"))),

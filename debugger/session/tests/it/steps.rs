@@ -150,7 +150,10 @@ fn until_runs_to_a_line_and_out_of_a_loop() {
     let mut bench = Bench::rust("debug", "10007");
     let spec =
         BreakpointSpec::Line { file: "lib.rs".into(), line: bench.line("divisor += 2;"), column: None };
-    bench.session.set_breakpoint(spec, &BreakpointOptions { temporary: true }).expect("a breakpoint");
+    bench
+        .session
+        .set_breakpoint(spec, &BreakpointOptions { temporary: true, ..BreakpointOptions::default() })
+        .expect("a breakpoint");
     let _done = bench.request();
     let stop = bench.stop();
     assert!(matches!(bench.event(), SessionEvent::BreakpointChanged(gone) if gone.number == 1));
