@@ -68,7 +68,7 @@ fn reader(
         Mode::Terminal => {
             let (reader, printer) = Reader::terminal(input, console.colours())?;
             if let Some(printer) = printer {
-                console.set_printer(printer);
+                console.set_printer(printer).context("cannot start a thread")?;
             }
             Some(reader)
         }

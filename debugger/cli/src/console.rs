@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 use std::io::{self, IsTerminal, Write};
+use std::sync::mpsc;
 
 use rustyline::ExternalPrinter;
 
@@ -57,7 +58,7 @@ enum Prompting {
 pub(crate) struct Console {
     colours: bool,
     /// Puts lines above the prompt while the user types.
-    printer: Option<Box<dyn ExternalPrinter + Send>>,
+    printer: Option<mpsc::Sender<String>>,
     prompting: Prompting,
 }
 
@@ -75,9 +76,20 @@ impl Console {
         self.colours
     }
 
-    /// Where lines go while the line editor shows its prompt.
-    pub(crate) fn set_printer(&mut self, printer: Box<dyn ExternalPrinter + Send>) {
-        self.printer = Some(printer);
+    /// Where lines go while the line editor shows its prompt. On a thread of its own: when the editor is
+    /// about to return a line it takes nothing more, and printing waits for the next prompt.
+    pub(crate) fn set_printer(&mut self, mut printer: Box<dyn ExternalPrinter + Send>) -> io::Result<()> {
+        let (sender, lines) = mpsc::channel();
+        let print = move || {
+            for line in lines {
+                if printer.print(line).is_err() {
+                    break;
+                }
+            }
+        };
+        std::thread::Builder::new().name("wasmdbg-print".into()).spawn(print)?;
+        self.printer = Some(sender);
+        Ok(())
     }
 
     /// The line editor shows its prompt from now on.
@@ -108,8 +120,8 @@ impl Console {
     /// Writes a line (or several) of answers.
     pub(crate) fn say(&mut self, text: &str) {
         if self.prompting == Prompting::Editor
-            && let Some(printer) = &mut self.printer
-            && printer.print(format!("{text}\n")).is_ok()
+            && let Some(printer) = &self.printer
+            && printer.send(format!("{text}\n")).is_ok()
         {
             return;
         }

@@ -1,7 +1,7 @@
 //! A session at a terminal: reads commands, runs them, keeps what is looked at. What commands do is in
 //! [`crate::commands`], what events look like in [`crate::events`]; waiting is in [`crate::waiting`].
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
@@ -25,7 +25,7 @@ pub(crate) enum Mode {
     Terminal,
     /// A program types at the same prompt.
     Pipe,
-    /// A script: stops are taken by the commands that wait for them, and waiting has a limit.
+    /// A script: only commands that wait take stops, and waiting has a limit.
     Batch,
 }
 
@@ -55,6 +55,8 @@ pub(crate) struct Debugger {
     pub(crate) listed: Option<Listed>,
     /// Stops that nobody has looked at, oldest first.
     pub(crate) unseen: VecDeque<StopId>,
+    /// Those of them that were told of.
+    pub(crate) announced: HashSet<StopId>,
     /// Transactions that were stopped here, as they are called.
     pub(crate) touched: HashMap<TransactionId, String>,
     /// Why the session is over, once it is.
@@ -81,6 +83,7 @@ impl Debugger {
             selected: None,
             listed: None,
             unseen: VecDeque::new(),
+            announced: HashSet::new(),
             touched: HashMap::new(),
             gone: None,
             failed: None,
@@ -197,7 +200,7 @@ impl Debugger {
     /// Waits for a line; serves the line editor and the proxy meanwhile.
     fn read_line(&mut self, reader: &Reader) -> Result<Option<String>, Failure> {
         if self.mode != Mode::Batch {
-            self.drain()?;
+            self.show_news()?;
         }
         self.ask(reader);
         loop {
@@ -223,7 +226,7 @@ impl Debugger {
                 Input::Interrupt => self.interrupt_from_prompt(),
                 Input::Wake if self.mode == Mode::Batch => {}
                 Input::Wake => {
-                    self.drain()?;
+                    self.show_news()?;
                     if self.mode == Mode::Pipe {
                         self.console.prompt();
                     }

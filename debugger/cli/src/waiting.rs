@@ -121,7 +121,8 @@ impl Debugger {
         Ok(())
     }
 
-    /// Works on everything that has come so far.
+    /// Works on everything that has come so far. Stops are kept for whoever waits for them: a command
+    /// that was typed before its user could see a stop must not be taken for an answer to it.
     pub(crate) fn drain(&mut self) -> Result<(), Failure> {
         while let Some(event) = self.session.next_event(Duration::ZERO) {
             self.take(event)?;
@@ -129,15 +130,33 @@ impl Debugger {
         Ok(())
     }
 
+    /// At the prompt: shows what has come, a stop among it.
+    pub(crate) fn show_news(&mut self) -> Result<(), Failure> {
+        while let Some(event) = self.session.next_event(Duration::ZERO) {
+            self.take(event)?;
+            self.select_if_none();
+        }
+        self.select_if_none();
+        for id in self.unseen.clone() {
+            if let Ok(stop) = self.session.stop(id)
+                && self.announced.insert(id)
+            {
+                self.announce(&stop);
+            }
+        }
+        Ok(())
+    }
+
+    fn select_if_none(&mut self) {
+        if self.selected.is_none() {
+            self.select_unseen();
+        }
+    }
+
     /// One event that nobody waits for.
     fn take(&mut self, event: SessionEvent) -> Result<(), Failure> {
         match event {
-            SessionEvent::Stopped(stop) if self.mode == Mode::Batch => self.unseen.push_back(stop.id()),
-            SessionEvent::Stopped(stop) if self.selected.is_none() => self.select(stop),
-            SessionEvent::Stopped(stop) => {
-                self.announce(&stop);
-                self.unseen.push_back(stop.id());
-            }
+            SessionEvent::Stopped(stop) => self.unseen.push_back(stop.id()),
             SessionEvent::Disconnected(why) => {
                 self.gone = Some(why.clone());
                 return Err(Failure::Gone(why));
@@ -173,6 +192,7 @@ impl Debugger {
     /// Forgets a stop that is over.
     pub(crate) fn forget(&mut self, id: StopId) {
         self.unseen.retain(|&unseen| unseen != id);
+        self.announced.remove(&id);
         if self.selected.as_ref().is_some_and(|selected| selected.stop.id() == id) {
             self.selected = None;
             self.listed = None;

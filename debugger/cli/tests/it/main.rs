@@ -1,0 +1,7 @@
+//! The `wasmdbg` binary against a proxy that these tests play.
+
+mod command_line;
+mod listing;
+mod prompt;
+mod proxy;
+mod terminal;
