@@ -81,6 +81,7 @@ pub(crate) const TABLE: &[Command] = &[
     step::FINISH,
     step::UNTIL,
     step::STEPI,
+    step::NEXTI,
     interrupt::INTERRUPT,
     frames::BACKTRACE,
     frames::FRAME,

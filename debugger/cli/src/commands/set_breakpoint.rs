@@ -9,13 +9,14 @@ use crate::failure::{Failure, fail};
 
 const PLACES: &str = "\
 PLACE is FILE:LINE, FILE:LINE:COLUMN, a LINE of the selected frame's file, a FUNCTION (judge, Filter::judge,
-proxy_on_request_headers), or *PC, an offset in the .wasm file. Without PLACE: the next line of the selected frame.
-A place that no module has gives a pending breakpoint. All inlined and generic copies of a line stop.";
+proxy_on_request_headers), or *PC, an offset in the .wasm file. Without PLACE: where the selected frame goes on.
+A place that no module has gives a pending breakpoint. All inlined and generic copies of a line stop.
+With `if EXPRESSION` it stops only where that holds: break judge if token > 100.";
 
 pub(crate) const BREAK: Command = Command {
     name: "break",
     aliases: &["b", "br"],
-    usage: "[PLACE]",
+    usage: "[PLACE] [if EXPRESSION]",
     summary: "set a breakpoint",
     details: PLACES,
     words: Words::Place,
@@ -26,7 +27,7 @@ pub(crate) const BREAK: Command = Command {
 pub(crate) const TBREAK: Command = Command {
     name: "tbreak",
     aliases: &["tb"],
-    usage: "[PLACE]",
+    usage: "[PLACE] [if EXPRESSION]",
     summary: "set a breakpoint that goes with its first hit",
     details: PLACES,
     words: Words::Place,
@@ -35,16 +36,33 @@ pub(crate) const TBREAK: Command = Command {
 };
 
 fn set(debugger: &mut Debugger, arguments: &str, temporary: bool) -> Result<Flow, Failure> {
-    let spec = parse(debugger, arguments)?;
-    let breakpoint = debugger
-        .session
-        .set_breakpoint(spec, &BreakpointOptions { temporary, ..BreakpointOptions::default() })?;
+    let (place, condition) = split_condition(arguments)?;
+    let spec = parse(debugger, place)?;
+    let options = BreakpointOptions {
+        temporary,
+        condition: condition.map(str::to_owned),
+        ..BreakpointOptions::default()
+    };
+    let breakpoint = debugger.session.set_breakpoint(spec, &options)?;
     let text = describe(&breakpoint, &debugger.console);
     debugger.console.say(&text);
     for note in &breakpoint.notes {
         debugger.console.note(note);
     }
     Ok(Flow::Next)
+}
+
+/// The place, and what stands behind `if`.
+fn split_condition(text: &str) -> Result<(&str, Option<&str>), Failure> {
+    let (place, condition) = match text.strip_prefix("if ") {
+        Some(condition) => ("", condition),
+        None => match text.split_once(" if ") {
+            Some(parts) => parts,
+            None if text == "if" || text.ends_with(" if") => fail!("`if` wants an expression"),
+            None => return Ok((text, None)),
+        },
+    };
+    Ok((place.trim(), Some(condition.trim())))
 }
 
 fn parse(debugger: &Debugger, text: &str) -> Result<BreakpointSpec, Failure> {
@@ -62,7 +80,7 @@ fn parse(debugger: &Debugger, text: &str) -> Result<BreakpointSpec, Failure> {
     match parse_line(text) {
         Some(spec) => Ok(spec),
         None if text.contains(char::is_whitespace) && !text.contains(['<', '(']) => {
-            fail!("{text:?} is no place: give FILE:LINE, a function or *PC, without `if` and other words")
+            fail!("{text:?} is no place: give FILE:LINE, a function or *PC")
         }
         None => Ok(BreakpointSpec::Function(text.to_owned())),
     }
@@ -137,6 +155,14 @@ mod tests {
         assert_eq!(parse_line("rust_token::judge"), None);
         assert_eq!(parse_line("lib.rs:0"), None);
         assert_eq!(parse_line(":31"), None);
+    }
+
+    #[test]
+    fn a_condition_stands_behind_if() {
+        assert_eq!(split_condition("lib.rs:31 if a > 1").unwrap(), ("lib.rs:31", Some("a > 1")));
+        assert_eq!(split_condition("if a").unwrap(), ("", Some("a")));
+        assert_eq!(split_condition("notify").unwrap(), ("notify", None));
+        assert!(split_condition("judge if").is_err());
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! `next`, `step`, `finish`, `until`, `stepi`: lets the selected stop go a little way.
+//! `next`, `step`, `finish`, `until`, `stepi`, `nexti`: lets the selected stop go a little way.
 
 use wasmdbg_session::Step;
 
@@ -38,6 +38,17 @@ pub(crate) const STEPI: Command = Command {
     words: Words::None,
     repeats: true,
     run: |debugger, arguments| repeat(debugger, arguments, Step::Instruction),
+};
+
+pub(crate) const NEXTI: Command = Command {
+    name: "nexti",
+    aliases: &["ni"],
+    usage: "[COUNT]",
+    summary: "go to the next Wasm instruction, over calls",
+    details: "",
+    words: Words::None,
+    repeats: true,
+    run: |debugger, arguments| repeat(debugger, arguments, Step::InstructionOver),
 };
 
 pub(crate) const FINISH: Command = Command {

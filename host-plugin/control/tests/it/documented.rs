@@ -79,6 +79,23 @@ fn every_message_has_an_example_that_parses() {
 }
 
 #[test]
+fn the_recorded_session_parses() {
+    let document = document();
+    let recorded = document.split("```text\n").last().unwrap().split("```").next().unwrap();
+    let mut asked = BTreeSet::new();
+    for line in recorded.lines() {
+        let (side, text) = line.split_at(2);
+        let message: Message = serde_json::from_str(text).unwrap_or_else(|error| panic!("{error} in {text}"));
+        match message {
+            Message::Request { id, .. } => assert!(side == "> " && asked.insert(id), "{line}"),
+            Message::Response { id, .. } => assert!(side == "< " && asked.remove(&id), "{line}"),
+            Message::Error { .. } | Message::Event(_) => assert_eq!(side, "< "),
+        }
+    }
+    assert!(asked.is_empty());
+}
+
+#[test]
 fn the_numbers_in_the_text_are_the_codes() {
     let document = document();
     assert!(document.contains(&format!("The version is {PROTOCOL_VERSION}.")));
