@@ -127,7 +127,7 @@ impl Crew {
             Err(reason) => {
                 slot.closing.store(true, Ordering::Release);
                 slot.orphan.store(true, Ordering::Release);
-                self.lane.note(Note::Failed(slot.id, format!("no thread for a debug slot: {reason}")));
+                self.lane.note(Note::Failed(slot.filter, format!("no thread for a debug slot: {reason}")));
                 let jobs = cell.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
                 self.orphans.extend(jobs.map(|jobs| (slot, jobs)));
             }
@@ -193,13 +193,7 @@ impl Agent {
             Note::Spawn(slot, jobs, code) => self.crew.spawn(slot, jobs, code),
             // Attaches look at their slots in each turn.
             Note::Ready => {}
-            Note::Failed(id, reason) => {
-                let filter =
-                    self.lane.tables().slots.iter().find(|slot| slot.id == id).map(|slot| slot.filter);
-                if let Some(filter) = filter {
-                    self.fail_lane(filter, &reason);
-                }
-            }
+            Note::Failed(filter, reason) => self.fail_lane(filter, &reason),
             Note::Gone(id) => self.crew.gone(id),
         }
     }

@@ -72,8 +72,8 @@ pub(crate) enum Note {
     Spawn(Arc<Slot>, mpsc::Receiver<Job>, Arc<SlotCode>),
     /// A slot has passed configure: an attach may wait for it.
     Ready,
-    /// A slot cannot start (again).
-    Failed(SlotId, String),
+    /// A slot of a filter cannot start (again).
+    Failed(FilterId, String),
     /// A slot's thread is about to end.
     Gone(SlotId),
 }

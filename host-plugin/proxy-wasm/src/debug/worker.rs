@@ -54,19 +54,24 @@ impl Worker {
     /// The body of the slot's thread.
     pub(crate) fn run(lane: Arc<DebugLane>, slot: Arc<Slot>, code: Arc<SlotCode>, jobs: Receiver<Job>) {
         let id = slot.id;
-        let told = Arc::clone(&lane);
-        let worker =
-            Self { lane, slot: Arc::clone(&slot), code, jobs, vm: None, next_tick: None, bound: None };
-        // What panics below the guest is caught there; this catches faults of the slot itself, so that
-        // the agent always hears of its end.
-        if catch_unwind(AssertUnwindSafe(move || worker.serve())).is_err() {
-            told.warn(&slot, "the slot's thread panicked: this is a fault of the plugin");
+        {
+            let (lane, slot) = (Arc::clone(&lane), Arc::clone(&slot));
+            let mut worker = Self { lane, slot, code, jobs, vm: None, next_tick: None, bound: None };
+            // What panics below the guest is caught there; this catches faults of the slot itself, so that
+            // no transaction waits for a thread that is gone.
+            if catch_unwind(AssertUnwindSafe(|| worker.serve())).is_err() {
+                worker
+                    .lane
+                    .warn(&worker.slot, "a debug slot's thread panicked: this is a fault of the plugin");
+                worker.vm = None;
+                worker.refuse_all();
+            }
         }
         drop(slot);
-        told.note(Note::Gone(id));
+        lane.note(Note::Gone(id));
     }
 
-    fn serve(mut self) {
+    fn serve(&mut self) {
         if !self.start() {
             self.refuse_all();
             return;
@@ -113,7 +118,7 @@ impl Worker {
                     name: self.slot.filter_name.clone(),
                     reason: reason.clone(),
                 }));
-                self.lane.note(Note::Failed(self.slot.id, reason));
+                self.lane.note(Note::Failed(self.slot.filter, reason));
                 false
             }
         }

@@ -1,5 +1,7 @@
 //! Sessions: attach and what it refuses, rules, roles, slots on demand, and what stays after the last.
 
+use std::sync::atomic::Ordering;
+
 use wasmdbg_control::rules::Rule;
 use wasmdbg_control::session::{Attach, Detach, LanePhase};
 use wasmdbg_control::state::{ReadMemory, WriteMemory};
@@ -313,4 +315,109 @@ fn next_takes_so_many_and_no_more() {
         stage.try_request(id, &[]).expect("one of two").end();
     }
     assert!(stage.try_request(3, &[]).is_none());
+}
+
+/// Its configuration is refused once the host logs critical lines only, which is after the fast lane has
+/// started.
+fn moody() -> String {
+    filter(
+        r#"(func (export "proxy_on_configure") (param i32 i32) (result i32)
+            (drop (call $level (i32.const 512)))
+            (i32.ne (i32.load (i32.const 512)) (i32.const 5)))
+        (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
+            (unreachable))"#,
+    )
+}
+
+#[test]
+fn a_slot_that_refuses_its_configuration_ends_the_attach_with_the_reason() {
+    let stage = Stage::new(&moody(), "");
+    let front = stage.client();
+    stage.host.quiet.store(true, Ordering::SeqCst);
+    let refused = front.attach(Attach { all: true, ..attach() });
+    let text = refused.as_ref().expect_err("a refusal").to_string();
+    assert!(text.contains("proxy_on_configure returned false"), "{text}");
+    assert_eq!(refusal(refused), ErrorKind::Lane);
+    assert!(!stage.lane.any_session());
+    front.wait_status("the images go", |status| status.code_images == 1 && status.slots.is_empty());
+    // And it can be tried again on the same connection.
+    stage.host.quiet.store(false, Ordering::SeqCst);
+    front.attach(Attach { all: true, ..attach() }).unwrap();
+}
+
+#[test]
+fn a_slot_that_cannot_be_rebuilt_gives_its_transactions_to_the_fail_policy() {
+    let stage = Stage::new(&moody(), "");
+    let front = stage.attached();
+    let flow = stage.request(1);
+    let stop = front.stopped();
+    stage.host.quiet.store(true, Ordering::SeqCst);
+    front.resume(stop.stop, ResumeMode::Continue);
+    assert_eq!(flow.action(), Action::Failed);
+    let failed = front.wait("the lane's failure", |event| match event {
+        Event::LaneFailed(failed) => Some(failed.reason),
+        _ => None,
+    });
+    assert!(failed.contains("proxy_on_configure returned false"), "{failed}");
+    flow.call(wasmdbg_proxy_wasm::Callback::ResponseHeaders { end_of_stream: true });
+    assert_eq!(flow.action(), Action::Failed);
+    flow.end();
+    front.wait_status("the slot goes", |status| status.slots.is_empty());
+    assert!(stage.try_request(2, &[]).is_none(), "the fast lane serves");
+}
+
+#[test]
+fn without_threads_there_is_no_debug_lane_and_nobody_waits_for_it() {
+    let stage = Stage::new(&plain(), "");
+    let front = stage.attached();
+    let first = stage.request(1);
+    assert_eq!(first.action(), Action::Continue);
+    stage.host.exhausted.store(true, Ordering::SeqCst);
+    // The second would need a slot of its own.
+    let second = stage.request(2);
+    assert_eq!(second.action(), Action::Failed);
+    second.end();
+    first.end();
+    front.client.call(Detach {}).unwrap();
+    front.wait_status("the images go", |status| status.code_images == 1);
+    let refused = front.attach(Attach { all: true, ..attach() });
+    assert!(
+        refused.as_ref().is_err_and(|error| error.to_string().contains("no thread is left")),
+        "{refused:?}"
+    );
+    assert_eq!(refusal(refused), ErrorKind::Lane);
+}
+
+#[test]
+fn a_filter_that_is_not_done_yet_holds_its_transaction_until_it_is() {
+    let stage = Stage::new(
+        &filter(
+            r#"(global $who (mut i32) (i32.const 0))
+            (func (export "proxy_on_configure") (param i32 i32) (result i32)
+                (drop (call $tick (i32.const 5)))
+                (i32.const 1))
+            (func (export "proxy_on_done") (param i32) (result i32)
+                (global.set $who (local.get 0))
+                (i32.const 0))
+            (func (export "proxy_on_tick") (param i32)
+                (if (global.get $who) (then
+                    (drop (call $effective (global.get $who)))
+                    (drop (i32.const 8200))
+                    (drop (call $done)))))
+            (func (export "proxy_on_log") (param i32)
+                (global.set $who (i32.const 0))
+                (drop (call $log (i32.const 3) (i32.const 21) (i32.const 4))))"#,
+        ),
+        "",
+    );
+    let front = stage.attached();
+    stage.try_request(1, &[]).unwrap().end();
+    let line = front.wait("the log callback's line", |event| match event {
+        Event::Log(line) => Some(line.message),
+        _ => None,
+    });
+    assert_eq!(line, "text");
+    // The slot is free for the next one.
+    stage.try_request(2, &[]).unwrap().end();
+    assert_eq!(front.status().slots.len(), 1);
 }

@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -32,6 +32,10 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) struct Host {
     pub(crate) proxy: Proxy,
     pub(crate) threads: Arc<AtomicUsize>,
+    /// No thread can be made.
+    pub(crate) exhausted: AtomicBool,
+    /// The log level is critical: a filter can see that.
+    pub(crate) quiet: AtomicBool,
 }
 
 impl Embedder for Host {
@@ -47,6 +51,10 @@ impl Embedder for Host {
         self.proxy.task(body);
     }
 
+    fn log_level(&self) -> Level {
+        if self.quiet.load(Ordering::SeqCst) { Level::Critical } else { Level::Trace }
+    }
+
     fn spawn(&self, name: &str, body: Box<dyn FnOnce() + Send>) -> Result<Box<dyn ThreadHandle>, String> {
         struct Joined(Box<dyn ThreadHandle>, Arc<AtomicUsize>);
         impl ThreadHandle for Joined {
@@ -54,6 +62,9 @@ impl Embedder for Host {
                 self.0.join();
                 self.1.fetch_sub(1, Ordering::SeqCst);
             }
+        }
+        if self.exhausted.load(Ordering::SeqCst) {
+            return Err("no thread is left".into());
         }
         let thread = self.proxy.spawn(name, body)?;
         self.threads.fetch_add(1, Ordering::SeqCst);
@@ -346,6 +357,8 @@ pub(crate) fn filter(functions: &str) -> String {
             (import "env" "proxy_log" (func $log (param i32 i32 i32) (result i32)))
             (import "env" "proxy_set_tick_period_milliseconds" (func $tick (param i32) (result i32)))
             (import "env" "proxy_set_effective_context" (func $effective (param i32) (result i32)))
+            (import "env" "proxy_get_log_level" (func $level (param i32) (result i32)))
+            (import "env" "proxy_done" (func $done (result i32)))
             (import "env" "proxy_continue_stream" (func $continue (param i32) (result i32)))
             (import "env" "proxy_get_header_map_value"
                 (func $header (param i32 i32 i32 i32 i32) (result i32)))

@@ -47,12 +47,12 @@ fn a_stop_shows_the_guest_and_lets_it_be_changed() {
     assert_eq!((method.as_str(), path.as_str()), ("GET", "/"));
     assert!(stop.control && stop.fresh_vm);
 
-    // Function indexes count the five imports first, then the ABI marker and malloc.
+    // Function indexes count the seven imports first, then the ABI marker and malloc.
     assert_eq!(stop.frame_count, 2);
     let frames = &stop.frames;
-    assert_eq!((frames[0].function, frames[0].pc), (7, pc));
+    assert_eq!((frames[0].function, frames[0].pc), (9, pc));
     assert_eq!(i32s(&frames[0].locals), [41, 0, 41]);
-    assert_eq!(frames[1].function, 8);
+    assert_eq!(frames[1].function, 10);
     // The context, four pseudo-headers, the end of the stream.
     assert_eq!(i32s(&frames[1].locals), [2, 4, 1]);
     assert_eq!(frames[1].operands[0], Value::I32(100));
