@@ -60,6 +60,11 @@ impl Flow {
         self.home
     }
 
+    /// It was made at TXN_START, and its request has not been read.
+    pub(crate) fn is_early(&self) -> bool {
+        self.state().stage == Stage::Start
+    }
+
     /// Never contended, and never held while anything of a filter or of the server runs.
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -95,6 +100,7 @@ impl Flow {
 
     /// TXN_CLOSE.
     pub(crate) fn close(self: &Arc<Self>) -> Option<Event> {
+        worker::forget(self.txn);
         let _hook = InHook::enter(self.txn);
         self.state().begin(Stage::Close);
         self.run()

@@ -15,18 +15,26 @@ pub(crate) struct Hooks;
 
 impl HookHandler for Hooks {
     fn handle(hook: Hook, txn: Txn) -> Option<Event> {
-        let (Some(plugin), Some(here)) = (plugin(), EventThread::current()) else {
+        let Some(plugin) = plugin() else { return Some(Event::Continue) };
+        // Nothing at TXN_START while nobody is attached.
+        if hook == Hook::TxnStart && !plugin.lane.any_session() {
             return Some(Event::Continue);
-        };
+        }
+        let Some(here) = EventThread::current() else { return Some(Event::Continue) };
+        if hook == Hook::TxnStart {
+            return start(plugin, txn, here);
+        }
+        let known = worker::flow(txn);
         let event = match hook {
-            Hook::TxnStart => start(plugin, txn, here),
-            Hook::ReadRequestHeaders => at_home(begun(plugin, txn, here), here, Flow::request),
+            Hook::TxnStart | Hook::ReadRequestHeaders => {
+                at_home(begun(plugin, txn, here, known), here, Flow::request)
+            }
             // A request that could not be read has a response and no flow.
-            Hook::SendResponseHeaders => match plugin.flow(txn) {
+            Hook::SendResponseHeaders => match known.or_else(|| plugin.marked(txn)) {
                 Some(flow) => at_home(flow, here, Flow::response),
                 None => Some(Event::Continue),
             },
-            Hook::TxnClose => match plugin.last_flow(txn) {
+            Hook::TxnClose => match known.or_else(|| plugin.marked(txn)) {
                 Some(flow) => at_home(flow, here, Flow::close),
                 None => Some(Event::Continue),
             },
@@ -38,11 +46,11 @@ impl HookHandler for Hooks {
 
     fn panicked(hook: Hook, txn: Txn, reason: &str) -> Option<Event> {
         ts::error(&format!("a fault of this plugin, please report it: a panic in {hook:?}: {reason}"));
-        let Some(plugin) = plugin() else { return Some(Event::Continue) };
+        let passes = worker::flow(txn).is_none_or(|flow| flow.abandon());
         if hook == Hook::TxnClose {
+            worker::forget(txn);
             return Some(Event::Continue);
         }
-        let passes = plugin.flow(txn).is_none_or(|flow| flow.abandon());
         if passes || hook == Hook::TxnStart {
             return Some(Event::Continue);
         }
@@ -54,26 +62,25 @@ impl HookHandler for Hooks {
 /// Transactions whose flow was made before their request was read: nobody else needs to ask for one.
 static EARLY: AtomicUsize = AtomicUsize::new(0);
 
-/// TXN_START: nothing, unless somebody is attached: what may be parked must be kept alive from here on.
+/// TXN_START while somebody is attached: what may be parked must be kept alive from here on.
 fn start(plugin: &'static Plugin, txn: Txn, here: EventThread) -> Option<Event> {
-    if plugin.lane.any_session() {
-        EARLY.fetch_add(1, Ordering::Relaxed);
-        let flow = Flow::new(plugin, txn, here);
-        flow.prepare_parking();
-        plugin.remember(txn, &flow);
-    }
+    EARLY.fetch_add(1, Ordering::Relaxed);
+    let flow = Flow::new(plugin, txn, here);
+    flow.prepare_parking();
+    plugin.mark(txn, &flow);
+    worker::keep(txn, flow);
     Some(Event::Continue)
 }
 
-/// READ_REQUEST_HDR
-fn begun(plugin: &'static Plugin, txn: Txn, here: EventThread) -> Arc<Flow> {
-    if EARLY.load(Ordering::Relaxed) != 0
-        && let Some(flow) = plugin.flow(txn)
-    {
+/// READ_REQUEST_HDR: a flow that was made at TXN_START, or a new one.
+fn begun(plugin: &'static Plugin, txn: Txn, here: EventThread, known: Option<Arc<Flow>>) -> Arc<Flow> {
+    let early = known.or_else(|| if EARLY.load(Ordering::Relaxed) == 0 { None } else { plugin.marked(txn) });
+    if let Some(flow) = early.filter(|flow| flow.is_early()) {
         return flow;
     }
     let flow = Flow::new(plugin, txn, here);
-    plugin.remember(txn, &flow);
+    plugin.mark(txn, &flow);
+    worker::keep(txn, Arc::clone(&flow));
     flow
 }
 

@@ -81,17 +81,14 @@ impl Plugin {
         self.continuation.add(txn, Hook::SendResponseHeaders);
     }
 
-    /// Of a transaction that has none yet.
-    pub(crate) fn remember(&self, txn: Txn, flow: &Arc<Flow>) {
-        self.slot.set(txn, Arc::clone(flow));
+    /// Marks a transaction with its flow, for hooks that come on another thread than the flow's home. The
+    /// flow itself is kept there: [`crate::worker::keep`].
+    pub(crate) fn mark(&self, txn: Txn, flow: &Arc<Flow>) {
+        self.slot.set(txn, flow);
     }
 
-    pub(crate) fn flow(&self, txn: Txn) -> Option<Arc<Flow>> {
+    /// The flow that a transaction is marked with.
+    pub(crate) fn marked(&self, txn: Txn) -> Option<Arc<Flow>> {
         self.slot.get(txn)
-    }
-
-    /// The transaction is over: called once for each, in TXN_CLOSE, and [`Plugin::flow`] never after.
-    pub(crate) fn last_flow(&self, txn: Txn) -> Option<Arc<Flow>> {
-        self.slot.end(txn)
     }
 }

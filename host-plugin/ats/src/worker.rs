@@ -1,5 +1,5 @@
-//! What one event thread owns: a virtual machine of the fast lane for each filter, the timer of its
-//! ticks, and the transactions of this thread that wait, for a virtual machine or for the filter.
+//! What one event thread owns: its transactions, a virtual machine of the fast lane for each filter, the
+//! timer of its ticks, and who waits, for a virtual machine or for a filter.
 //!
 //! Thread-local and without locks. Nothing here is borrowed while a guest runs or a transaction is
 //! re-enabled: a virtual machine is taken out, used, and put back.
@@ -9,12 +9,13 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
+use rustc_hash::FxBuildHasher;
 use wasmdbg_control::ContextId;
 use wasmdbg_proxy_wasm::{Action, Effect, FastVm, Outcome, Unavailable};
 
 use crate::flow::Flow;
 use crate::plugin::plugin;
-use crate::ts::{self, EventThread, Timer, TimerHandler};
+use crate::ts::{self, EventThread, Timer, TimerHandler, Txn};
 
 /// Place of a filter in the configuration.
 pub(crate) type Index = usize;
@@ -33,6 +34,8 @@ pub(crate) struct FastContext {
 #[derive(Default)]
 struct Worker {
     desks: Vec<Desk>,
+    /// The transactions whose home this thread is.
+    flows: HashMap<Txn, Arc<Flow>, FxBuildHasher>,
     /// Transactions that a filter parked.
     parked: HashMap<(Index, FastContext), Arc<Flow>>,
     /// What callbacks did to other transactions, to be acted on when no virtual machine runs.
@@ -63,15 +66,20 @@ thread_local! {
     static WORKER: Cell<Option<&'static RefCell<Worker>>> = const { Cell::new(None) };
 }
 
-/// Does `work` with this thread's worker. Nothing of a filter or of the server runs in there.
+/// This thread's worker.
 #[inline]
-fn borrow<T>(work: impl FnOnce(&mut Worker) -> T) -> T {
-    let worker = WORKER.get().unwrap_or_else(|| {
+fn here() -> &'static RefCell<Worker> {
+    WORKER.get().unwrap_or_else(|| {
         let made: &'static RefCell<Worker> = Box::leak(Box::default());
         WORKER.set(Some(made));
         made
-    });
-    work(&mut worker.borrow_mut())
+    })
+}
+
+/// Does `work` with this thread's worker. Nothing of a filter or of the server runs in there.
+#[inline]
+fn borrow<T>(work: impl FnOnce(&mut Worker) -> T) -> T {
+    work(&mut here().borrow_mut())
 }
 
 impl Worker {
@@ -123,6 +131,7 @@ impl Clock {
 
 /// A virtual machine that is out of its desk; goes back when dropped, also while a panic unwinds.
 struct Taken {
+    worker: &'static RefCell<Worker>,
     index: Index,
     vm: Option<Box<FastVm>>,
 }
@@ -131,16 +140,18 @@ impl Drop for Taken {
     fn drop(&mut self) {
         let Some(vm) = self.vm.take() else { return };
         // A dead one is dropped, after the borrow has ended.
-        let _dead = borrow(|worker| {
+        let _dead = {
+            let mut worker = self.worker.borrow_mut();
             let desk = worker.desk(self.index);
             if vm.is_dead() {
-                return Some(vm);
+                Some(vm)
+            } else {
+                if let Some(period) = vm.tick_period() {
+                    desk.arm(self.index, period);
+                }
+                desk.vm.replace(vm)
             }
-            if let Some(period) = vm.tick_period() {
-                desk.arm(self.index, period);
-            }
-            desk.vm.replace(vm)
-        });
+        };
     }
 }
 
@@ -153,23 +164,39 @@ pub(crate) fn enter<T>(
     generation: Option<Generation>,
     work: impl FnOnce(&mut FastVm, Generation) -> (T, Outcome),
 ) -> Option<(T, Action)> {
-    let (vm, current) = borrow(|worker| {
+    let here = here();
+    let (vm, current) = {
+        let mut worker = here.borrow_mut();
         let desk = worker.desk(index);
         if generation.is_some_and(|wanted| wanted != desk.generation || desk.vm.is_none()) {
             return None;
         }
-        desk.take(index).map(|vm| (vm, desk.generation))
-    })?;
-    let mut taken = Taken { index, vm: Some(vm) };
+        (desk.take(index)?, desk.generation)
+    };
+    let mut taken = Taken { worker: here, index, vm: Some(vm) };
     let vm = taken.vm.as_deref_mut()?;
     let (result, Outcome { action, effects }) = work(vm, current);
     drop(taken);
     if !effects.is_empty() {
-        borrow(|worker| {
-            worker.effects.extend(effects.into_iter().map(|effect| (index, current, effect)));
-        });
+        here.borrow_mut().effects.extend(effects.into_iter().map(|effect| (index, current, effect)));
     }
     Some((result, action))
+}
+
+/// Keeps the flow of a transaction whose home is this thread, until [`forget`].
+pub(crate) fn keep(txn: Txn, flow: Arc<Flow>) {
+    // Dropped after the borrow has ended: one that was kept for an earlier transaction of this address.
+    let _stale = borrow(|worker| worker.flows.insert(txn, flow));
+}
+
+/// The flow of a transaction whose home is this thread.
+pub(crate) fn flow(txn: Txn) -> Option<Arc<Flow>> {
+    borrow(|worker| worker.flows.get(&txn).cloned())
+}
+
+/// The transaction is over.
+pub(crate) fn forget(txn: Txn) {
+    let _flow = borrow(|worker| worker.flows.remove(&txn));
 }
 
 /// A filter has parked `flow` in a callback of `context`.
@@ -284,7 +311,7 @@ impl TimerHandler for Tick {
             (if ticks { desk.vm.take() } else { None }, desk.generation)
         });
         let Some(vm) = vm else { return };
-        let mut taken = Taken { index, vm: Some(vm) };
+        let mut taken = Taken { worker: here(), index, vm: Some(vm) };
         let effects = taken.vm.as_deref_mut().map(|vm| vm.tick().effects).unwrap_or_default();
         // Puts it back and starts the timer for its next tick.
         drop(taken);

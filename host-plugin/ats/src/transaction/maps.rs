@@ -107,11 +107,27 @@ fn changed(done: bool) -> Result<(), Status> {
     if done { Ok(()) } else { Err(Status::BadArgument) }
 }
 
+/// Bytes of a field's name: `token` of RFC 9110, 5.6.2.
+const TOKEN: [bool; 256] = {
+    let mut token = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        token[byte] = (byte as u8).is_ascii_alphanumeric();
+        byte += 1;
+    }
+    let others = b"!#$%&'*+-.^_`|~";
+    let mut place = 0;
+    while place < others.len() {
+        token[others[place] as usize] = true;
+        place += 1;
+    }
+    token
+};
+
 /// A field that would change what the other side reads as the next one is refused.
 pub(crate) fn acceptable(name: &[u8], value: &[u8]) -> bool {
-    let token = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
     let broken = |byte: &u8| matches!(byte, b'\r' | b'\n' | 0);
-    !name.is_empty() && name.iter().all(token) && !value.iter().any(broken)
+    !name.is_empty() && name.iter().all(|byte| TOKEN[usize::from(*byte)]) && !value.iter().any(broken)
 }
 
 /// Whether no body follows the request's headers.

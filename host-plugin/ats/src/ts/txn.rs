@@ -286,36 +286,27 @@ impl<T: Send + Sync + 'static> ArgSlot<T> {
         }
     }
 
-    /// Gives `value` to a transaction that carries none, until [`ArgSlot::end`].
-    pub(crate) fn set(&self, txn: Txn, value: Arc<T>) {
-        // SAFETY: the index is ours; the pointer is taken back in `end`.
+    /// Has the transaction carry `value`. Its owner keeps a count of it until the transaction's TXN_CLOSE
+    /// has been handled; the transaction itself has none.
+    pub(crate) fn set(&self, txn: Txn, value: &Arc<T>) {
+        // SAFETY: the index is ours; the pointer is only read in `get`.
         unsafe {
-            (api().TSUserArgSet)(txn.as_ptr().cast(), self.index, Arc::into_raw(value).cast_mut().cast())
+            (api().TSUserArgSet)(txn.as_ptr().cast(), self.index, Arc::as_ptr(value).cast_mut().cast())
         };
     }
 
-    /// A share of what the transaction carries.
+    /// A share of what the transaction carries, in a hook of it.
     pub(crate) fn get(&self, txn: Txn) -> Option<Arc<T>> {
         let pointer = self.pointer(txn);
         if pointer.is_null() {
             return None;
         }
-        // SAFETY: put there by `set`, which holds one count until `end`; this makes another.
+        // SAFETY: put there by `set`, whose caller's owner has a count until TXN_CLOSE has been handled:
+        // hooks of one transaction come one after the other. This makes another count.
         unsafe {
             Arc::increment_strong_count(pointer);
             Some(Arc::from_raw(pointer))
         }
-    }
-
-    /// Takes it from a transaction that is over: called once, in TXN_CLOSE, and nothing here is called
-    /// for this transaction any more. The place is not emptied, it ends with the transaction.
-    pub(crate) fn end(&self, txn: Txn) -> Option<Arc<T>> {
-        let pointer = self.pointer(txn);
-        if pointer.is_null() {
-            return None;
-        }
-        // SAFETY: put there by `set`; its count passes to the caller, once.
-        Some(unsafe { Arc::from_raw(pointer) })
     }
 
     fn pointer(&self, txn: Txn) -> *const T {
