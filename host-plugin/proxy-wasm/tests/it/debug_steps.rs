@@ -259,7 +259,7 @@ fn a_step_does_not_reach_into_the_next_callback() {
     let (session, stop) = Session::at(6302);
     let start = session.stage.pc(6302);
     let ranges = vec![PcRange { start, end: start + 100 }];
-    session.front.resume(stop.stop, ResumeMode::Range { ranges, calls: Calls::Over });
+    session.front.resume(stop.stop, ResumeMode::Range { ranges, calls: Calls::Into });
     session.flow.action();
     session.flow.call(Callback::ResponseHeaders { end_of_stream: true });
     session.flow.action();
