@@ -25,8 +25,15 @@ pub enum BreakpointSpec {
     },
     /// Every function of this name: `judge`, `rust_token::judge`, `Filter::on_headers`, an export.
     Function(String),
-    /// An opcode, as an offset in the `.wasm` file.
+    /// An opcode, as an offset in the `.wasm` file: in every module that has code there.
     Pc(u32),
+    /// An opcode of one module.
+    Code {
+        /// Which.
+        module: ModuleHash,
+        /// Offset in its `.wasm` file.
+        pc: u32,
+    },
 }
 
 impl fmt::Display for BreakpointSpec {
@@ -35,7 +42,7 @@ impl fmt::Display for BreakpointSpec {
             Self::Line { file, line, column: Some(column) } => write!(f, "{file}:{line}:{column}"),
             Self::Line { file, line, column: None } => write!(f, "{file}:{line}"),
             Self::Function(name) => f.write_str(name),
-            Self::Pc(pc) => write!(f, "*{pc:#x}"),
+            Self::Pc(pc) | Self::Code { pc, .. } => write!(f, "*{pc:#x}"),
         }
     }
 }
@@ -284,7 +291,10 @@ fn places(spec: &BreakpointSpec, loaded: &Loaded) -> Result<(Vec<BreakPlace>, Op
             let binding = symbols.break_function(name).map_err(|error| error.to_string())?;
             Ok((binding.places, None))
         }
-        BreakpointSpec::Pc(pc) => {
+        BreakpointSpec::Code { module, .. } if *module != loaded.module.hash => {
+            Err("no module of the session is that one".into())
+        }
+        BreakpointSpec::Pc(pc) | BreakpointSpec::Code { pc, .. } => {
             let pc = ModulePc(*pc);
             let function = symbols.module().function_at(pc);
             let function = function.ok_or_else(|| LookupError::NotCode(pc).to_string())?.index;

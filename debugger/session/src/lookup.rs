@@ -1,5 +1,7 @@
 //! Questions about functions and files that need no stop: completion, and what a user's name means.
 
+use std::path::Path;
+
 use crate::{Error, Position, Session};
 
 impl Session {
@@ -23,6 +25,45 @@ impl Session {
         found.sort_unstable();
         found.dedup();
         why.filter(|_| found.is_empty()).map_or(Ok(found), Err)
+    }
+
+    /// What the debug info calls a source file of this machine: the one that is found there, or, when it is
+    /// found nowhere, the one whose path ends alike.
+    ///
+    /// # Errors
+    /// No module of the session was made of it: another crate's `src/lib.rs` must not pass for it.
+    pub fn debug_file(&self, local: &Path) -> Result<String, Error> {
+        let name = local.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let real = |path: &Path| std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        let wanted = real(local);
+        let mut elsewhere = None;
+        let mut lost = Vec::new();
+        for file in self.source_files() {
+            if file.rsplit('/').next() != Some(&name) {
+                continue;
+            }
+            match self.sources().find(&file) {
+                Ok(found) if real(&found) == wanted => return Ok(file),
+                Ok(found) => elsewhere = Some(found),
+                Err(_) => lost.push(file),
+            }
+        }
+        let alike = self.symbols().flat_map(|symbols| symbols.matching_files(&local.to_string_lossy()));
+        let mut alike: Vec<String> =
+            alike.map(|file| file.to_string()).filter(|file| lost.contains(file)).collect();
+        alike.dedup();
+        match (alike.as_slice(), elsewhere) {
+            ([one], _) => Ok(one.clone()),
+            (_, Some(found)) => Err(Error::Invalid(format!(
+                "no filter of this session was built from {}; its {name} is {}",
+                local.display(),
+                found.display()
+            ))),
+            _ => Err(Error::Invalid(format!(
+                "no filter of this session was built from {}: choose another filter, or map its source paths",
+                local.display()
+            ))),
+        }
     }
 
     /// The source files of all modules, as the debug info has them, sorted.

@@ -29,6 +29,18 @@ fn code_is_listed_around_a_pc_across_functions() {
 }
 
 #[test]
+fn a_local_file_is_found_in_the_debug_info_and_another_one_of_its_name_is_not() {
+    let bench = Bench::rust("debug", "7");
+    let examples = std::path::PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples"));
+    let own = bench.session.debug_file(&examples.join("rust-token/src/lib.rs")).expect("its source");
+    assert!(own.ends_with("rust-token/src/lib.rs"), "{own}");
+    let other = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/lib.rs");
+    let error = bench.session.debug_file(&other).expect_err("another crate's").to_string();
+    assert!(error.contains("was built from"), "{error}");
+    assert!(bench.session.debug_file(&examples.join("absent.rs")).is_err());
+}
+
+#[test]
 fn lines_with_code_are_told() {
     let bench = Bench::rust("debug", "7");
     let line = bench.line("let prime = is_prime(token);");
