@@ -4,11 +4,11 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::Receiver;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 
 use wasmdbg_control::server::{
-    Access, ClientHandle, ClientId, Disconnect, Listener, Peer, ServerLoop, Service,
+    Access, ClientHandle, ClientId, Disconnect, Listener, Peer, ServerLoop, Service, Waker,
 };
 use wasmdbg_control::session::Hello;
 use wasmdbg_control::{Request, RequestId};
@@ -22,6 +22,16 @@ use crate::ts;
 
 /// What waits for the thread.
 static WAITING: Mutex<Option<Waiting>> = Mutex::new(None);
+
+/// Ends the thread's loop.
+static STOP: OnceLock<Waker> = OnceLock::new();
+
+/// The server ends in an orderly way: the socket goes, and clients are told.
+pub(crate) fn stop() {
+    if let Some(waker) = STOP.get() {
+        waker.stop();
+    }
+}
 
 struct Waiting {
     traps: Receiver<TrapReport>,
@@ -68,6 +78,8 @@ fn serve(plugin: &'static Plugin, waiting: Waiting) -> Result<(), String> {
     let fault = |error: std::io::Error| format!("no debugger can attach, and traps are not logged: {error}");
     let mut server = ServerLoop::new(listener, Agent::welcome(&plugin.lane)).map_err(fault)?;
     plugin.watch.set_waker(server.waker());
+    // Set once, by the one thread.
+    let _ = STOP.set(server.waker());
     let agent = Agent::new(AgentParts {
         lane: Arc::clone(&plugin.lane),
         filters: plugin.filters.clone(),

@@ -40,7 +40,7 @@ impl Embedder for Server {
     }
 
     fn task(&self, body: Box<dyn FnOnce() + Send>) {
-        if ts::EventThread::current().is_some() {
+        if ts::is_server_thread() {
             ts::post_task(body);
             return;
         }

@@ -52,8 +52,10 @@ fn start(words: &[String]) -> Result<(), String> {
         None => Settings::default(),
     };
     let control = settings.control.clone();
-    let stack =
-        ts::config_integer(STACK_RECORD).and_then(|stack| usize::try_from(stack).ok()).unwrap_or(STACK);
+    let stack = ts::config_integer(STACK_RECORD)
+        .and_then(|stack| usize::try_from(stack).ok())
+        .filter(|stack| *stack > 0)
+        .unwrap_or(STACK);
     let server: Arc<dyn Embedder> = Arc::new(Server::new(ts::version()));
     let (runtime, traps) = match Runtime::new(Arc::clone(&server), settings.clone(), stack) {
         Ok(made) => made,
@@ -68,7 +70,7 @@ fn start(words: &[String]) -> Result<(), String> {
     let plugin = Plugin::new(runtime, filters, socket)?;
     agent::prepare(&plugin, traps);
     plugin.install();
-    ts::lifecycle_hook(agent::start, || {});
+    ts::lifecycle_hook(agent::start, agent::stop);
     Ok(())
 }
 

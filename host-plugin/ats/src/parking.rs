@@ -14,8 +14,8 @@ use wasmdbg_proxy_wasm::debug::DebugContext;
 
 use crate::ts::{OverridableKey, Socket, Txn};
 
-/// Longer than any stop may last.
-const LONG: Duration = Duration::from_secs(3600);
+/// Twice as long as a stop may last.
+const LONG: Duration = Duration::from_secs(1200);
 
 /// How often the agent looks whether clients of parked transactions are still there: their slots are
 /// free within a second.

@@ -1,5 +1,6 @@
 //! Threads: the server's event threads, and those that the plugin makes.
 
+use std::cell::Cell;
 use std::ffi::{CString, c_void};
 use std::ptr::NonNull;
 
@@ -39,6 +40,16 @@ pub(crate) struct Thread(NonNull<crate::sys::ThreadTag>);
 // SAFETY: the handle is only waited for and destroyed, by its one owner, on any thread of the server.
 unsafe impl Send for Thread {}
 
+thread_local! {
+    /// The thread was made by [`spawn`].
+    static SPAWNED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether this thread may have the server schedule something: others would crash it.
+pub(crate) fn is_server_thread() -> bool {
+    SPAWNED.get() || EventThread::current().is_some()
+}
+
 /// Starts a thread named `name` (15 bytes show).
 ///
 /// The event system must run: not before the PORTS_READY event.
@@ -73,6 +84,7 @@ unsafe extern "C" fn run(data: *mut c_void) -> *mut c_void {
     // SAFETY: `data` is the box that `spawn` leaked for this one call.
     let start = unsafe { Box::from_raw(data.cast::<Start>()) };
     let Start { name, body } = *start;
+    SPAWNED.set(true);
     // SAFETY: the name ends with a zero byte and has at most 15 bytes.
     unsafe { libc::pthread_setname_np(libc::pthread_self(), name.as_ptr()) };
     if let Err(panic) = std::panic::catch_unwind(std::panic::AssertUnwindSafe(body)) {
