@@ -20,7 +20,7 @@ fn taken(rules: &[&str], path: &str) -> Result<u64> {
     }
     let mut wasmdbg = Wasmdbg::start(&arguments)?;
     wasmdbg.patience = Duration::from_secs(60);
-    wasmdbg.ask("info filters", "rust-token")?;
+    wasmdbg.ask("info filters", "debug info")?;
     for _ in 0..20 {
         let response = ats.fetch(&Request::get(path).header("token", "7"))?;
         assert_eq!((response.status, response.header("x-token-prime")), (200, Some("7")));

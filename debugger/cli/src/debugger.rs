@@ -146,6 +146,11 @@ impl Debugger {
             return Ok(Flow::Next);
         }
         self.drain()?;
+        // The deadline counts from here, also when what the command shows was read before. A lost
+        // connection shows in the command itself.
+        if self.selected.is_some() {
+            drop(self.session.activity());
+        }
         let (command, arguments) = commands::parse(line)?;
         self.repeat = command.repeats.then(|| line.to_owned());
         (command.run)(self, arguments)
