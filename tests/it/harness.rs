@@ -1,7 +1,10 @@
 //! The harness itself, against a Traffic Server without the plugin.
 
-use anyhow::Result;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
 use std::time::Duration;
+
+use anyhow::{Context, Result};
 use wasmdbg_tests::ats::Ats;
 use wasmdbg_tests::http::{Connection, PATIENCE, Request};
 use wasmdbg_tests::http2::Streams;
@@ -9,6 +12,7 @@ use wasmdbg_tests::load::{Load, Plan};
 use wasmdbg_tests::origin::{Answer, Origin};
 use wasmdbg_tests::process;
 use wasmdbg_tests::scratch::wait_for;
+use wasmdbg_tests::text::Transcript;
 
 #[test]
 fn two_servers_serve_side_by_side_and_leave_nothing() -> Result<()> {
@@ -56,5 +60,30 @@ fn streams_share_one_http2_connection() -> Result<()> {
     let finished = streams.start()?.wait_for(5, Duration::from_secs(20))?;
     assert!(finished.iter().all(|one| (one.status, one.version.as_str()) == (200, "2")), "{finished:?}");
     assert_eq!(finished.iter().map(|one| one.connects).sum::<u32>(), 1, "{finished:?}");
+    Ok(())
+}
+
+/// Whoever kills a test or the demo leaves no server behind.
+#[test]
+fn a_killed_owner_takes_its_server_along() -> Result<()> {
+    let mut owner = Command::new(process::product("ats-sandbox")?)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("ats-sandbox starts")?;
+    let said = Transcript::follow(owner.stdout.take().context("a pipe")?);
+    let value = |key: &str| {
+        said.wait(key, 0, Duration::from_secs(30), |text| {
+            let line = text.lines().find_map(|line| line.strip_prefix(key))?;
+            text.contains("press Enter").then(|| line.trim().to_string())
+        })
+    };
+    let (pid, folder) = (value("pid ")?.parse()?, PathBuf::from(value("folder ")?));
+    assert!(process::is_running(pid) && folder.exists());
+    owner.kill()?;
+    owner.wait()?;
+    wait_for("the end of the server and its folder", Duration::from_secs(10), || {
+        (!process::is_running(pid) && !folder.exists()).then_some(())
+    })?;
     Ok(())
 }

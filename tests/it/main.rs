@@ -16,4 +16,5 @@ mod rules;
 mod socket;
 mod state;
 mod stops;
+mod transactions;
 mod values;

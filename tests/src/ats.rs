@@ -3,7 +3,6 @@
 //!
 //! It never touches the system's configuration, logs or service, and any user may run it.
 
-use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -73,7 +72,7 @@ impl Ats {
             .stderr(file)
             .spawn()
             .context("cannot start traffic_server: `tests/setup/install.sh ats` installs Debian's")?;
-        let reaper = start_reaper(child.id());
+        let reaper = start_reaper(child.id(), scratch.path());
         let mut child = child;
         let reaper = match reaper {
             Ok(reaper) => reaper,
@@ -229,18 +228,19 @@ impl Drop for Ats {
     }
 }
 
-fn start_reaper(pid: u32) -> Result<Child> {
-    let mut reaper = Command::new("sh")
-        .args(["-c", "trap '' INT; read -r line; kill -KILL \"$1\"", "reaper", &pid.to_string()])
+/// Waits for the end of its standard input, which is this process's end, and cleans up after it.
+fn start_reaper(pid: u32, folder: &Path) -> Result<Child> {
+    let keep = if std::env::var_os("WASMDBG_KEEP").is_some() { "yes" } else { "no" };
+    Command::new("sh")
+        .args(["-c", "trap '' INT; read -r line; kill -KILL \"$1\"; [ $3 = yes ] || rm -rf \"$2\"", "reaper"])
+        .arg(pid.to_string())
+        .arg(folder)
+        .arg(keep)
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
-        .context("cannot start sh")?;
-    if let Some(input) = reaper.stdin.as_mut() {
-        input.flush()?;
-    }
-    Ok(reaper)
+        .context("cannot start sh")
 }
 
 fn is_control_socket(path: &Path) -> bool {

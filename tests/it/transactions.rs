@@ -1,0 +1,166 @@
+//! What a filter sees of a transaction and can change: header maps, pseudo-headers, properties. The
+//! fixture `probe` does what request headers tell and answers in response headers.
+
+use anyhow::{Context, Result};
+use wasmdbg_tests::ats::{Ats, Filter};
+use wasmdbg_tests::http::{Request, Response};
+use wasmdbg_tests::origin::{Answer, Origin};
+use wasmdbg_tests::process::repository;
+use wasmdbg_tests::scratch::Scratch;
+
+const OK: u8 = 0;
+const NOT_FOUND: u8 = 1;
+const BAD_ARGUMENT: u8 = 2;
+
+struct Proxy {
+    ats: Ats,
+    origin: Origin,
+    _module: Scratch,
+}
+
+impl Proxy {
+    fn start() -> Result<Self> {
+        let text = std::fs::read(repository().join("tests/fixtures/probe/probe.wat"))?;
+        let module = Scratch::new("probe")?;
+        let path = module.write("probe.wasm", wat::parse_bytes(&text)?)?;
+        let origin = Origin::start(|_| Answer::ok("from the origin").header("Content-Type", "text/plain"))?;
+        let ats = Ats::options().origin("/o/", origin.address()).filter(Filter::new("probe", &path)).start()?;
+        Ok(Self { ats, origin, _module: module })
+    }
+
+    fn fetch(&self, path: &str, told: &[(&str, &str)]) -> Result<Response> {
+        let mut request = Request::get(path);
+        for (name, value) in told {
+            request = request.header(name, value);
+        }
+        let response = self.ats.fetch(&request)?;
+        anyhow::ensure!(self.ats.errors().is_empty(), "{}", self.ats.errors());
+        Ok(response)
+    }
+
+    /// A property as it is in the request's phase.
+    fn early(&self, property: &str) -> Result<(u8, Vec<u8>)> {
+        answer(&self.fetch("/o/page;a=1?x=1&y=2", &[("ask-request", property)])?, "answer-request")
+    }
+
+    /// A property as it is in the response's phase.
+    fn late(&self, property: &str) -> Result<(u8, Vec<u8>)> {
+        answer(&self.fetch("/o/page;a=1?x=1&y=2", &[("ask", property)])?, "answer")
+    }
+}
+
+/// `STATUS HEX`
+fn answer(response: &Response, header: &str) -> Result<(u8, Vec<u8>)> {
+    let text = response.header(header).with_context(|| format!("no {header} in {response:?}"))?;
+    let (status, digits) = text.split_once(' ').unwrap_or((text, ""));
+    let byte = |at: usize| u8::from_str_radix(&digits[at..at + 2], 16);
+    let bytes = (0..digits.len() / 2).map(|place| byte(2 * place)).collect::<Result<_, _>>()?;
+    Ok((status.parse()?, bytes))
+}
+
+fn number(bytes: &[u8]) -> Result<u64> {
+    Ok(u64::from_le_bytes(bytes.try_into().context("integers have 64 bits")?))
+}
+
+#[test]
+fn properties_of_a_request() -> Result<()> {
+    let proxy = Proxy::start()?;
+    let authority = proxy.ats.address().to_string();
+    let texts = [
+        ("request.path", "/o/page;a=1?x=1&y=2"),
+        ("request.url_path", "/o/page;a=1"),
+        ("request.query", "x=1&y=2"),
+        ("request.host", authority.as_str()),
+        ("request.method", "GET"),
+        ("request.scheme", "http"),
+        ("request.protocol", "HTTP/1.1"),
+        ("request.headers.ask-request", "request\0headers\0ask-request"),
+        ("source.address", "127.0.0.1"),
+        ("destination.address", "127.0.0.1"),
+        ("plugin_name", "probe"),
+    ];
+    for (property, expected) in texts {
+        let (status, value) = proxy.early(property)?;
+        // The guest has made zero bytes of the dots of its own question.
+        let value = String::from_utf8_lossy(&value).into_owned();
+        let expected =
+            if property.ends_with("ask-request") { "request.headers.ask-request" } else { expected };
+        assert_eq!((status, value.as_str()), (OK, expected), "{property}");
+    }
+    let port = proxy.early("destination.port")?;
+    assert_eq!(number(&port.1)?, u64::from(proxy.ats.address().port()), "in host byte order");
+    let time = number(&proxy.early("request.time")?.1)?;
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?.as_nanos() as u64;
+    assert!(now.abs_diff(time) < 60_000_000_000, "nanoseconds since 1970: {time}");
+    for absent in
+        ["response.code", "upstream.address", "request.referer", "nonsense", "connection.tls_version"]
+    {
+        assert_eq!(proxy.early(absent)?.0, NOT_FOUND, "{absent}");
+    }
+    Ok(())
+}
+
+#[test]
+fn properties_of_a_response_and_of_the_origin() -> Result<()> {
+    let proxy = Proxy::start()?;
+    assert_eq!(number(&proxy.late("response.code")?.1)?, 200);
+    assert_eq!(proxy.late("response.code_details")?.0, NOT_FOUND, "no part of response.code");
+    assert_eq!(proxy.late("response.headers.content-type")?, (OK, b"text/plain".to_vec()));
+    let (status, address) = proxy.late("upstream.address")?;
+    assert_eq!((status, address.as_slice()), (OK, &b"127.0.0.1"[..]), "without a port");
+    assert_eq!(number(&proxy.late("upstream.port")?.1)?, u64::from(proxy.origin.address().port()));
+    assert_ne!(number(&proxy.late("upstream.local_port")?.1)?, u64::from(proxy.origin.address().port()));
+    Ok(())
+}
+
+#[test]
+fn pseudo_headers_change_the_request() -> Result<()> {
+    let proxy = Proxy::start()?;
+    let told = [("path", "/o/other;b=2?z=3"), ("method", "PUT"), ("remove", "secret"), ("secret", "s")];
+    assert_eq!(proxy.fetch("/o/page?x=1", &told)?.status, 200);
+    let seen = proxy.origin.requests();
+    let last = seen.last().context("the origin was asked")?;
+    assert_eq!((last.method.as_str(), last.path.as_str()), ("PUT", "/other;b=2?z=3"));
+    assert_eq!(last.header("secret"), None);
+    let added: Vec<&str> =
+        last.headers.iter().filter(|(name, _)| name == "x-added").map(|(_, v)| v.as_str()).collect();
+    assert_eq!(added.join(","), "1,2");
+    let response = proxy.fetch("/o/page", &[("status", "404")])?;
+    assert_eq!(response.status, 404);
+    Ok(())
+}
+
+#[test]
+fn header_maps_tell_what_is_not_there() -> Result<()> {
+    let proxy = Proxy::start()?;
+    let was = |name: &str, more: &[(&str, &str)]| {
+        let told: Vec<_> = [("read", name)].into_iter().chain(more.iter().copied()).collect();
+        answer(&proxy.fetch("/o/p?q", &told)?, "was")
+    };
+    assert_eq!(was("absent", &[])?.0, NOT_FOUND);
+    assert_eq!(was(":status", &[])?.0, NOT_FOUND, "a request has none");
+    assert_eq!(was("X-Two", &[("x-two", "a"), ("x-two", "b")])?, (OK, b"a,b".to_vec()));
+    assert_eq!(was(":path", &[])?, (OK, b"/o/p?q".to_vec()));
+    Ok(())
+}
+
+#[test]
+fn properties_that_can_be_set() -> Result<()> {
+    let proxy = Proxy::start()?;
+    let set = |property: &str, value: &str| {
+        let response = proxy.fetch("/o/page?x=1", &[("set", property), ("to", value)])?;
+        answer(&response, "set-said").map(|(status, _)| status)
+    };
+    assert_eq!(set("request.url_path", "/o/elsewhere")?, OK);
+    let seen = proxy.origin.requests();
+    assert_eq!(seen.last().map(|request| request.path.as_str()), Some("/elsewhere?x=1"));
+    assert_eq!(set("request.query", "z=9")?, OK);
+    let seen = proxy.origin.requests();
+    assert_eq!(seen.last().map(|request| request.path.as_str()), Some("/page?z=9"));
+    assert_eq!(set("request.headers.x-made", "here")?, OK);
+    let seen = proxy.origin.requests();
+    assert_eq!(seen.last().and_then(|request| request.header("x-made")), Some("here"));
+    assert_eq!(set("request.headers.bad name", "here")?, BAD_ARGUMENT);
+    assert_eq!(set("source.address", "192.0.2.1")?, NOT_FOUND);
+    Ok(())
+}
