@@ -1,6 +1,7 @@
 //! The command line: what the user wants, or what is wrong with it. Starts nothing.
 
 use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -35,6 +36,9 @@ wasmdbg: a debugger for Proxy-Wasm filters in a running proxy
                             terminal; `continue` waits for the next stop
       --timeout D           how long `continue` and steps wait for a stop (default: 30s in a batch)
 
+  wasmdbg dap [--listen ADDRESS:PORT]
+      Serves an editor by the Debug Adapter Protocol, on standard input and output or at a loopback port.
+
   wasmdbg help | --help | --version
 
 Exit codes: 0 done, 1 a command failed, 2 usage, 3 cannot attach, 4 no stop in time.
@@ -54,6 +58,11 @@ pub(crate) enum Action {
     },
     /// Debug.
     Attach(Box<Attach>),
+    /// Serve editors.
+    Dap {
+        /// Where; `None`: one editor on standard input and output.
+        listen: Option<SocketAddr>,
+    },
 }
 
 /// `wasmdbg attach`.
@@ -88,7 +97,7 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Act
         arguments.into_iter().map(|argument| if argument == "-ex" { "--ex".into() } else { argument });
     let mut parser = lexopt::Parser::from_args(arguments);
     let command = match parser.next()? {
-        None => bail!("give a command: ps or attach"),
+        None => bail!("give a command: ps, attach or dap"),
         Some(Short('h') | Long("help")) => return Ok(Action::Help),
         Some(Short('V') | Long("version")) => return Ok(Action::Version),
         Some(Value(command)) => command,
@@ -98,7 +107,8 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Act
         Some("help") => Ok(Action::Help),
         Some("ps") => parse_ps(parser),
         Some("attach") => parse_attach(parser),
-        _ => bail!("{:?} is no command: give ps or attach", command.to_string_lossy()),
+        Some("dap") => parse_dap(parser),
+        _ => bail!("{:?} is no command: give ps, attach or dap", command.to_string_lossy()),
     }
 }
 
@@ -112,6 +122,24 @@ fn parse_ps(mut parser: lexopt::Parser) -> Result<Action> {
         }
     }
     Ok(Action::Ps { json })
+}
+
+fn parse_dap(mut parser: lexopt::Parser) -> Result<Action> {
+    let mut listen = None;
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Long("listen") => {
+                let address = text(&mut parser)?;
+                let parsed = address.parse().with_context(|| {
+                    format!("--listen: {address:?} is no address and port, as in 127.0.0.1:0")
+                })?;
+                listen = Some(parsed);
+            }
+            Short('h') | Long("help") => return Ok(Action::Help),
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    Ok(Action::Dap { listen })
 }
 
 fn parse_attach(mut parser: lexopt::Parser) -> Result<Action> {
@@ -195,8 +223,8 @@ mod tests {
 
     #[test]
     fn wrong_usage_is_named() {
-        assert_eq!(error(&[]), "give a command: ps or attach");
-        assert_eq!(error(&["atach"]), "\"atach\" is no command: give ps or attach");
+        assert_eq!(error(&[]), "give a command: ps, attach or dap");
+        assert_eq!(error(&["atach"]), "\"atach\" is no command: give ps, attach or dap");
         assert_eq!(error(&["ps", "--jason"]), "invalid option '--jason'");
         assert_eq!(error(&["attach", "1", "2"]), "\"2\" is one target too many: attach to one proxy");
         assert!(error(&["attach", "--deadline", "5"]).starts_with("--deadline: \"5\" is no duration"));

@@ -8,6 +8,7 @@ mod args;
 mod attach;
 mod commands;
 mod console;
+mod dap;
 mod debugger;
 mod events;
 mod failure;
@@ -36,6 +37,10 @@ fn main() -> ExitCode {
             None
         }
         Ok(Action::Ps { json }) => ps::run(json, &mut console).err().map(|error| {
+            console.complain(&explain(&error));
+            Code::Command
+        }),
+        Ok(Action::Dap { listen }) => dap::run(listen, &mut console).err().map(|error| {
             console.complain(&explain(&error));
             Code::Command
         }),

@@ -44,6 +44,6 @@ pub use modules::{DebugInfo, Module, SymbolOptions};
 pub use scope::{Scope, ScopeKind};
 pub use session::Session;
 pub use source::{SourceFinder, SourceLines};
-pub use step::{Libraries, Step};
+pub use step::{Libraries, Step, is_library};
 pub use stop::{Stop, StopSummary};
 pub use value::{Format, Value, ValueState, Variable, VariableKind};

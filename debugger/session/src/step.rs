@@ -446,7 +446,7 @@ fn of_library(frame: &SourceFrame) -> bool {
 }
 
 /// Whether a source file is of a standard library, by the paths that toolchains give these.
-fn is_library(path: &str) -> bool {
+pub fn is_library(path: &str) -> bool {
     let parts = [
         "/rustc/",
         "library/core/",

@@ -1,0 +1,262 @@
+//! One client's adapter: takes what comes in its order, from the client and from the session, and hands it
+//! to the file of its topic. Owns the phases of a session; does nothing itself.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::mpsc::{Receiver, Sender};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use wasmdbg_control::{FilterId, TransactionId};
+use wasmdbg_session::{Progress, Session};
+
+use crate::attaching::Pending;
+use crate::breakpoints::Breakpoints;
+use crate::handles::Handles;
+use crate::line::Line;
+use crate::peer::Peer;
+use crate::protocol::{Body, CancelArguments, Event, Incoming, Request, capabilities};
+use crate::sources::Sources;
+use crate::threads::Threads;
+
+/// How often the plugin is told that the user is at work, at most.
+const ACTIVITY: Duration = Duration::from_secs(1);
+
+/// What the adapter works on.
+pub(crate) enum Input {
+    /// From the client.
+    Message(Incoming),
+    /// From the client, and no message.
+    Malformed(String),
+    /// The client is gone.
+    Closed,
+    /// The session has events.
+    Wake,
+    /// The attach goes on.
+    Progress(Progress),
+    /// The attach is over.
+    Attached(Box<Result<Session, String>>),
+}
+
+/// Requests that the client wants no more, noted by the thread that reads.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Cancelled {
+    requests: Arc<Mutex<BTreeSet<i64>>>,
+}
+
+impl Cancelled {
+    pub(crate) fn add(&self, arguments: &CancelArguments) {
+        let mut requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
+        requests.extend(arguments.request_id);
+    }
+
+    fn take(&self, request: i64) -> bool {
+        self.requests.lock().unwrap_or_else(PoisonError::into_inner).remove(&request)
+    }
+}
+
+/// How far the session is.
+pub(crate) enum Phase {
+    /// Not attached yet.
+    New,
+    /// The lane is compiled and the symbols are read, on another thread.
+    Attaching(Pending),
+    /// Attached.
+    Live(Box<Session>),
+    /// The proxy is gone.
+    Over,
+}
+
+/// The result of a request.
+pub(crate) type Answer = Result<Option<Body>, String>;
+
+/// See the module.
+pub(crate) struct Adapter {
+    pub(crate) peer: Peer,
+    pub(crate) input: Sender<Input>,
+    pub(crate) line: Line,
+    pub(crate) phase: Phase,
+    pub(crate) breakpoints: Breakpoints,
+    pub(crate) threads: Threads,
+    pub(crate) handles: Handles,
+    pub(crate) sources: Sources,
+    /// What a filter logged last for whom: a panic's message comes before its trap.
+    pub(crate) last_log: HashMap<(FilterId, Option<TransactionId>), String>,
+    pub(crate) configured: bool,
+    cancelled: Cancelled,
+    last_activity: Option<Instant>,
+    ending: bool,
+}
+
+impl Adapter {
+    pub(crate) fn new(peer: Peer, input: Sender<Input>, line: Line) -> Self {
+        Self {
+            peer,
+            input,
+            line,
+            phase: Phase::New,
+            breakpoints: Breakpoints::default(),
+            threads: Threads::default(),
+            handles: Handles::default(),
+            sources: Sources::default(),
+            last_log: HashMap::new(),
+            configured: false,
+            cancelled: Cancelled::default(),
+            last_activity: None,
+            ending: false,
+        }
+    }
+
+    pub(crate) fn cancelled(&self) -> Cancelled {
+        self.cancelled.clone()
+    }
+
+    /// Works until the client has disconnected or is gone. Whatever it held goes on then.
+    pub(crate) fn run(mut self, inputs: &Receiver<Input>) {
+        while !self.ending {
+            let Ok(input) = inputs.recv() else { break };
+            match input {
+                Input::Message(incoming) => self.message(incoming),
+                Input::Malformed(why) => self.peer.say(crate::protocol::Category::Stderr, &why),
+                Input::Closed => break,
+                Input::Wake => {}
+                Input::Progress(progress) => self.show_progress(&progress),
+                Input::Attached(result) => self.attached(*result),
+            }
+            self.session_events();
+        }
+        self.leave();
+    }
+
+    fn message(&mut self, incoming: Incoming) {
+        let (seq, command) = (incoming.seq, incoming.command.clone());
+        if self.cancelled.take(seq) {
+            self.peer.respond(seq, &command, &Err("cancelled".into()));
+            return;
+        }
+        let request = match Request::parse(incoming) {
+            Ok(request) => request,
+            Err(why) => {
+                self.peer.respond(seq, &command, &Err(why.to_string()));
+                return;
+            }
+        };
+        self.activity();
+        match request {
+            // Answered when the session stands.
+            Request::Attach(arguments) => self.begin_attach(seq, arguments),
+            Request::Initialize(arguments) => {
+                self.peer.features = arguments;
+                let body = Body::from(Box::new(capabilities()));
+                self.peer.respond(seq, &command, &Ok(Some(body)));
+            }
+            Request::Disconnect => {
+                self.leave();
+                self.peer.respond(seq, &command, &Ok(None));
+                self.ending = true;
+            }
+            Request::ConfigurationDone => {
+                self.peer.respond(seq, &command, &Ok(None));
+                self.configured = true;
+                self.invite();
+            }
+            request => {
+                let answer = self.answer(request);
+                self.peer.respond(seq, &command, &answer);
+            }
+        }
+    }
+
+    fn answer(&mut self, request: Request) -> Answer {
+        match request {
+            Request::Initialize(_)
+            | Request::Attach(_)
+            | Request::ConfigurationDone
+            | Request::Disconnect => Ok(None),
+            Request::Launch => {
+                Err("this wasmdbg debugs filters in a running proxy: use \"request\": \"attach\"".into())
+            }
+            Request::Cancel(arguments) => self.cancel(&arguments),
+            Request::SetBreakpoints(arguments) => self.set_breakpoints(arguments),
+            Request::SetFunctionBreakpoints(arguments) => self.set_function_breakpoints(arguments),
+            Request::SetInstructionBreakpoints(arguments) => self.set_instruction_breakpoints(arguments),
+            Request::SetExceptionBreakpoints(arguments) => self.set_exception_breakpoints(arguments),
+            Request::BreakpointLocations(arguments) => self.breakpoint_locations(&arguments),
+            Request::Threads => self.thread_list(),
+            Request::StackTrace(arguments) => self.stack_trace(&arguments),
+            Request::Scopes(arguments) => self.scopes(&arguments),
+            Request::Variables(arguments) => self.variables(&arguments),
+            Request::SetVariable(arguments) => self.set_variable(&arguments),
+            Request::SetExpression(arguments) => self.set_expression(&arguments),
+            Request::Evaluate(arguments) => self.evaluate(&arguments),
+            Request::Completions(arguments) => self.completions(&arguments),
+            Request::ExceptionInfo(arguments) => self.exception_info(&arguments),
+            Request::Continue(arguments) => self.go_on(&arguments),
+            Request::Next(arguments) => self.next(&arguments),
+            Request::StepIn(arguments) => self.step_in(&arguments),
+            Request::StepOut(arguments) => self.step_out(&arguments),
+            Request::Pause(arguments) => self.pause(&arguments),
+            Request::Source(arguments) => self.source(&arguments),
+            Request::LoadedSources => self.loaded_sources(),
+            Request::Modules(arguments) => self.module_list(&arguments),
+            Request::ReadMemory(arguments) => self.read_memory(&arguments),
+            Request::WriteMemory(arguments) => self.write_memory(&arguments),
+            Request::Disassemble(arguments) => self.disassemble(&arguments),
+        }
+    }
+
+    /// What was asked for is dropped where it has not begun; of what has, only an attach can be ended.
+    fn cancel(&mut self, arguments: &CancelArguments) -> Answer {
+        if let Some(request) = arguments.request_id {
+            // It came too late when the request was answered before.
+            self.cancelled.take(request);
+        }
+        let Phase::Attaching(pending) = &self.phase else { return Ok(None) };
+        if arguments.request_id == Some(pending.request())
+            || pending.has_progress(arguments.progress_id.as_deref())
+        {
+            self.abandon_attach("cancelled");
+        }
+        Ok(None)
+    }
+
+    /// The session, or what is missing.
+    pub(crate) fn session(&mut self) -> Result<&mut Session, String> {
+        match &mut self.phase {
+            Phase::Live(session) => Ok(session),
+            Phase::New => Err("not attached to a proxy yet".into()),
+            Phase::Attaching(_) => Err("still attaching to the proxy".into()),
+            Phase::Over => Err("the session is over".into()),
+        }
+    }
+
+    /// The user is at work: what is read from memory here would not tell the plugin.
+    fn activity(&mut self) {
+        let Phase::Live(session) = &self.phase else { return };
+        let due = self.last_activity.is_none_or(|last| last.elapsed() >= ACTIVITY);
+        if due && !session.stops().is_empty() {
+            self.last_activity = Some(Instant::now());
+            // A dead connection shows by itself.
+            let _ = session.activity();
+        }
+    }
+
+    /// Ends the session, if there is one; what it held goes on.
+    fn leave(&mut self) {
+        if let Phase::Attaching(_) = self.phase {
+            self.abandon_attach("disconnected");
+        }
+        if let Phase::Live(session) = std::mem::replace(&mut self.phase, Phase::Over) {
+            // Gone already if it fails.
+            let _ = session.detach();
+        }
+        self.line.close();
+    }
+
+    /// The proxy is gone, or the session with it.
+    pub(crate) fn terminate(&mut self) {
+        if !matches!(self.phase, Phase::Over) {
+            self.phase = Phase::Over;
+            self.peer.event(&Event::Terminated);
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! The connection to the proxy as seen by who must be able to end it at any moment: the thread that reads
+//! from the client, while another one attaches or asks.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use wasmdbg_control::Client;
+
+/// Ends the connection to the proxy, also one that comes to be later. Clones are the same line.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Line {
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    client: Option<Client>,
+    closed: bool,
+}
+
+impl Line {
+    /// Takes note of a connection; false when it is not wanted any more, and then it is ended.
+    pub(crate) fn connected(&self, client: &Client) -> bool {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.closed {
+            client.close();
+            return false;
+        }
+        state.client = Some(client.clone());
+        true
+    }
+
+    /// Ends it for good: the plugin releases what this client held.
+    pub(crate) fn close(&self) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.closed = true;
+        if let Some(client) = state.client.take() {
+            client.close();
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! Going on, stepping, pausing; what a trap was.
+
+use std::sync::Arc;
+
+use wasmdbg_control::SlotId;
+use wasmdbg_control::stop::{Context, StopReason};
+use wasmdbg_session::{Step, Stop};
+
+use crate::adapter::{Adapter, Answer};
+use crate::protocol::{
+    Body, ContinueBody, ExceptionDetails, ExceptionInfoBody, Granularity, StepArguments, ThreadArguments,
+};
+use crate::threads::{PROXY, Who};
+
+impl Adapter {
+    /// One request goes on; the proxy's thread stands for all of them.
+    pub(crate) fn go_on(&mut self, arguments: &ThreadArguments) -> Answer {
+        let stops = match arguments.thread_id {
+            PROXY => {
+                let stops = self.session()?.stops();
+                stops.into_iter().filter(|stop| stop.info().control).collect()
+            }
+            thread => vec![self.stop_of(thread)?],
+        };
+        for stop in &stops {
+            self.resume(stop, Step::Continue)?;
+        }
+        let all_threads_continued = self.session()?.stops().is_empty();
+        Ok(Some(Body::from(ContinueBody { all_threads_continued })))
+    }
+
+    pub(crate) fn next(&mut self, arguments: &StepArguments) -> Answer {
+        self.step(arguments, Step::Over, Step::InstructionOver)
+    }
+
+    pub(crate) fn step_in(&mut self, arguments: &StepArguments) -> Answer {
+        self.step(arguments, Step::Into, Step::Instruction)
+    }
+
+    pub(crate) fn step_out(&mut self, arguments: &StepArguments) -> Answer {
+        let out = Step::Out { frame: 0 };
+        self.step(arguments, out, out)
+    }
+
+    fn step(&mut self, arguments: &StepArguments, line: Step, instruction: Step) -> Answer {
+        let stop = self.stop_of(arguments.thread_id)?;
+        let step = match arguments.granularity {
+            Granularity::Line => line,
+            Granularity::Instruction => instruction,
+        };
+        self.resume(&stop, step)?;
+        Ok(None)
+    }
+
+    fn resume(&mut self, stop: &Arc<Stop>, step: Step) -> Result<(), String> {
+        self.session()?.resume(stop.id(), step).map_err(|error| error.to_string())?;
+        self.handles.drop_slot(stop.info().slot);
+        if step != Step::Continue {
+            self.threads.focus_on(stop.id());
+        }
+        Ok(())
+    }
+
+    pub(crate) fn pause(&mut self, arguments: &ThreadArguments) -> Answer {
+        let slot = match arguments.thread_id {
+            PROXY => None,
+            thread => Some(self.slot_of(thread)?),
+        };
+        self.session()?.interrupt(slot).map_err(|error| error.to_string())?;
+        Ok(None)
+    }
+
+    /// Where a thread runs.
+    fn slot_of(&mut self, thread: i64) -> Result<SlotId, String> {
+        let gone = || format!("there is no thread {thread}: its request is over");
+        match self.threads.who(thread).ok_or_else(gone)? {
+            Who::Root(slot) => Ok(slot),
+            Who::Stream(id, filter) => {
+                let list = self.session()?.transactions().map_err(|error| error.to_string())?;
+                let found = list.transactions.iter().find(|known| known.id == id && known.filter == filter);
+                found.map(|known| known.slot).ok_or_else(gone)
+            }
+        }
+    }
+
+    pub(crate) fn exception_info(&mut self, arguments: &ThreadArguments) -> Answer {
+        let stop = self.stop_of(arguments.thread_id)?;
+        let StopReason::Trap { message } = stop.reason() else {
+            return Err("this request is not stopped by a trap".into());
+        };
+        let info = stop.info();
+        let transaction = match &info.context {
+            Context::Stream { transaction, .. } => Some(*transaction),
+            Context::Root { .. } => None,
+        };
+        let logged = self.last_log.get(&(info.filter, transaction)).cloned();
+        let frames = stop.frames(0, 50).map_err(|error| error.to_string())?;
+        let lines: Vec<_> = frames
+            .iter()
+            .map(|frame| match &frame.position {
+                Some(position) => format!("{} ({position})", frame.function),
+                None => frame.function.clone(),
+            })
+            .collect();
+        let said =
+            logged.as_ref().map_or_else(String::new, |text| format!("; the filter logged last: {text}"));
+        Ok(Some(Body::from(ExceptionInfoBody {
+            exception_id: message.clone(),
+            description: format!("{} is about to end with a trap: {message}{said}", info.callback),
+            break_mode: "always",
+            details: ExceptionDetails {
+                message: logged,
+                type_name: "trap".into(),
+                stack_trace: lines.join("\n"),
+            },
+        })))
+    }
+}
