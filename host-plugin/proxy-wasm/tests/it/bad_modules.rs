@@ -68,7 +68,10 @@ fn an_unknown_import() {
         (import "wasi_snapshot_preview1" "fd_write" (func (param i32 i32 i32 i32) (result i32)))
         (memory (export "memory") 1) (func (export "proxy_abi_version_0_2_1")))"#,
     );
-    assert!(reason.starts_with("the module imports env.proxy_levitate, extra.thing: not a function"), "{reason}");
+    assert!(
+        reason.starts_with("the module imports env.proxy_levitate, extra.thing: not a function"),
+        "{reason}"
+    );
 }
 
 #[test]
@@ -147,5 +150,8 @@ fn a_memory_over_the_limit() {
     let text = r#"(module (memory (export "memory") 100) (func (export "proxy_abi_version_0_2_1")))"#;
     let loaded = load(&wat::parse_str(text).unwrap(), "  limits: {memory: 1 MB}\n");
     let reason = loaded.filter.inactive_reason().unwrap();
-    assert!(reason.starts_with("the module could not be instantiated: ") && reason.contains("memory"), "{reason}");
+    assert!(
+        reason.starts_with("the module could not be instantiated: ") && reason.contains("memory"),
+        "{reason}"
+    );
 }

@@ -18,9 +18,7 @@ fn refused(text: &str) -> String {
 
 #[test]
 fn every_key_in_both_spellings() {
-    for (root_id, vm_config, vm_id) in
-        [("rootId", "vmConfig", "vmId"), ("root_id", "vm_config", "vm_id")]
-    {
+    for (root_id, vm_config, vm_id) in [("rootId", "vmConfig", "vmId"), ("root_id", "vm_config", "vm_id")] {
         let (config, warnings) = parse(&format!(
             r#"
 config:
@@ -139,7 +137,10 @@ fn settings_and_their_defaults() {
     assert_eq!(warnings, ["unknown key colour is ignored"]);
     assert!(!settings.control.enabled);
     assert_eq!(settings.control.users, ["ops", "1000"]);
-    assert_eq!((settings.debug.max_memory, settings.debug.pause_deadline), (64 << 20, Duration::from_secs(120)));
+    assert_eq!(
+        (settings.debug.max_memory, settings.debug.pause_deadline),
+        (64 << 20, Duration::from_secs(120))
+    );
     assert_eq!(settings.limits.cpu_per_callback, Duration::from_millis(1500));
     assert_eq!(settings.limits.memory, 1 << 20);
     assert_eq!(settings.start_timeout, Duration::from_secs(3600));
@@ -152,9 +153,7 @@ fn settings_and_their_defaults() {
 
 #[test]
 fn a_filter_overrides_limits() {
-    let (config, _) = parse(
-        "config: {limits: {memory: 8 MB}, vmConfig: {code: {local: {filename: x}}}}",
-    );
+    let (config, _) = parse("config: {limits: {memory: 8 MB}, vmConfig: {code: {local: {filename: x}}}}");
     let (settings, _) = Settings::parse("limits: {cpu_per_callback: 7ms}", Path::new("s")).unwrap();
     let limits = config.limits.over(settings.limits);
     assert_eq!((limits.memory, limits.cpu_per_callback), (8 << 20, Duration::from_millis(7)));

@@ -55,7 +55,8 @@ fn callbacks_come_in_the_order_of_the_abi() {
     assert_eq!(vm.end(first).action, Action::Continue);
     vm.call(second, Callback::RequestHeaders { end_of_stream: true });
     assert_eq!(vm.end(second).action, Action::Continue);
-    let start = "_initialize 0\nmain 0\nproxy_on_context_create 1\nproxy_on_vm_start 1\nproxy_on_configure 1\n";
+    let start =
+        "_initialize 0\nmain 0\nproxy_on_context_create 1\nproxy_on_vm_start 1\nproxy_on_configure 1\n";
     // Two virtual machines were started.
     let expected = start.repeat(2)
         + "proxy_on_context_create 2\nproxy_on_context_create 3\nproxy_on_request_headers 2\nproxy_on_tick 1\n\

@@ -53,10 +53,12 @@ fn properties_of_the_filter_and_of_the_transaction() {
         get(0x1010, 14, 0x108),
         get(0x1020, 12, 0x110),
         get(0x1030, 12, 0x118),
-        "call $proxy_set_property (i32.const 0x1030) (i32.const 12) (i32.const 0x1000) (i32.const 6)".to_string(),
+        "call $proxy_set_property (i32.const 0x1030) (i32.const 12) (i32.const 0x1000) (i32.const 6)"
+            .to_string(),
         get(0x1030, 12, 0x118),
         get(0x1030, 13, 0x120),
-        "call $proxy_set_property (i32.const 0x1040) (i32.const 10) (i32.const 0x1000) (i32.const 6)".to_string(),
+        "call $proxy_set_property (i32.const 0x1040) (i32.const 10) (i32.const 0x1000) (i32.const 6)"
+            .to_string(),
         get(0x1030, 0x7fff_ffff, 0x128),
     ];
     let calls: Vec<&str> = calls.iter().map(String::as_str).collect();
@@ -89,8 +91,7 @@ fn log_lines_carry_level_and_transaction() {
     let calls: Vec<&str> = calls.iter().map(String::as_str).collect();
     let probe = probe(&[], r#"(data (i32.const 0x1000) "h\ffllo")"#, &calls);
     assert_eq!(probe.statuses, [0, 0, 0, 0, 0, 0, 2, 6, 0]);
-    let levels =
-        [Level::Trace, Level::Debug, Level::Info, Level::Warn, Level::Error, Level::Critical];
+    let levels = [Level::Trace, Level::Debug, Level::Info, Level::Warn, Level::Error, Level::Critical];
     let expected = levels.map(|level| (level, Some(1), "h\u{fffd}llo".to_string()));
     assert_eq!(probe.loaded.proxy.lines(), expected);
     assert_eq!(probe.u32(0x100), Level::Info as u32);
@@ -150,8 +151,10 @@ fn what_is_not_there_says_so_once() {
         ("proxy_get_metric", 2),
         ("proxy_call_foreign_function", 6),
     ];
-    let mut calls: Vec<String> =
-        names.iter().map(|(name, count)| format!("call ${name}{}", " (i32.const 0)".repeat(*count))).collect();
+    let mut calls: Vec<String> = names
+        .iter()
+        .map(|(name, count)| format!("call ${name}{}", " (i32.const 0)".repeat(*count)))
+        .collect();
     calls.push("call $proxy_record_metric (i32.const 0) (i64.const 0)".to_string());
     calls.push("call $proxy_increment_metric (i32.const 0) (i64.const 0)".to_string());
     calls.push(calls[0].clone());

@@ -77,9 +77,14 @@ fn a_deep_recursion() {
 
 #[test]
 fn memory_without_end() {
-    let (_loaded, _vm, report) = dies("(loop (br_if 0 (i32.ge_s (memory.grow (i32.const 1)) (i32.const 0)))) unreachable");
+    let (_loaded, _vm, report) =
+        dies("(loop (br_if 0 (i32.ge_s (memory.grow (i32.const 1)) (i32.const 0)))) unreachable");
     assert_eq!(report.kind, TrapKind::Memory);
-    assert!(report.message.ends_with("after it was refused more than its 1 MB of memory"), "{}", report.message);
+    assert!(
+        report.message.ends_with("after it was refused more than its 1 MB of memory"),
+        "{}",
+        report.message
+    );
 }
 
 #[test]
@@ -197,8 +202,10 @@ fn time_that_the_thread_does_not_run_does_not_count() {
 #[test]
 fn reports_that_nobody_takes_are_logged() {
     let loaded = crate::wat::load(
-        &module(r#"(func (export "proxy_on_context_create") (param i32 i32)
-            (if (i32.eq (local.get 1) (i32.const 1)) (then unreachable)))"#),
+        &module(
+            r#"(func (export "proxy_on_context_create") (param i32 i32)
+            (if (i32.eq (local.get 1) (i32.const 1)) (then unreachable)))"#,
+        ),
         "",
     );
     let Loaded { proxy, filter, traps } = loaded;

@@ -16,9 +16,7 @@ const SPIPE: i32 = 70;
 #[test]
 fn lines_on_stdout_and_stderr_go_to_the_log() {
     let write = |fd: u32, vectors: u32, count: u32| {
-        format!(
-            "call $fd_write (i32.const {fd}) (i32.const {vectors}) (i32.const {count}) (i32.const 0x100)"
-        )
+        format!("call $fd_write (i32.const {fd}) (i32.const {vectors}) (i32.const {count}) (i32.const 0x100)")
     };
     let calls = [write(1, 0x1100, 2), write(2, 0x1108, 1), write(3, 0x1100, 1), write(1, 0x1110, 1)];
     let calls: Vec<&str> = calls.iter().map(String::as_str).collect();
