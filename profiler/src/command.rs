@@ -1,0 +1,50 @@
+//! The commands of `wasmprof`, one file each.
+
+mod doctor;
+mod export;
+mod interrupt;
+mod output;
+mod record;
+mod report;
+mod target;
+
+use std::ffi::OsString;
+
+use anyhow::{Result, bail};
+
+const HELP: &str = "\
+wasmprof: where do the filters of a running proxy spend their time?
+
+usage: wasmprof COMMAND [OPTION…]
+
+  record      sample a running process: -p PID, -o out.svg (wasmprof record --help)
+  report      the top of a recording as a table, by self and total
+  export      a recording as collapsed stacks, SVG or JSON
+  doctor      what is allowed here, and what to change
+
+Recordings end with .wasmprof; record -o out.svg keeps one as out.wasmprof.
+";
+
+/// Runs the command that the arguments name.
+pub(crate) fn run(mut arguments: Vec<OsString>) -> Result<()> {
+    if arguments.is_empty() {
+        print!("{HELP}");
+        return Ok(());
+    }
+    let name = arguments.remove(0);
+    match name.to_str() {
+        Some("record") => record::run(arguments),
+        Some("report") => report::run(arguments),
+        Some("export") => export::run(arguments),
+        Some("doctor") => doctor::run(arguments),
+        Some("--help" | "-h" | "help") => {
+            print!("{HELP}");
+            Ok(())
+        }
+        Some("--version" | "-V") => {
+            println!("wasmprof {}", env!("CARGO_PKG_VERSION"));
+            Ok(())
+        }
+        _ => bail!("there is no command {}: see wasmprof --help", name.display()),
+    }
+}

@@ -1,0 +1,70 @@
+//! `wasmprof doctor`: tries what a recording needs and says what to change.
+
+use std::ffi::OsString;
+use std::fs;
+
+use anyhow::{Result, bail};
+use wasmdbg_profiler::perf::{Event, Options, Sampler, paranoid};
+
+pub(super) fn run(arguments: Vec<OsString>) -> Result<()> {
+    if !arguments.is_empty() {
+        bail!("usage: wasmprof doctor");
+    }
+    let root = nix::unistd::geteuid().is_root();
+    println!("user: {}", if root { "root" } else { "not root: only processes of this user can be sampled" });
+    let level = paranoid();
+    match level {
+        None => println!("perf events: this kernel has none (CONFIG_PERF_EVENTS)"),
+        Some(level) if level > 2 => println!(
+            "kernel.perf_event_paranoid: {level}: nobody but root may sample; as root: sysctl kernel.perf_event_paranoid=2"
+        ),
+        Some(2) => println!(
+            "kernel.perf_event_paranoid: 2: own processes, program only; for the kernel's frames as root: sysctl kernel.perf_event_paranoid=1"
+        ),
+        Some(level) => println!("kernel.perf_event_paranoid: {level}: own processes, with the kernel"),
+    }
+    for event in [Event::CpuClock, Event::Cycles, Event::Instructions] {
+        println!("event {event}: {}", try_event(event));
+    }
+    println!("memory of other processes: {}", ptrace_scope());
+    let hidden = fs::read_to_string("/proc/kallsyms")
+        .is_ok_and(|text| text.lines().next().is_some_and(|line| line.starts_with("0000000000000000")));
+    let kernel = if hidden { "hidden; as root: sysctl kernel.kptr_restrict=0" } else { "there" };
+    println!("kernel symbols: {kernel}");
+    let lock = fs::read_to_string("/proc/sys/kernel/perf_event_mlock_kb").unwrap_or_default();
+    println!(
+        "ring buffers: kernel.perf_event_mlock_kb is {}, {}",
+        lock.trim(),
+        match lock.trim().parse::<u64>() {
+            Ok(kilobytes) if kilobytes < 516 && !root => "as root: sysctl kernel.perf_event_mlock_kb=516",
+            _ => "enough",
+        }
+    );
+    if level.is_none_or(|level| level > 2) && !root {
+        bail!("recording is not possible here until the first thing above that says so is changed");
+    }
+    Ok(())
+}
+
+/// Opens an event of this process, which is what a recording does with another one.
+fn try_event(event: Event) -> String {
+    let options = Options { event, frequency: 99, stack: 1024, kernel: true };
+    match Sampler::open(std::process::id(), &options) {
+        Ok(sampler) if sampler.samples_kernel() => "works, with the kernel".to_owned(),
+        Ok(_) => "works, program only".to_owned(),
+        Err(error) => error.to_string(),
+    }
+}
+
+fn ptrace_scope() -> &'static str {
+    match fs::read_to_string("/proc/sys/kernel/yama/ptrace_scope").unwrap_or_default().trim() {
+        "" | "0" => "own processes",
+        "1" => {
+            "only children: kernel.yama.ptrace_scope is 1; as root: sysctl kernel.yama.ptrace_scope=0, or setcap cap_sys_ptrace=ep on wasmprof"
+        }
+        "2" => {
+            "only with cap_sys_ptrace: kernel.yama.ptrace_scope is 2; as root: setcap cap_sys_ptrace=ep on wasmprof"
+        }
+        _ => "nobody: kernel.yama.ptrace_scope is 3 until the next boot",
+    }
+}

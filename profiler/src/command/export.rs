@@ -1,0 +1,42 @@
+//! `wasmprof export`: a recording in another form.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use lexopt::prelude::{Long, Short, Value, ValueExt};
+use wasmdbg_profiler::profile::{Lines, Profile};
+
+use super::output::Format;
+use super::record;
+
+const HELP: &str = "\
+usage: wasmprof export [--format collapsed|svg|json] [--lines innermost|all|none] [-o FILE] RECORDING
+
+Without -o to standard output, collapsed unless --format says otherwise.
+";
+
+pub(super) fn run(arguments: Vec<OsString>) -> Result<()> {
+    let (mut format, mut lines, mut output, mut path) =
+        (None, Lines::default(), None::<PathBuf>, None::<PathBuf>);
+    let mut parser = lexopt::Parser::from_args(arguments);
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Long("format") => format = Some(parser.value()?.string()?.parse::<Format>()?),
+            Long("lines") => lines = record::lines(&parser.value()?.string()?)?,
+            Short('o') | Long("output") => output = Some(parser.value()?.into()),
+            Value(value) if path.is_none() => path = Some(value.into()),
+            Short('h') | Long("help") => {
+                print!("{HELP}");
+                return Ok(());
+            }
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    let path = path.context("which recording? see wasmprof export --help")?;
+    let profile = Profile::new(&record::open(&path)?, lines);
+    match output {
+        Some(output) => format.unwrap_or_else(|| Format::of(&output)).write_file(&profile, &output),
+        None => format.unwrap_or(Format::Collapsed).write(&profile, std::io::stdout().lock()),
+    }
+}

@@ -1,0 +1,261 @@
+//! `wasmprof record`: samples a process and writes a flame graph.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{BufWriter, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, Result, bail};
+use lexopt::prelude::{Long, Short, ValueExt};
+use wasmdbg_profiler::modules::Modules;
+use wasmdbg_profiler::perf::{Event, Options};
+use wasmdbg_profiler::profile::{Lines, Profile};
+use wasmdbg_profiler::recorder::{Next, Progress, record};
+use wasmdbg_profiler::recording::{Info, Recording, Summary, Writer};
+use wasmdbg_profiler::target::Target;
+
+use super::interrupt::Interrupt;
+use super::output::Format;
+use super::target::Chosen;
+
+const HELP: &str = "\
+usage: wasmprof record [-p PID | --socket SOCKET] [OPTION…]
+
+Samples a running process; it is not stopped, restarted or changed. Without -p the only proxy there is.
+Ctrl-C ends the recording and keeps it.
+
+  -p, --pid PID         the process
+      --socket PATH     the proxy with this control socket
+  -F, --frequency HZ    samples a second of CPU time (99)
+  -d, --duration S      seconds (10); 0: until Ctrl-C
+  -o, --output FILE     out.svg, out.folded, out.json, or out.wasmprof for the recording alone
+                        (wasmprof-PID.svg); the recording is kept beside it
+  -e, --event EVENT     cpu-clock (the default), cycles, instructions, cache-misses, branch-misses,
+                        page-faults, context-switches
+      --module PATH     a .wasm file or a folder of them: modules that run, or unstripped copies
+      --lines WHICH     innermost (the default), all, none
+      --stack BYTES     of the stack that a sample holds (32768)
+      --user            sample the program only, not the kernel
+  -q, --quiet           no progress
+";
+
+struct Arguments {
+    chosen: Chosen,
+    options: Options,
+    duration: Duration,
+    output: Option<PathBuf>,
+    modules: Vec<PathBuf>,
+    lines: Lines,
+    quiet: bool,
+}
+
+pub(super) fn run(arguments: Vec<OsString>) -> Result<()> {
+    let Some(arguments) = parse(arguments)? else {
+        print!("{HELP}");
+        return Ok(());
+    };
+    let mut interrupt = Interrupt::catch()?;
+    let pid = arguments.chosen.pid()?;
+    let target = Target::open(pid)?;
+    let mut modules = find_modules(&target, &arguments)?;
+    let output = arguments.output.clone().unwrap_or_else(|| format!("wasmprof-{pid}.svg").into());
+    let file = output.with_extension("wasmprof");
+    let out = File::create(&file).with_context(|| format!("cannot write {}", file.display()))?;
+    let mut writer = Writer::new(BufWriter::new(out), &info(&target, &arguments.options))
+        .with_context(|| format!("cannot write {}", file.display()))?;
+    let start = Instant::now();
+    let show = !arguments.quiet && std::io::stderr().is_terminal();
+    let duration = arguments.duration;
+    let mut shown = start;
+    let summary = record(&target, &mut modules, &arguments.options, &mut writer, |interval, progress| {
+        if show && shown.elapsed() > Duration::from_millis(250) {
+            shown = Instant::now();
+            print_progress(progress, duration);
+        }
+        let left = duration.checked_sub(progress.elapsed).unwrap_or_default();
+        let wait = if duration.is_zero() { interval } else { interval.min(left) };
+        if interrupt.wait(wait) {
+            Next::Interrupt
+        } else if !duration.is_zero() && start.elapsed() >= duration {
+            Next::Time
+        } else {
+            Next::Go
+        }
+    });
+    if show {
+        eprint!("\r\x1b[K");
+    }
+    let summary = summary.inspect_err(|error| {
+        // A recording without a sample is of no use to anybody.
+        if matches!(error, wasmdbg_profiler::recorder::RecordError::Open(_)) {
+            let _ = std::fs::remove_file(&file);
+        }
+    })?;
+    drop(writer);
+    print_summary(&summary, pid);
+    println!("recording: {}", file.display());
+    if output == file {
+        return Ok(());
+    }
+    if summary.samples == 0 {
+        bail!("no samples: process {pid} used no CPU; send it load and record again");
+    }
+    let profile = Profile::new(&Recording::open(&file)?, arguments.lines);
+    print_coverage(&profile);
+    Format::of(&output).write_file(&profile, &output)?;
+    println!("flame graph: {}", output.display());
+    Ok(())
+}
+
+fn parse(arguments: Vec<OsString>) -> Result<Option<Arguments>> {
+    let mut parsed = Arguments {
+        chosen: Chosen::default(),
+        options: Options { event: Event::CpuClock, frequency: 99, stack: 32_768, kernel: true },
+        duration: Duration::from_secs(10),
+        output: None,
+        modules: Vec::new(),
+        lines: Lines::default(),
+        quiet: false,
+    };
+    let mut parser = lexopt::Parser::from_args(arguments);
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Short('p') | Long("pid") => parsed.chosen.pid = Some(parser.value()?.parse()?),
+            Long("socket") => parsed.chosen.socket = Some(parser.value()?.into()),
+            Short('F') | Long("frequency") => {
+                parsed.options.frequency = parser.value()?.parse()?;
+                if !(1..=50_000).contains(&parsed.options.frequency) {
+                    bail!("the frequency must be 1 to 50000 Hz");
+                }
+            }
+            Short('d') | Long("duration") => parsed.duration = seconds(&parser.value()?.string()?)?,
+            Short('o') | Long("output") => parsed.output = Some(parser.value()?.into()),
+            Short('e') | Long("event") => parsed.options.event = parser.value()?.string()?.parse()?,
+            Long("module") => parsed.modules.push(parser.value()?.into()),
+            Long("lines") => parsed.lines = lines(&parser.value()?.string()?)?,
+            Long("stack") => {
+                parsed.options.stack = parser.value()?.parse()?;
+                if !(1024..65_528).contains(&parsed.options.stack) || !parsed.options.stack.is_multiple_of(8)
+                {
+                    bail!("the stack's size must be 1024 to 65520 bytes, a multiple of 8");
+                }
+            }
+            Long("user") => parsed.options.kernel = false,
+            Short('q') | Long("quiet") => parsed.quiet = true,
+            Short('h') | Long("help") => return Ok(None),
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    Ok(Some(parsed))
+}
+
+/// Reads `innermost`, `all`, `none`.
+pub(super) fn lines(name: &str) -> Result<Lines> {
+    Ok(match name {
+        "innermost" => Lines::Innermost,
+        "all" => Lines::All,
+        "none" => Lines::None,
+        _ => bail!("--lines wants innermost, all or none, not {name:?}"),
+    })
+}
+
+fn seconds(text: &str) -> Result<Duration> {
+    let number: f64 =
+        text.trim_end_matches('s').parse().with_context(|| format!("{text:?} is no number of seconds"))?;
+    Duration::try_from_secs_f64(number).with_context(|| format!("{text:?} is no duration"))
+}
+
+fn find_modules(target: &Target, arguments: &Arguments) -> Result<Modules> {
+    let mut modules = Modules::new();
+    for path in &arguments.modules {
+        modules.add_file(path).with_context(|| format!("cannot read {}", path.display()))?;
+    }
+    match modules.ask_proxy(target, arguments.chosen.socket.as_deref()) {
+        Ok(true) => {}
+        Ok(false) => modules.look_at_command(target),
+        // Sampling works without it; filters are then known by their code alone.
+        Err(error) => eprintln!("wasmprof: the proxy does not name its filters: {error}"),
+    }
+    Ok(modules)
+}
+
+fn info(target: &Target, options: &Options) -> Info {
+    Info {
+        recorder: concat!("wasmprof ", env!("CARGO_PKG_VERSION")).to_owned(),
+        pid: target.pid(),
+        // The program alone: arguments may hold secrets.
+        program: target.command().split(' ').next().unwrap_or_default().to_owned(),
+        event: options.event.to_string(),
+        unit: options.event.unit().to_owned(),
+        frequency: options.frequency,
+        kernel: options.kernel,
+        started: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs()),
+    }
+}
+
+fn print_progress(progress: &Progress, duration: Duration) {
+    let of = if duration.is_zero() { String::new() } else { format!(" of {:.0}", duration.as_secs_f64()) };
+    eprint!(
+        "\r\x1b[K{:.1}{of} s: {} samples, {} in modules, {} lost",
+        progress.elapsed.as_secs_f64(),
+        progress.samples,
+        progress.wasm,
+        progress.lost
+    );
+    let _ = std::io::stderr().flush();
+}
+
+fn print_summary(summary: &Summary, pid: u32) {
+    let ended = match summary.ended.as_str() {
+        "exit" => format!(" (process {pid} ended)"),
+        "interrupt" => " (interrupted)".to_owned(),
+        _ => String::new(),
+    };
+    println!(
+        "{} samples in {:.1} s{ended}: {} lost, {} unresolved, throttled {} times",
+        summary.samples, summary.seconds, summary.lost, summary.unresolved, summary.throttled
+    );
+    if let (Some(rate), Some(used)) = (summary.rate, summary.target_cpu) {
+        println!("rate: {rate:.1} samples per CPU second ({used:.2} CPU s of the process)");
+    }
+    let share = |part: u64, of: u64| if of == 0 { 0.0 } else { part as f64 * 100.0 / of as f64 };
+    println!(
+        "in modules: {} samples ({:.1} %), {:.1} % of them with the whole stack",
+        summary.wasm,
+        share(summary.wasm, summary.samples),
+        share(summary.wasm_rooted, summary.wasm)
+    );
+    println!(
+        "own cost: {:.0} ms CPU ({:.2} % of one processor)",
+        summary.own_cpu * 1000.0,
+        summary.own_cpu * 100.0 / summary.seconds.max(0.001)
+    );
+}
+
+/// How much of the time in modules has names and lines.
+pub(super) fn print_coverage(profile: &Profile) {
+    let coverage = profile.coverage;
+    if coverage.wasm == 0 {
+        return;
+    }
+    let share = |part: u64| part as f64 * 100.0 / coverage.wasm as f64;
+    println!(
+        "innermost frame in a module: {:.2} % with a function, {:.2} % with a line ({:.2} % approximate)",
+        share(coverage.named),
+        share(coverage.line),
+        share(coverage.approximate)
+    );
+}
+
+/// For the other commands.
+pub(super) fn open(path: &Path) -> Result<Recording> {
+    let recording = Recording::open(path)?;
+    if recording.samples.is_empty() {
+        bail!("{} has no samples", path.display());
+    }
+    if recording.summary.is_none() {
+        eprintln!("wasmprof: the recorder did not end well: {} has what it wrote until then", path.display());
+    }
+    Ok(recording)
+}

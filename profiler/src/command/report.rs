@@ -1,0 +1,43 @@
+//! `wasmprof report`: the top of a recording as a table.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use lexopt::prelude::{Long, Short, Value, ValueExt};
+use wasmdbg_profiler::output::{self, By};
+use wasmdbg_profiler::profile::{Lines, Profile};
+
+use super::record;
+
+const HELP: &str = "\
+usage: wasmprof report [--by function|line|filter|callback|thread] [-n ROWS] RECORDING
+
+self: the innermost of its kind; total: anywhere in the stack.
+";
+
+pub(super) fn run(arguments: Vec<OsString>) -> Result<()> {
+    let (mut by, mut count, mut path) = (By::Function, 20, None::<PathBuf>);
+    let mut parser = lexopt::Parser::from_args(arguments);
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Long("by") => by = parser.value()?.string()?.parse()?,
+            Short('n') => count = parser.value()?.parse()?,
+            Value(value) if path.is_none() => path = Some(value.into()),
+            Short('h') | Long("help") => {
+                print!("{HELP}");
+                return Ok(());
+            }
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    let path = path.context("which recording? see wasmprof report --help")?;
+    let profile = Profile::new(&record::open(&path)?, Lines::Innermost);
+    println!("{}: {} samples, {}", profile.title, profile.samples, profile.amount(profile.total));
+    if let Some(summary) = &profile.summary {
+        println!("{} lost, {} unresolved", summary.lost, summary.unresolved);
+    }
+    record::print_coverage(&profile);
+    output::table(&profile, by, count, std::io::stdout().lock())?;
+    Ok(())
+}

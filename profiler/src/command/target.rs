@@ -1,0 +1,44 @@
+//! Which process is meant: `-p PID`, `--socket PATH`, or the only proxy there is.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use wasmdbg_control::Client;
+use wasmdbg_control::discover;
+
+/// What the user said.
+#[derive(Debug, Default)]
+pub(crate) struct Chosen {
+    pub(crate) pid: Option<u32>,
+    pub(crate) socket: Option<PathBuf>,
+}
+
+impl Chosen {
+    /// The process's id.
+    pub(crate) fn pid(&self) -> Result<u32> {
+        match (self.pid, &self.socket) {
+            (Some(pid), _) => Ok(pid),
+            (None, Some(socket)) => pid_of(socket),
+            (None, None) => only(),
+        }
+    }
+}
+
+fn pid_of(socket: &Path) -> Result<u32> {
+    let (client, _events) = Client::unix(socket, concat!("wasmprof ", env!("CARGO_PKG_VERSION")))
+        .with_context(|| format!("cannot connect to {}", socket.display()))?;
+    Ok(client.welcome().pid)
+}
+
+fn only() -> Result<u32> {
+    let proxies = discover::proxies().context("cannot look for proxies")?;
+    let pids: Vec<u32> = proxies.iter().filter_map(|proxy| proxy.pid).collect();
+    match pids.as_slice() {
+        [pid] => Ok(*pid),
+        [] => bail!("no proxy with wasmdbg.so was found: name a process with -p PID"),
+        several => {
+            let list: Vec<String> = several.iter().map(u32::to_string).collect();
+            bail!("there are several proxies, with the pids {}: choose one with -p PID", list.join(", "))
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! The host's own code: the ELF files that are mapped. Owns their unwind tables and their symbols.
+//! Reads sections one by one; a plugin with its debug info is never read as a whole.
+
+use std::fs::File;
+use std::io;
+use std::ops::Range;
+use std::path::Path;
+use std::sync::Arc;
+
+use framehop::{ExplicitModuleSectionInfo, Module};
+use gimli::{BaseAddresses, EhFrame, EhFrameHdr, LittleEndian, UnwindSection as _};
+use object::read::ReadRef;
+use object::{Object, ObjectSection as _, ObjectSegment as _, ObjectSymbol as _, SymbolKind};
+
+/// Why a file gives nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum HostError {
+    /// Cannot be opened.
+    #[error("{0}")]
+    Open(#[from] io::Error),
+    /// Not ELF, or damaged.
+    #[error("{0}")]
+    Elf(#[from] object::Error),
+}
+
+/// What unwinding needs of a file.
+#[derive(Debug, Clone)]
+pub struct UnwindTables {
+    /// Addresses in the file of the executable segments, with their offsets in the file.
+    pub segments: Vec<Segment>,
+    /// Build id in hex, if it has one.
+    pub build_id: Option<String>,
+    header: Option<(u64, Arc<[u8]>)>,
+    frames: Option<(u64, Arc<[u8]>)>,
+}
+
+/// A part of a file that is loaded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Segment {
+    /// Addresses as the file has them.
+    pub addresses: Range<u64>,
+    /// Where it begins in the file.
+    pub offset: u64,
+}
+
+impl UnwindTables {
+    /// Reads them from a file.
+    ///
+    /// # Errors
+    /// See [`HostError`].
+    pub fn read(path: &Path) -> Result<Self, HostError> {
+        let cache = object::ReadCache::new(File::open(path)?);
+        Self::parse(&object::File::parse(&cache)?)
+    }
+
+    /// Reads them from the bytes of an ELF file (the vdso).
+    ///
+    /// # Errors
+    /// See [`HostError`].
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, HostError> {
+        Self::parse(&object::File::parse(bytes)?)
+    }
+
+    fn parse<'data, R: ReadRef<'data>>(file: &object::File<'data, R>) -> Result<Self, HostError> {
+        let section = |name: &str| {
+            let section = file.section_by_name(name)?;
+            Some((section.address(), Arc::from(section.data().ok()?)))
+        };
+        let segments = file.segments().map(|segment| Segment {
+            addresses: segment.address()..segment.address() + segment.size(),
+            offset: segment.file_range().0,
+        });
+        Ok(Self {
+            segments: segments.collect(),
+            build_id: file.build_id()?.map(hex),
+            header: section(".eh_frame_hdr"),
+            frames: section(".eh_frame"),
+        })
+    }
+
+    /// What to add to an address in the file to get the one in memory, when `offset` of the file is
+    /// mapped at `address`.
+    #[must_use]
+    pub fn bias(&self, address: u64, offset: u64) -> u64 {
+        let holds = |segment: &&Segment| {
+            let length = segment.addresses.end - segment.addresses.start;
+            // A mapping begins at a page's border, a segment need not.
+            (segment.offset & !0xfff..segment.offset + length.max(1)).contains(&offset)
+        };
+        let segment = self.segments.iter().rev().find(holds);
+        let in_file = segment.map_or(offset, |segment| {
+            segment.addresses.start.wrapping_add(offset).wrapping_sub(segment.offset)
+        });
+        address.wrapping_sub(in_file)
+    }
+
+    /// For the unwinder: the part of the file that is mapped at `range`.
+    #[must_use]
+    pub fn module(&self, name: &str, range: Range<u64>, bias: u64) -> Module<Arc<[u8]>> {
+        let range_of = |section: &Option<(u64, Arc<[u8]>)>| {
+            section.as_ref().map(|(address, data)| *address..*address + data.len() as u64)
+        };
+        let data_of = |section: &Option<(u64, Arc<[u8]>)>| section.as_ref().map(|(_, data)| Arc::clone(data));
+        let info = ExplicitModuleSectionInfo {
+            eh_frame_svma: range_of(&self.frames),
+            eh_frame: data_of(&self.frames),
+            eh_frame_hdr_svma: range_of(&self.header),
+            eh_frame_hdr: data_of(&self.header),
+            ..ExplicitModuleSectionInfo::default()
+        };
+        Module::new(name.to_owned(), range, bias, info)
+    }
+
+    /// Whether there is an unwind rule for an address of the file. Without one the caller is not known,
+    /// and a frame pointer in code that was compiled without them would invent one.
+    #[must_use]
+    pub fn covers(&self, address: u64) -> bool {
+        self.find_rule(address).is_some()
+    }
+
+    fn find_rule(&self, address: u64) -> Option<()> {
+        let (frames_at, frames) = self.frames.as_ref()?;
+        let section = EhFrame::new(frames, LittleEndian);
+        let bases = BaseAddresses::default().set_eh_frame(*frames_at);
+        let fde = match &self.header {
+            Some((header_at, header)) => {
+                let bases = bases.set_eh_frame_hdr(*header_at);
+                let header = EhFrameHdr::new(header, LittleEndian).parse(&bases, 8).ok()?;
+                header.table()?.fde_for_address(&section, &bases, address, EhFrame::cie_from_offset).ok()?
+            }
+            None => section.fde_for_address(&bases, address, EhFrame::cie_from_offset).ok()?,
+        };
+        fde.contains(address).then_some(())
+    }
+}
+
+/// Functions of a file by rising address, for names.
+#[derive(Debug, Default)]
+pub struct SymbolTable {
+    symbols: Vec<(u64, u64, Box<str>)>,
+}
+
+impl SymbolTable {
+    /// Reads `.symtab` and `.dynsym`.
+    ///
+    /// # Errors
+    /// See [`HostError`].
+    pub fn read(path: &Path) -> Result<Self, HostError> {
+        let cache = object::ReadCache::new(File::open(path)?);
+        Ok(Self::parse(&object::File::parse(&cache)?))
+    }
+
+    /// Reads the symbols of an ELF file's bytes.
+    ///
+    /// # Errors
+    /// See [`HostError`].
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, HostError> {
+        Ok(Self::parse(&object::File::parse(bytes)?))
+    }
+
+    fn parse<'data, R: ReadRef<'data>>(file: &object::File<'data, R>) -> Self {
+        let mut symbols: Vec<_> = file
+            .symbols()
+            .chain(file.dynamic_symbols())
+            .filter(|symbol| symbol.is_definition() && symbol.kind() == SymbolKind::Text)
+            .filter_map(|symbol| Some((symbol.address(), symbol.size(), Box::from(symbol.name().ok()?))))
+            .collect();
+        // Of several names for one address the longest covers most.
+        symbols.sort_by_key(|symbol: &(u64, u64, Box<str>)| (symbol.0, symbol.1));
+        symbols.dedup_by_key(|symbol| symbol.0);
+        Self { symbols }
+    }
+
+    /// The symbol that holds an address of the file.
+    #[must_use]
+    pub fn find(&self, address: u64) -> Option<&str> {
+        let end = self.symbols.partition_point(|symbol| symbol.0 <= address);
+        let (start, size, name) = self.symbols[..end].last()?;
+        // Hand-written assembly has symbols without a size.
+        (*size == 0 || address < start + size).then_some(name)
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,252 @@
+//! Finds the module that an image was compiled from. An image does not name it: candidates come from the
+//! proxy's control socket, from the target's command line, and from the user, and one is taken only when
+//! the code itself agrees.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use wasmdbg_control::client::AttachError;
+use wasmdbg_control::discover::{self, Socket};
+use wasmdbg_control::filters::{ListFilters, ReadModule};
+use wasmdbg_control::{Client, ModuleHash};
+use wasmdbg_symbols::{Module, content_hash};
+
+use crate::code::image::{CodeKind, Image};
+use crate::recording::WasmInfo;
+use crate::target::Target;
+
+/// A module that the target may run.
+#[derive(Debug)]
+struct Candidate {
+    name: String,
+    module: Module,
+    hash: ModuleHash,
+    source: &'static str,
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub struct Modules {
+    candidates: Vec<Candidate>,
+    debug_files: Vec<Module>,
+    client: Option<Client>,
+}
+
+/// What was found for an image.
+#[derive(Debug, Clone)]
+pub struct Identity {
+    /// For the recording.
+    pub info: WasmInfo,
+    /// The module.
+    pub module: Option<(ModuleHash, Arc<[u8]>)>,
+    /// An unstripped copy of it, when it has no debug info itself.
+    pub debug_file: Option<Arc<[u8]>>,
+}
+
+/// Bytes of a module in one answer.
+const CHUNK: u32 = 512 << 10;
+
+impl Modules {
+    /// No candidates yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Asks the proxy at `socket`, or the one that `target` is, for its filters. False when it is no proxy
+    /// with the plugin.
+    ///
+    /// # Errors
+    /// It is one, and does not answer.
+    pub fn ask_proxy(&mut self, target: &Target, socket: Option<&Path>) -> Result<bool, AttachError> {
+        let paths = match socket {
+            Some(path) => vec![path.to_owned()],
+            None => match discover::proxy(target.pid()).map(|proxy| proxy.socket) {
+                Ok(Socket::At(paths)) => paths,
+                _ => return Ok(false),
+            },
+        };
+        let mut last = None;
+        for path in paths {
+            match Client::unix(&path, concat!("wasmprof ", env!("CARGO_PKG_VERSION"))) {
+                Ok((client, _events)) => {
+                    self.client = Some(client);
+                    self.ask_again();
+                    return Ok(true);
+                }
+                Err(error) => last = Some(error),
+            }
+        }
+        last.map_or(Ok(false), Err)
+    }
+
+    /// The connection to the proxy.
+    #[must_use]
+    pub fn client(&self) -> Option<&Client> {
+        self.client.as_ref()
+    }
+
+    /// Takes what the proxy loaded since.
+    pub fn ask_again(&mut self) {
+        let Some(client) = self.client.clone() else { return };
+        let Ok(list) = client.call(ListFilters {}) else { return };
+        for filter in list.filters {
+            let Some(hash) = filter.module else { continue };
+            let known = |candidate: &Candidate| {
+                candidate.source == "socket" && candidate.name == filter.name && candidate.hash == hash
+            };
+            if self.candidates.iter().any(known) {
+                continue;
+            }
+            let Some(bytes) = read_module(&client, hash) else { continue };
+            // The path is the proxy's; a copy with debug info often lies beside it.
+            self.look_beside(Path::new(&filter.module_path));
+            self.add(filter.name, bytes, "socket");
+        }
+    }
+
+    /// Takes modules that the target's command line names.
+    pub fn look_at_command(&mut self, target: &Target) {
+        for path in target.named_modules() {
+            let _ = self.add_file(&path);
+        }
+    }
+
+    /// Takes a file, or all modules of a folder, that the user names.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn add_file(&mut self, path: &Path) -> std::io::Result<()> {
+        if path.is_dir() {
+            for entry in std::fs::read_dir(path)?.flatten() {
+                if entry.path().extension().is_some_and(|extension| extension == "wasm") {
+                    self.add_file(&entry.path())?;
+                }
+            }
+            return Ok(());
+        }
+        let bytes = std::fs::read(path)?;
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        self.add(name, bytes.into(), "file");
+        Ok(())
+    }
+
+    fn look_beside(&mut self, path: &Path) {
+        let folder = path.parent().and_then(|folder| std::fs::read_dir(folder).ok());
+        for entry in folder.into_iter().flatten().flatten() {
+            if entry.path().extension().is_some_and(|extension| extension == "wasm")
+                && let Ok(bytes) = std::fs::read(entry.path())
+                && let Ok(module) = Module::parse(bytes.into())
+                && module.has_dwarf()
+            {
+                self.debug_files.push(module);
+            }
+        }
+    }
+
+    fn add(&mut self, name: String, bytes: Arc<[u8]>, source: &'static str) {
+        let hash = ModuleHash(content_hash(&bytes));
+        let Ok(module) = Module::parse(bytes) else { return };
+        if module.has_dwarf() && source == "file" {
+            self.debug_files.push(module.clone());
+        }
+        self.candidates.push(Candidate { name, module, hash, source });
+    }
+
+    /// What is known about an image.
+    pub fn identify(&mut self, image: &Image) -> Identity {
+        let mut found = self.matching(image);
+        if found.is_empty() && self.client.is_some() {
+            self.ask_again();
+            found = self.matching(image);
+        }
+        // The proxy knows filters; a file only has a name.
+        if found.iter().any(|index| self.candidates[*index].source == "socket") {
+            found.retain(|index| self.candidates[*index].source == "socket");
+        }
+        let mut filters: Vec<String> =
+            found.iter().map(|index| self.candidates[*index].name.clone()).collect();
+        filters.dedup();
+        let first = found.first().map(|index| &self.candidates[*index]);
+        let own = image.module.as_ref();
+        let module = match (first, own) {
+            (Some(candidate), _) => Some((candidate.hash, Arc::clone(candidate.module.bytes()))),
+            (None, Some(bytes)) => Some((ModuleHash(content_hash(bytes)), Arc::clone(bytes))),
+            (None, None) => None,
+        };
+        let info = WasmInfo {
+            filters,
+            module: module.as_ref().map(|(hash, _)| *hash),
+            engine: image.version.clone(),
+            // Only code for the debug lane carries its module.
+            lane: if own.is_some() { "debug" } else { "fast" }.to_owned(),
+            source: first.map_or("memory", |candidate| candidate.source).to_owned(),
+            problem: image.address_map.as_ref().err().map(ToString::to_string),
+            ..WasmInfo::default()
+        };
+        let debug_file = first.and_then(|candidate| self.debug_file(&candidate.module));
+        Identity { info, module, debug_file }
+    }
+
+    /// An unstripped copy, told by the code itself.
+    fn debug_file(&self, module: &Module) -> Option<Arc<[u8]>> {
+        if module.has_dwarf() {
+            return None;
+        }
+        let hash = module.code_hash();
+        let copy = self.debug_files.iter().find(|copy| copy.code_hash() == hash)?;
+        Some(Arc::clone(copy.bytes()))
+    }
+
+    fn matching(&self, image: &Image) -> Vec<usize> {
+        let fits = |(index, candidate): (usize, &Candidate)| {
+            is_compiled_from(image, &candidate.module).then_some(index)
+        };
+        self.candidates.iter().enumerate().filter_map(fits).collect()
+    }
+}
+
+/// Whether each function of the image has its code where the module has that function's body.
+fn is_compiled_from(image: &Image, module: &Module) -> bool {
+    let mut checked = 0;
+    for function in &image.functions {
+        let CodeKind::Function(index) = function.kind else { continue };
+        let Some(body) = module.function(index).map(|function| function.body.clone()) else {
+            return false;
+        };
+        let place = image.address_map.as_ref().ok().and_then(|map| {
+            let entries = map.entries();
+            let from = entries.partition_point(|entry| entry.0 < function.range.start);
+            let inside = entries[from..].iter().take_while(|entry| entry.0 < function.range.end);
+            inside.clone().find_map(|entry| entry.1)
+        });
+        match place {
+            Some(place) if place < body.start.0 || place >= body.end.0 => return false,
+            Some(_) => checked += 1,
+            // Without places the names must do.
+            None if image.address_map.is_err() => match (&function.name, module.raw_function_name(index)) {
+                (Some(one), Some(other)) if one == other => checked += 1,
+                (Some(_), Some(_)) => return false,
+                _ => {}
+            },
+            None => {}
+        }
+    }
+    let defined = image.functions.iter().filter(|function| matches!(function.kind, CodeKind::Function(_)));
+    checked > 0 && defined.count() == module.functions().len()
+}
+
+fn read_module(client: &Client, module: ModuleHash) -> Option<Arc<[u8]>> {
+    let mut bytes = Vec::new();
+    loop {
+        let asked = ReadModule { module, offset: bytes.len() as u64, length: CHUNK };
+        let part = client.call(asked).ok()?;
+        if part.data.is_empty() || bytes.len() as u64 + part.data.len() as u64 > part.size {
+            return None;
+        }
+        bytes.extend(part.data);
+        if bytes.len() as u64 == part.size {
+            return Some(bytes.into());
+        }
+    }
+}

@@ -1,0 +1,339 @@
+//! Samples all threads of a process: an event for each thread on each processor, and one ring per
+//! processor. The target is not stopped.
+//!
+//! New threads are followed by the kernel's records and by looking at /proc. Inheritance would be
+//! quicker, but a thread made while events are being opened could then be counted twice.
+
+use std::collections::HashMap;
+use std::fs;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
+use super::attributes::{Event, attributes};
+use super::record::{Record, parse};
+use super::ring::Ring;
+use super::sys::{self, Attributes};
+
+/// How to sample.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    /// What makes a sample.
+    pub event: Event,
+    /// Samples a second.
+    pub frequency: u64,
+    /// Bytes of the stack that a sample holds; a multiple of 8, below 64 KiB.
+    pub stack: u32,
+    /// Whether to sample the kernel too, if allowed.
+    pub kernel: bool,
+}
+
+/// Why sampling is not possible.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The kernel says no.
+    #[error("{0}")]
+    Denied(String),
+    /// No such counter here.
+    #[error("this machine has no counter for {0}: use --event cpu-clock")]
+    NoCounter(Event),
+    /// Out of descriptors.
+    #[error(
+        "too many open files: {needed} events are needed ({threads} threads on {cpus} processors) and the limit is {limit}: raise it (ulimit -n {needed})"
+    )]
+    Descriptors {
+        /// Descriptors.
+        needed: u64,
+        /// Threads of the target.
+        threads: usize,
+        /// Processors.
+        cpus: usize,
+        /// RLIMIT_NOFILE.
+        limit: u64,
+    },
+    /// There are none.
+    #[error("process {0} has no threads: it has ended")]
+    Gone(u32),
+    /// The ring cannot be mapped.
+    #[error("no memory for the ring buffers: raise kernel.perf_event_mlock_kb or ulimit -l: {0}")]
+    Ring(io::Error),
+    /// Something else.
+    #[error("perf_event_open: {0}")]
+    Other(io::Error),
+}
+
+/// What went by beside samples.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Records that did not fit into a ring.
+    pub lost: u64,
+    /// Times that the kernel slowed sampling down.
+    pub throttled: u64,
+    /// Records that could not be read.
+    pub broken: u64,
+    /// New threads that could not be sampled: descriptors ran out.
+    pub unfollowed: u64,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Sampler {
+    pid: u32,
+    cpus: Vec<i32>,
+    attributes: Attributes,
+    rings: Vec<Ring>,
+    /// By processor: the event that owns its ring.
+    owners: Vec<OwnedFd>,
+    /// The thread of the owners, which is in no other list.
+    first: i32,
+    events: HashMap<i32, Vec<OwnedFd>>,
+    running: bool,
+    interval: Duration,
+    kernel: bool,
+    tally: Tally,
+}
+
+/// Ring sizes to try. The smallest but one is what `perf_event_mlock_kb` leaves to any user.
+const RINGS: [usize; 5] = [4 << 20, 2 << 20, 1 << 20, 512 << 10, 128 << 10];
+
+impl Sampler {
+    /// Opens the events of every thread of `pid`; [`Sampler::set_running`] starts them.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub fn open(pid: u32, options: &Options) -> Result<Self, OpenError> {
+        let cpus = online_cpus();
+        let threads = threads(pid);
+        let Some(first) = threads.first().copied() else { return Err(OpenError::Gone(pid)) };
+        raise_descriptor_limit();
+        let frequency = options.frequency.min(max_rate());
+        let mut kernel = options.kernel;
+        let mut attributes_ = attributes(options.event, frequency, options.stack, kernel);
+        // The kernel's own samples need a lower perf_event_paranoid than the program's.
+        if let Err(error) = sys::open(&attributes_, first, -1)
+            && is_denied(&error)
+            && kernel
+        {
+            kernel = false;
+            attributes_ = attributes(options.event, frequency, options.stack, false);
+        }
+        let mut sampler = Self {
+            pid,
+            attributes: attributes_,
+            rings: Vec::new(),
+            owners: Vec::new(),
+            first,
+            events: HashMap::new(),
+            running: false,
+            cpus,
+            interval: Duration::ZERO,
+            kernel,
+            tally: Tally::default(),
+        };
+        let size = sampler.open_rings(&threads, options.event)?;
+        let bytes_a_second = frequency.max(1) * u64::from(options.stack + 512);
+        let third = size as u64 * 300 / bytes_a_second.max(1);
+        sampler.interval = Duration::from_millis(third.clamp(4, 100));
+        sampler.follow_threads();
+        Ok(sampler)
+    }
+
+    /// One event per processor, each with a ring, of the first thread that lives long enough.
+    fn open_rings(&mut self, threads: &[i32], event: Event) -> Result<usize, OpenError> {
+        let mut size = RINGS[0];
+        for &tid in threads {
+            let opened: Result<Vec<_>, _> =
+                self.cpus.iter().map(|cpu| sys::open(&self.attributes, tid, *cpu)).collect();
+            let opened = match opened {
+                Ok(opened) => opened,
+                Err(error) if error.raw_os_error() == Some(libc::ESRCH) => continue,
+                Err(error) => return Err(self.explain(error, event, threads.len())),
+            };
+            let mut last = io::Error::other("no size fits");
+            for candidate in RINGS {
+                match opened.iter().map(|event| Ring::map(event, candidate)).collect::<Result<Vec<_>, _>>() {
+                    Ok(rings) => {
+                        size = candidate;
+                        self.rings = rings;
+                        break;
+                    }
+                    Err(error) => last = error,
+                }
+            }
+            if self.rings.is_empty() {
+                return Err(OpenError::Ring(last));
+            }
+            self.owners = opened;
+            self.first = tid;
+            return Ok(size);
+        }
+        Err(OpenError::Gone(self.pid))
+    }
+
+    fn explain(&self, error: io::Error, event: Event, threads: usize) -> OpenError {
+        match error.raw_os_error() {
+            Some(libc::ENOENT | libc::EOPNOTSUPP | libc::ENODEV) if event.is_hardware() => {
+                OpenError::NoCounter(event)
+            }
+            Some(libc::EMFILE | libc::ENFILE) => OpenError::Descriptors {
+                needed: (threads * self.cpus.len() + 64) as u64,
+                threads,
+                cpus: self.cpus.len(),
+                limit: getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |limit| limit.0),
+            },
+            _ if is_denied(&error) => OpenError::Denied(denied(self.pid)),
+            _ => OpenError::Other(error),
+        }
+    }
+
+    /// Opens events for threads that have come, and forgets those that are gone.
+    pub fn follow_threads(&mut self) {
+        let alive = threads(self.pid);
+        self.events.retain(|tid, _| alive.contains(tid));
+        for tid in alive {
+            self.follow(tid);
+        }
+    }
+
+    /// Opens events for one thread, unless it has some. One that has ended is no error.
+    pub fn follow(&mut self, tid: i32) {
+        if tid == self.first || self.events.contains_key(&tid) {
+            return;
+        }
+        let open = |(owner, cpu): (&OwnedFd, &i32)| -> io::Result<OwnedFd> {
+            let event = sys::open(&self.attributes, tid, *cpu)?;
+            sys::set_output(&event, owner)?;
+            if self.running {
+                sys::enable(&event, true)?;
+            }
+            Ok(event)
+        };
+        let opened: io::Result<Vec<_>> = self.owners.iter().zip(&self.cpus).map(open).collect();
+        match opened {
+            Ok(events) => drop(self.events.insert(tid, events)),
+            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {}
+            Err(_) => self.tally.unfollowed += 1,
+        }
+    }
+
+    /// Starts or ends sampling.
+    ///
+    /// # Errors
+    /// When the kernel refuses, which it never does for an open event.
+    pub fn set_running(&mut self, on: bool) -> io::Result<()> {
+        self.running = on;
+        self.owners.iter().chain(self.events.values().flatten()).try_for_each(|event| sys::enable(event, on))
+    }
+
+    /// Gives every record to `each`, ring by ring.
+    pub fn drain(&mut self, mut each: impl FnMut(Record<'_>)) {
+        let Self { rings, attributes, tally, .. } = self;
+        for ring in rings {
+            ring.drain(|bytes| match parse(bytes, attributes.sample_type) {
+                Ok(Record::Lost(count)) => tally.lost += count,
+                Ok(Record::Throttle) => tally.throttled += 1,
+                Ok(record) => each(record),
+                Err(_) => tally.broken += 1,
+            });
+        }
+    }
+
+    /// How long to wait between two drains: the rings fill to a third at most.
+    #[must_use]
+    pub fn interval(&self) -> Duration {
+        self.interval
+    }
+
+    /// Whether the kernel's samples are there.
+    #[must_use]
+    pub fn samples_kernel(&self) -> bool {
+        self.kernel
+    }
+
+    /// Samples a second that were asked of the kernel: its own maximum may be lower than what was wanted.
+    #[must_use]
+    pub fn frequency(&self) -> u64 {
+        self.attributes.sample_period_or_freq
+    }
+
+    /// What went by so far.
+    #[must_use]
+    pub fn tally(&self) -> Tally {
+        self.tally
+    }
+}
+
+fn is_denied(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EACCES | libc::EPERM))
+}
+
+/// What stands in the way, and what to do.
+fn denied(pid: u32) -> String {
+    let level = paranoid();
+    if level.is_some_and(|level| level > 2) {
+        return format!(
+            "kernel.perf_event_paranoid is {}: run `sysctl kernel.perf_event_paranoid=2` as root, or give this \
+             program the capability: setcap cap_perfmon=ep $(command -v wasmprof)",
+            level.unwrap_or(3)
+        );
+    }
+    format!(
+        "no permission to sample process {pid}: run as its user or as root, or give this program the \
+         capability: setcap cap_perfmon,cap_sys_ptrace=ep $(command -v wasmprof)"
+    )
+}
+
+/// kernel.perf_event_paranoid
+#[must_use]
+pub fn paranoid() -> Option<i64> {
+    fs::read_to_string("/proc/sys/kernel/perf_event_paranoid").ok()?.trim().parse().ok()
+}
+
+/// kernel.perf_event_max_sample_rate; a higher frequency is refused.
+fn max_rate() -> u64 {
+    let text = fs::read_to_string("/proc/sys/kernel/perf_event_max_sample_rate").unwrap_or_default();
+    text.trim().parse().unwrap_or(100_000)
+}
+
+fn threads(pid: u32) -> Vec<i32> {
+    let Ok(entries) = fs::read_dir(format!("/proc/{pid}/task")) else { return Vec::new() };
+    entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+}
+
+fn online_cpus() -> Vec<i32> {
+    let text = fs::read_to_string("/sys/devices/system/cpu/online").unwrap_or_default();
+    let cpus = cpu_list(&text);
+    if cpus.is_empty() { vec![0] } else { cpus }
+}
+
+/// Reads `0-3,8`.
+fn cpu_list(text: &str) -> Vec<i32> {
+    let range = |part: &str| -> Option<std::ops::RangeInclusive<i32>> {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        Some(first.trim().parse().ok()?..=last.trim().parse().ok()?)
+    };
+    text.split(',').filter_map(range).flatten().collect()
+}
+
+/// An event is a descriptor: take as many as the hard limit gives.
+fn raise_descriptor_limit() {
+    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
+        && soft < hard
+    {
+        // The open fails with a message of its own when this was not enough.
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::cpu_list;
+
+    #[test]
+    fn processors_are_listed_by_ranges() {
+        assert_eq!(cpu_list("0-2,5\n"), [0, 1, 2, 5]);
+        assert_eq!(cpu_list(""), [0; 0]);
+    }
+}

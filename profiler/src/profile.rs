@@ -1,0 +1,204 @@
+//! A recording as people read it: stacks of names with weights. Symbolises each distinct frame once.
+
+mod label;
+mod resolve;
+
+use std::collections::HashMap;
+
+use rustc_hash::FxBuildHasher;
+
+pub use label::{Label, LabelKind, Place};
+pub use resolve::{Resolved, Resolver};
+
+use crate::recording::{Recording, Summary};
+use crate::unwind::End;
+
+/// How frames become names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Lines {
+    /// The innermost function's line is a frame of its own on top of it.
+    #[default]
+    Innermost,
+    /// Every function's name carries the line where it stands: calls from different lines are apart.
+    All,
+    /// Functions only.
+    None,
+}
+
+/// Names by number.
+#[derive(Debug, Clone, Default)]
+pub struct Labels {
+    list: Vec<Label>,
+    numbers: HashMap<Label, u32, FxBuildHasher>,
+}
+
+impl Labels {
+    /// The number of a label.
+    pub fn number(&mut self, label: Label) -> u32 {
+        if let Some(number) = self.numbers.get(&label) {
+            return *number;
+        }
+        let number = self.list.len() as u32;
+        self.list.push(label.clone());
+        self.numbers.insert(label, number);
+        number
+    }
+
+    /// A label by its number.
+    #[must_use]
+    pub fn get(&self, number: u32) -> &Label {
+        &self.list[number as usize]
+    }
+
+    /// All labels.
+    pub fn iter(&self) -> impl Iterator<Item = &Label> {
+        self.list.iter()
+    }
+}
+
+/// Weighted stacks of names.
+#[derive(Debug, Clone, Default)]
+pub struct Profile {
+    /// Names.
+    pub labels: Labels,
+    /// Stacks, outermost first, each once.
+    pub stacks: Vec<(Vec<u32>, u64)>,
+    /// The sum of all weights.
+    pub total: u64,
+    /// Samples.
+    pub samples: u64,
+    /// What a weight is.
+    pub unit: String,
+    /// Title, for outputs.
+    pub title: String,
+    /// The recorder's figures, if it ended well.
+    pub summary: Option<Summary>,
+    /// Weight in modules, and of it the part with a function's name, a line, an approximate line.
+    pub coverage: Coverage,
+}
+
+/// How much of the weight in modules could be named. Weights of samples whose innermost frame is Wasm.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Coverage {
+    /// All.
+    pub wasm: u64,
+    /// With a function's name.
+    pub named: u64,
+    /// With a source line.
+    pub line: u64,
+    /// Of these, taken from the nearest earlier instruction with a line.
+    pub approximate: u64,
+}
+
+impl Profile {
+    /// Symbolises and folds a recording.
+    #[must_use]
+    pub fn new(recording: &Recording, lines: Lines) -> Self {
+        let mut resolver = Resolver::new(recording);
+        let mut profile = Self {
+            samples: recording.samples.len() as u64,
+            unit: recording.info.unit.clone(),
+            title: title(recording),
+            summary: recording.summary.clone(),
+            ..Self::default()
+        };
+        // Threads of one name are one root.
+        let mut roots: HashMap<&str, u32> = HashMap::new();
+        let mut by_thread: HashMap<u32, u32, FxBuildHasher> = HashMap::default();
+        let mut weights: HashMap<(u32, u32), u64, FxBuildHasher> = HashMap::default();
+        for sample in &recording.samples {
+            let root = *by_thread.entry(sample.tid).or_insert_with(|| {
+                let name = recording.threads.get(&sample.tid).map_or("thread", String::as_str);
+                *roots
+                    .entry(name)
+                    .or_insert_with(|| profile.labels.number(Label::new(LabelKind::Thread, name)))
+            });
+            *weights.entry((root, sample.stack)).or_default() += sample.weight;
+            profile.total += sample.weight;
+        }
+        let mut folded: HashMap<Vec<u32>, u64, FxBuildHasher> = HashMap::default();
+        for ((root, stack), weight) in weights {
+            let mut path = vec![root];
+            profile.unfold(&mut resolver, recording, stack, weight, lines, &mut path);
+            *folded.entry(path).or_default() += weight;
+        }
+        profile.stacks = folded.into_iter().collect();
+        profile.stacks.sort();
+        profile
+    }
+
+    /// Appends the names of a stack, outermost first.
+    fn unfold(
+        &mut self,
+        resolver: &mut Resolver<'_>,
+        recording: &Recording,
+        stack: u32,
+        weight: u64,
+        lines: Lines,
+        path: &mut Vec<u32>,
+    ) {
+        let stack = &recording.stacks[stack as usize];
+        let note = match stack.end {
+            End::Root => None,
+            End::StackCopy => Some("[host: deeper than the stack copy]"),
+            End::NoTables => Some("[host: no unwind tables]"),
+            End::NoCode => Some("[host: caller unknown]"),
+        };
+        path.extend(note.map(|note| self.labels.number(Label::new(LabelKind::Note, note))));
+        let mut filter = None;
+        for (depth, frame) in stack.frames.iter().enumerate().rev() {
+            let resolved = resolver.frame(*frame);
+            // The first frame of a filter, seen from outside, gets the filter's name below it.
+            if resolved.filter != filter {
+                filter.clone_from(&resolved.filter);
+                if let Some(label) = &resolved.filter {
+                    path.push(self.labels.number(label.clone()));
+                }
+            }
+            for (function, place) in &resolved.functions {
+                let label = match (lines, place) {
+                    (Lines::All, Some(place)) => function.at(place),
+                    _ => function.clone(),
+                };
+                path.push(self.labels.number(label));
+            }
+            if depth == 0 && resolved.filter.is_some() {
+                self.coverage.wasm += weight;
+                self.coverage.named += if resolved.named { weight } else { 0 };
+                if let Some((_, Some(place))) = resolved.functions.last() {
+                    self.coverage.line += weight;
+                    self.coverage.approximate += if place.approximate { weight } else { 0 };
+                    if lines == Lines::Innermost {
+                        path.push(self.labels.number(place.label()));
+                    }
+                }
+            }
+        }
+    }
+
+    /// The weight as the user reads it: seconds for clocks, counts else.
+    #[must_use]
+    pub fn amount(&self, weight: u64) -> String {
+        if self.unit == "ns" {
+            format!("{:.3} s", weight as f64 / 1e9)
+        } else {
+            format!("{weight} {}", self.unit)
+        }
+    }
+
+    /// A weight in percent of all.
+    #[must_use]
+    pub fn percent(&self, weight: u64) -> f64 {
+        if self.total == 0 { 0.0 } else { weight as f64 * 100.0 / self.total as f64 }
+    }
+}
+
+fn title(recording: &Recording) -> String {
+    let info = &recording.info;
+    if info.program.is_empty() {
+        return String::from("Flame graph");
+    }
+    let program = info.program.split(' ').next().unwrap_or_default();
+    let name = program.rsplit('/').next().unwrap_or(program);
+    format!("{name} (process {}), {} at {} Hz", info.pid, info.event, info.frequency)
+}

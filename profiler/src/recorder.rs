@@ -1,0 +1,371 @@
+//! Samples a target into a recording. Each sample is unwound as it is read from the ring; only addresses
+//! are kept. Never stops the target, and keeps what it has whatever happens to it.
+
+use std::collections::HashMap;
+use std::io::{self, Write};
+use std::time::{Duration, Instant};
+
+use nix::sys::resource::{UsageWho, getrusage};
+use rustc_hash::FxBuildHasher;
+
+use crate::host_names::HostNames;
+use crate::modules::Modules;
+use crate::perf::{Mode, OpenError, Options, Record, Sample, Sampler};
+use crate::recording::{ObjectInfo, SampleRow, Stack, Summary, Writer};
+use crate::space::{KERNEL, Object, ObjectId, Space, UNKNOWN};
+use crate::target::Target;
+use crate::unwind::{End, RawFrame, Registers, Walker};
+
+/// Why there is no recording.
+#[derive(Debug, thiserror::Error)]
+pub enum RecordError {
+    /// The kernel does not let us sample.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The file cannot be written.
+    #[error("cannot write the recording: {0}")]
+    Write(io::Error),
+    /// The target ended before anything was sampled.
+    #[error("process {pid} cannot be looked at: {source}")]
+    Target {
+        /// Which.
+        pid: u32,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// What the caller decides between two drains.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Next {
+    /// Go on.
+    Go,
+    /// The time is over.
+    Time,
+    /// The user has had enough.
+    Interrupt,
+}
+
+/// How far it is.
+#[derive(Debug, Clone, Copy)]
+pub struct Progress {
+    /// Since the start.
+    pub elapsed: Duration,
+    /// Samples so far.
+    pub samples: u64,
+    /// Samples lost so far.
+    pub lost: u64,
+    /// Samples in modules so far.
+    pub wasm: u64,
+}
+
+/// Records until `wait` says otherwise or the target ends. `wait` sleeps for the given time.
+///
+/// # Errors
+/// See [`RecordError`]. What happens after the first sample is no error of this kind: see
+/// [`Summary::ended`].
+pub fn record<W: Write>(
+    target: &Target,
+    modules: &mut Modules,
+    options: &Options,
+    writer: &mut Writer<W>,
+    mut wait: impl FnMut(Duration, &Progress) -> Next,
+) -> Result<Summary, RecordError> {
+    let mut state = State::new(target);
+    state.refresh().map_err(|source| RecordError::Target { pid: target.pid(), source })?;
+    let mut sampler = Sampler::open(target.pid(), options)?;
+    state.write(modules, writer).map_err(RecordError::Write)?;
+    let (own, theirs) = (own_cpu(), target.cpu_seconds());
+    let start = Instant::now();
+    sampler.set_running(true).map_err(|error| RecordError::Open(OpenError::Other(error)))?;
+    let mut looked = start;
+    let mut last_cpu = theirs;
+    let ended = loop {
+        let next = wait(sampler.interval(), &state.progress(start.elapsed(), &sampler));
+        let mut new_threads = Vec::new();
+        sampler.drain(|record| state.take(record, &mut new_threads));
+        for tid in new_threads {
+            sampler.follow(tid);
+        }
+        if looked.elapsed() > Duration::from_secs(1) {
+            looked = Instant::now();
+            sampler.follow_threads();
+        }
+        state.write(modules, writer).map_err(RecordError::Write)?;
+        let alive = target.is_alive();
+        if alive {
+            last_cpu = target.cpu_seconds().or(last_cpu);
+        }
+        match next {
+            Next::Go if alive => {}
+            Next::Go => break "exit",
+            Next::Time => break "time",
+            Next::Interrupt => break "interrupt",
+        }
+    };
+    let seconds = start.elapsed().as_secs_f64();
+    let _ = sampler.set_running(false);
+    sampler.drain(|record| state.take(record, &mut Vec::new()));
+    state.write(modules, writer).map_err(RecordError::Write)?;
+    let names = state.host_names();
+    writer.names(names.iter().map(|(frame, name)| (*frame, name.as_str()))).map_err(RecordError::Write)?;
+    let tally = sampler.tally();
+    let used = theirs.zip(last_cpu).map(|(before, after)| {
+        let kernel = if sampler.samples_kernel() { after.1 - before.1 } else { 0.0 };
+        after.0 - before.0 + kernel
+    });
+    let summary = Summary {
+        seconds,
+        samples: state.count,
+        lost: tally.lost,
+        throttled: tally.throttled,
+        unresolved: state.unresolved,
+        wasm: state.wasm,
+        wasm_rooted: state.wasm_rooted,
+        target_cpu: used,
+        rate: used.filter(|used| *used > 0.0).map(|used| state.count as f64 / used),
+        own_cpu: own_cpu() - own,
+        ended: ended.to_owned(),
+    };
+    writer.summary(&summary).and_then(|()| writer.flush()).map_err(RecordError::Write)?;
+    Ok(summary)
+}
+
+/// CPU seconds of this process.
+fn own_cpu() -> f64 {
+    let seconds = |time: nix::sys::time::TimeVal| time.tv_sec() as f64 + time.tv_usec() as f64 / 1e6;
+    getrusage(UsageWho::RUSAGE_SELF)
+        .map_or(0.0, |usage| seconds(usage.user_time()) + seconds(usage.system_time()))
+}
+
+struct State<'a> {
+    target: &'a Target,
+    space: Space,
+    walker: Walker,
+    /// Objects that are not in the file yet.
+    new_objects: Vec<(ObjectId, Object)>,
+    objects: HashMap<ObjectId, Object>,
+    /// Images seen at one address.
+    generations: HashMap<u64, u32>,
+    frames: HashMap<RawFrame, u32, FxBuildHasher>,
+    frame_list: Vec<RawFrame>,
+    frames_written: usize,
+    stacks: HashMap<Box<[u32]>, u32, FxBuildHasher>,
+    new_stacks: Vec<Stack>,
+    new_samples: Vec<SampleRow>,
+    threads: HashMap<u32, String>,
+    new_threads: Vec<(u32, String)>,
+    written_modules: Vec<wasmdbg_control::ModuleHash>,
+    scratch: Vec<RawFrame>,
+    key: Vec<u32>,
+    /// Executable memory has changed since the last look.
+    changed: bool,
+    looked: Instant,
+    count: u64,
+    unresolved: u64,
+    wasm: u64,
+    wasm_rooted: u64,
+    last_time: u64,
+}
+
+/// Code without a known origin is looked for again after this time.
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
+
+impl<'a> State<'a> {
+    fn new(target: &'a Target) -> Self {
+        Self {
+            target,
+            space: Space::new(),
+            walker: Walker::default(),
+            new_objects: Vec::new(),
+            objects: HashMap::new(),
+            generations: HashMap::new(),
+            frames: HashMap::default(),
+            frame_list: Vec::new(),
+            frames_written: 0,
+            stacks: HashMap::default(),
+            new_stacks: Vec::new(),
+            new_samples: Vec::new(),
+            threads: HashMap::new(),
+            new_threads: Vec::new(),
+            written_modules: Vec::new(),
+            scratch: Vec::new(),
+            key: Vec::new(),
+            changed: false,
+            looked: Instant::now(),
+            count: 0,
+            unresolved: 0,
+            wasm: 0,
+            wasm_rooted: 0,
+            last_time: 0,
+        }
+    }
+
+    fn refresh(&mut self) -> io::Result<()> {
+        self.changed = false;
+        self.looked = Instant::now();
+        let new = &mut self.new_objects;
+        let result = self.space.refresh(self.target, |id, object| new.push((id, object.clone())));
+        for (id, object) in &self.new_objects {
+            self.objects.entry(*id).or_insert_with(|| object.clone());
+        }
+        result
+    }
+
+    fn progress(&self, elapsed: Duration, sampler: &Sampler) -> Progress {
+        Progress { elapsed, samples: self.count, lost: sampler.tally().lost, wasm: self.wasm }
+    }
+
+    fn take(&mut self, record: Record<'_>, new_threads: &mut Vec<i32>) {
+        match record {
+            Record::Sample(sample) => self.sample(&sample),
+            Record::Map { .. } => self.changed = true,
+            Record::Name { tid, name } => self.name(tid, String::from_utf8_lossy(name).into_owned()),
+            Record::Fork { pid, tid } if pid == self.target.pid() => new_threads.extend(i32::try_from(tid)),
+            _ => {}
+        }
+    }
+
+    fn name(&mut self, tid: u32, name: String) {
+        if self.threads.get(&tid) != Some(&name) {
+            self.threads.insert(tid, name.clone());
+            self.new_threads.push((tid, name));
+        }
+    }
+
+    fn sample(&mut self, sample: &Sample<'_>) {
+        if self.changed {
+            // The process may have ended meanwhile: what is known stays.
+            let _ = self.refresh();
+        }
+        if !self.threads.contains_key(&sample.tid) {
+            let name =
+                self.target.thread_name(sample.tid).unwrap_or_else(|| format!("thread {}", sample.tid));
+            self.name(sample.tid, name);
+        }
+        let mut frames = std::mem::take(&mut self.scratch);
+        frames.clear();
+        let end = self.walk(sample, &mut frames);
+        self.count += 1;
+        self.last_time = sample.time;
+        if frames.first().is_none_or(|frame| frame.object == UNKNOWN) {
+            self.unresolved += 1;
+        }
+        let is_wasm = |frame: &RawFrame| matches!(self.objects.get(&frame.object), Some(Object::Wasm(_)));
+        if frames.iter().any(is_wasm) {
+            self.wasm += 1;
+            self.wasm_rooted += u64::from(end == End::Root);
+        }
+        let stack = self.intern(&frames, end);
+        self.scratch = frames;
+        let row = SampleRow { time: sample.time, tid: sample.tid, stack, weight: sample.period };
+        self.new_samples.push(row);
+    }
+
+    fn walk(&mut self, sample: &Sample<'_>, frames: &mut Vec<RawFrame>) -> End {
+        if sample.mode == Mode::Kernel {
+            let kernel = |address| RawFrame { object: KERNEL, address };
+            frames.extend(sample.kernel_frames().map(kernel));
+            if frames.is_empty() {
+                frames.push(kernel(sample.ip));
+            }
+        }
+        // A thread of the kernel has no registers of a program: its stack ends here.
+        let Some(set) = sample.registers else { return End::Root };
+        let registers = Registers { ip: set.get(8), sp: set.get(7), bp: set.get(6) };
+        let known = self.space.find(registers.ip).is_some_and(|piece| piece.object.is_some());
+        if !known && self.looked.elapsed() > LOOK_AGAIN {
+            let _ = self.refresh();
+        }
+        self.walker.walk(&self.space, registers, sample.stack, frames)
+    }
+
+    fn intern(&mut self, frames: &[RawFrame], end: End) -> u32 {
+        let mut key = std::mem::take(&mut self.key);
+        key.clear();
+        for frame in frames {
+            let next = self.frame_list.len() as u32;
+            let index = *self.frames.entry(*frame).or_insert(next);
+            if index == next {
+                self.frame_list.push(*frame);
+            }
+            key.push(index);
+        }
+        // The same frames with another end are another stack.
+        key.push(end as u32);
+        let found = self.stacks.get(key.as_slice()).copied();
+        let stack = found.unwrap_or_else(|| {
+            let stack = self.stacks.len() as u32;
+            self.stacks.insert(key.as_slice().into(), stack);
+            self.new_stacks.push(Stack { frames: key[..key.len() - 1].to_vec(), end });
+            stack
+        });
+        self.key = key;
+        stack
+    }
+
+    /// Writes what is new, in an order in which everything is known before it is named.
+    fn write<W: Write>(&mut self, modules: &mut Modules, writer: &mut Writer<W>) -> io::Result<()> {
+        for (id, object) in std::mem::take(&mut self.new_objects) {
+            match object {
+                Object::Host(host) => {
+                    let reached = host.reached.as_ref().map(|path| path.display().to_string());
+                    let build_id = host.tables.as_ref().and_then(|tables| tables.build_id.clone());
+                    writer.object(id, &ObjectInfo::Host { path: host.path.clone(), reached, build_id })?;
+                }
+                Object::Wasm(wasm) => {
+                    let mut identity = modules.identify(&wasm.image);
+                    let generation = self.generations.entry(wasm.base).or_default();
+                    identity.info.generation = *generation;
+                    identity.info.seen = self.last_time;
+                    *generation += 1;
+                    if let Some((hash, bytes)) = &identity.module
+                        && !self.written_modules.contains(hash)
+                    {
+                        self.written_modules.push(*hash);
+                        writer.module(*hash, bytes)?;
+                        if let Some(bytes) = &identity.debug_file {
+                            writer.debug_file(*hash, bytes)?;
+                        }
+                    }
+                    writer.object(id, &ObjectInfo::Wasm(identity.info))?;
+                    writer.functions(id, &wasm.image.functions)?;
+                    if let Ok(map) = &wasm.image.address_map {
+                        writer.address_map(id, map)?;
+                    }
+                }
+            }
+        }
+        for (tid, name) in std::mem::take(&mut self.new_threads) {
+            writer.thread(tid, &name)?;
+        }
+        if self.frames_written < self.frame_list.len() {
+            writer.frames(&self.frame_list[self.frames_written..])?;
+            self.frames_written = self.frame_list.len();
+        }
+        if !self.new_stacks.is_empty() {
+            writer.stacks(&std::mem::take(&mut self.new_stacks))?;
+        }
+        if !self.new_samples.is_empty() {
+            writer.samples(&self.new_samples)?;
+            self.new_samples.clear();
+            writer.flush()?;
+        }
+        Ok(())
+    }
+
+    fn host_names(&self) -> Vec<(u32, String)> {
+        let mut names = HostNames::default();
+        let named = |(index, frame): (usize, &RawFrame)| {
+            let name = if frame.object == KERNEL {
+                names.kernel(frame.address)?
+            } else if let Some(Object::Host(host)) = self.objects.get(&frame.object) {
+                names.host(frame.object, host.reached.as_deref(), host.bytes.as_deref(), frame.address)?
+            } else {
+                return None;
+            };
+            Some((index as u32, name))
+        };
+        self.frame_list.iter().enumerate().filter_map(named).collect()
+    }
+}

@@ -1,0 +1,291 @@
+//! Reads a recording. A damaged or torn end loses what is behind it and nothing else.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::de::DeserializeOwned;
+use wasmdbg_control::ModuleHash;
+
+use super::bytes::{Cursor, checksum};
+use super::write::tag;
+use super::{MAGIC, ObjectInfo, Recording, SampleRow, Stack, TextRange, VERSION};
+use crate::code::address_map::AddressMap;
+use crate::code::image::{CodeKind, CompiledFunction};
+use crate::space::ObjectId;
+use crate::unwind::{End, RawFrame};
+
+/// Why there is no recording.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The file cannot be read.
+    #[error("cannot read {path}: {source}")]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Another file.
+    #[error("this is no recording of wasmprof: it does not begin with WASMPROF")]
+    NotARecording,
+    /// Another version.
+    #[error(
+        "the recording has version {0} of the format and this wasmprof reads version {VERSION}: use the wasmprof that made it"
+    )]
+    Version(u32),
+    /// Nothing in it.
+    #[error("the recording is empty: the recorder ended before its first record")]
+    Empty,
+}
+
+impl Recording {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    pub fn open(path: &Path) -> Result<Self, ReadError> {
+        let bytes = fs::read(path).map_err(|source| ReadError::File { path: path.to_owned(), source })?;
+        Self::parse(&bytes)
+    }
+
+    /// Reads the bytes of a file.
+    ///
+    /// # Errors
+    /// See [`ReadError`]. Damage behind the first record is none: what is before it counts.
+    pub fn parse(bytes: &[u8]) -> Result<Self, ReadError> {
+        let rest = bytes.strip_prefix(MAGIC).ok_or(ReadError::NotARecording)?;
+        let (version, rest) = rest.split_first_chunk().ok_or(ReadError::Empty)?;
+        let version = u32::from_le_bytes(*version);
+        if version != VERSION {
+            return Err(ReadError::Version(version));
+        }
+        let mut recording = Self::default();
+        let mut cursor = Cursor(rest);
+        let mut any = false;
+        while let Some((tag, payload)) = next(&mut cursor) {
+            if recording.take(tag, payload).is_none() {
+                break;
+            }
+            any = true;
+        }
+        if any { Ok(recording) } else { Err(ReadError::Empty) }
+    }
+
+    /// Adds a record. One with an unknown tag is passed over: it cannot change what the others mean.
+    fn take(&mut self, tag: u8, payload: &[u8]) -> Option<()> {
+        match tag {
+            tag::INFO => self.info = json(payload)?,
+            tag::OBJECT => {
+                let (id, info): (u32, ObjectInfo) = json(payload)?;
+                self.objects.insert(id, info);
+            }
+            tag::FUNCTIONS => {
+                let (id, functions) = functions(payload)?;
+                self.functions.insert(id, functions);
+            }
+            tag::ADDRESS_MAP => {
+                let (id, map) = address_map(payload)?;
+                self.address_maps.insert(id, map);
+            }
+            tag::MODULE | tag::DEBUG_FILE => {
+                let (hash, bytes) = payload.split_first_chunk()?;
+                let map = if tag == tag::MODULE { &mut self.modules } else { &mut self.debug_files };
+                map.insert(ModuleHash(*hash), Arc::from(bytes));
+            }
+            tag::FRAMES => frames(payload, &mut self.frames)?,
+            tag::STACKS => stacks(payload, self.frames.len(), &mut self.stacks)?,
+            tag::SAMPLES => samples(payload, self.stacks.len(), &mut self.samples)?,
+            tag::THREAD => {
+                let (tid, name) = json(payload)?;
+                self.threads.insert(tid, name);
+            }
+            tag::NAMES => {
+                let mut cursor = Cursor(payload);
+                while !cursor.is_empty() {
+                    self.names.insert(cursor.small()?, cursor.text()?);
+                }
+            }
+            tag::SUMMARY => self.summary = Some(json(payload)?),
+            _ => {}
+        }
+        Some(())
+    }
+}
+
+/// The next whole record.
+fn next<'a>(cursor: &mut Cursor<'a>) -> Option<(u8, &'a [u8])> {
+    let tag = cursor.take(1)?[0];
+    let length = u32::from_le_bytes(cursor.take(4)?.try_into().ok()?);
+    let payload = cursor.take(length as usize)?;
+    let sum = u32::from_le_bytes(cursor.take(4)?.try_into().ok()?);
+    (checksum(tag, payload) == sum).then_some((tag, payload))
+}
+
+fn json<T: DeserializeOwned>(payload: &[u8]) -> Option<T> {
+    serde_json::from_slice(payload).ok()
+}
+
+fn functions(payload: &[u8]) -> Option<(u32, Vec<CompiledFunction>)> {
+    let mut cursor = Cursor(payload);
+    let id = cursor.small()?;
+    let count = cursor.count()?;
+    let mut functions = Vec::with_capacity(count);
+    for _ in 0..count {
+        let start = cursor.small()?;
+        let range: TextRange = start..start.checked_add(cursor.small()?)?;
+        let kind = match cursor.small()? {
+            0 => CodeKind::Trampoline,
+            index => CodeKind::Function(index - 1),
+        };
+        let name = Some(cursor.text()?).filter(|name| !name.is_empty());
+        functions.push(CompiledFunction { range, kind, name });
+    }
+    functions.sort_by_key(|function| function.range.start);
+    Some((id, functions))
+}
+
+fn address_map(payload: &[u8]) -> Option<(u32, AddressMap)> {
+    let mut cursor = Cursor(payload);
+    let id = cursor.small()?;
+    let count = cursor.count()?;
+    let mut entries = Vec::with_capacity(count);
+    let (mut offset, mut place) = (0u64, 0i64);
+    for _ in 0..count {
+        let step = cursor.number()?;
+        offset = offset.checked_add(step >> 1)?;
+        let position = if step & 1 == 1 {
+            None
+        } else {
+            place = place.checked_add(cursor.signed()?)?;
+            Some(u32::try_from(place).ok()?)
+        };
+        entries.push((u32::try_from(offset).ok()?, position));
+    }
+    Some((id, AddressMap::new(entries)))
+}
+
+fn frames(payload: &[u8], out: &mut Vec<RawFrame>) -> Option<()> {
+    let mut cursor = Cursor(payload);
+    while !cursor.is_empty() {
+        out.push(RawFrame { object: ObjectId(cursor.small()?), address: cursor.number()? });
+    }
+    Some(())
+}
+
+fn stacks(payload: &[u8], known: usize, out: &mut Vec<Stack>) -> Option<()> {
+    let mut cursor = Cursor(payload);
+    while !cursor.is_empty() {
+        let end = match cursor.number()? {
+            0 => End::Root,
+            1 => End::StackCopy,
+            2 => End::NoTables,
+            3 => End::NoCode,
+            _ => return None,
+        };
+        let count = cursor.count()?;
+        let frames: Option<Vec<u32>> =
+            (0..count).map(|_| cursor.small().filter(|frame| (*frame as usize) < known)).collect();
+        out.push(Stack { frames: frames?, end });
+    }
+    Some(())
+}
+
+fn samples(payload: &[u8], known: usize, out: &mut Vec<SampleRow>) -> Option<()> {
+    let mut cursor = Cursor(payload);
+    let mut time = 0u64;
+    while !cursor.is_empty() {
+        time = time.wrapping_add(cursor.signed()? as u64);
+        let tid = cursor.small()?;
+        let stack = cursor.small().filter(|stack| (*stack as usize) < known)?;
+        out.push(SampleRow { time, tid, stack, weight: cursor.number()? });
+    }
+    Some(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Info, Summary, WasmInfo, Writer};
+    use super::*;
+
+    fn file() -> Vec<u8> {
+        let mut out = Vec::new();
+        let info = Info { recorder: "wasmprof".into(), pid: 7, ..Info::default() };
+        let mut writer = Writer::new(&mut out, &info).unwrap();
+        let id = ObjectId(2);
+        writer
+            .object(id, &ObjectInfo::Wasm(WasmInfo { filters: vec!["token".into()], ..WasmInfo::default() }))
+            .unwrap();
+        let function = |range: TextRange, kind, name: Option<&str>| CompiledFunction {
+            range,
+            kind,
+            name: name.map(str::to_owned),
+        };
+        let functions = [
+            function(0..16, CodeKind::Function(3), Some("is_prime")),
+            function(16..32, CodeKind::Trampoline, None),
+        ];
+        writer.functions(id, &functions).unwrap();
+        writer.address_map(id, &AddressMap::new(vec![(0, Some(99)), (4, None), (8, Some(7))])).unwrap();
+        writer.module(ModuleHash([1; 32]), b"\0asm").unwrap();
+        writer
+            .frames(&[
+                RawFrame { object: id, address: 5 },
+                RawFrame { object: ObjectId(0), address: u64::MAX },
+            ])
+            .unwrap();
+        writer.stacks(&[Stack { frames: vec![0, 1], end: End::Root }]).unwrap();
+        let sample = |time| SampleRow { time, tid: 9, stack: 0, weight: 10_101_010 };
+        writer.samples(&[sample(1_000), sample(900)]).unwrap();
+        writer.thread(9, "[ET_NET 0]").unwrap();
+        writer.names([(1, "schedule")].into_iter()).unwrap();
+        writer.summary(&Summary { samples: 2, ..Summary::default() }).unwrap();
+        out
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let recording = Recording::parse(&file()).unwrap();
+        assert_eq!(recording.info.pid, 7);
+        assert_eq!(recording.functions[&2][0].name.as_deref(), Some("is_prime"));
+        assert_eq!(recording.functions[&2][1].kind, CodeKind::Trampoline);
+        assert_eq!(recording.address_maps[&2].entries(), [(0, Some(99)), (4, None), (8, Some(7))]);
+        assert_eq!(recording.frames[1].address, u64::MAX);
+        assert_eq!(recording.samples.iter().map(|sample| sample.time).collect::<Vec<_>>(), [1_000, 900]);
+        assert_eq!(recording.weight(), 20_202_020);
+        assert_eq!(recording.names[&1], "schedule");
+        assert_eq!(recording.summary.map(|summary| summary.samples), Some(2));
+    }
+
+    #[test]
+    fn a_torn_file_is_read_up_to_the_tear() {
+        let whole = file();
+        let mut most = 0;
+        for end in 0..whole.len() {
+            match Recording::parse(&whole[..end]) {
+                Ok(recording) => {
+                    most = most.max(recording.samples.len());
+                    assert!(recording.summary.is_none(), "{end} bytes");
+                }
+                Err(ReadError::Empty | ReadError::NotARecording) => {}
+                Err(error) => panic!("{end} bytes: {error}"),
+            }
+        }
+        assert_eq!(most, 2, "the samples are there although the end is not");
+    }
+
+    #[test]
+    fn no_byte_that_changes_makes_it_panic() {
+        let whole = file();
+        for at in 0..whole.len() {
+            for change in [1, 0x80, 0xff] {
+                let mut bytes = whole.clone();
+                bytes[at] ^= change;
+                let _ = Recording::parse(&bytes);
+            }
+        }
+        let mut other = whole;
+        other[8] = 2;
+        assert!(matches!(Recording::parse(&other), Err(ReadError::Version(2))));
+    }
+}

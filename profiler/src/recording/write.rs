@@ -1,0 +1,238 @@
+//! Writes a recording, record by record: what was written is whole, whatever happens to the writer.
+
+use std::io::{self, Write};
+
+use serde::Serialize;
+use wasmdbg_control::ModuleHash;
+
+use super::bytes::{checksum, put, put_signed, put_text};
+use super::{Info, MAGIC, ObjectInfo, SampleRow, Stack, Summary, VERSION};
+use crate::code::address_map::AddressMap;
+use crate::code::image::{CodeKind, CompiledFunction};
+use crate::space::ObjectId;
+use crate::unwind::{End, RawFrame};
+
+/// Tags of records.
+pub(super) mod tag {
+    pub(crate) const INFO: u8 = 1;
+    pub(crate) const OBJECT: u8 = 2;
+    pub(crate) const FUNCTIONS: u8 = 3;
+    pub(crate) const ADDRESS_MAP: u8 = 4;
+    pub(crate) const MODULE: u8 = 5;
+    pub(crate) const FRAMES: u8 = 6;
+    pub(crate) const STACKS: u8 = 7;
+    pub(crate) const SAMPLES: u8 = 8;
+    pub(crate) const THREAD: u8 = 9;
+    pub(crate) const NAMES: u8 = 10;
+    pub(crate) const SUMMARY: u8 = 11;
+    pub(crate) const DEBUG_FILE: u8 = 12;
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Writer<W: Write> {
+    out: W,
+    buffer: Vec<u8>,
+}
+
+impl<W: Write> Writer<W> {
+    /// Begins a file.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn new(mut out: W, info: &Info) -> io::Result<Self> {
+        out.write_all(MAGIC)?;
+        out.write_all(&VERSION.to_le_bytes())?;
+        let mut writer = Self { out, buffer: Vec::new() };
+        writer.json(tag::INFO, info)?;
+        Ok(writer)
+    }
+
+    fn record(&mut self, tag: u8, payload: &[u8]) -> io::Result<()> {
+        let length = u32::try_from(payload.len())
+            .map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "a record of more than 4 GiB"))?;
+        let mut head = [tag; 5];
+        head[1..].copy_from_slice(&length.to_le_bytes());
+        self.out.write_all(&head)?;
+        self.out.write_all(payload)?;
+        self.out.write_all(&checksum(tag, payload).to_le_bytes())
+    }
+
+    fn json<T: Serialize>(&mut self, tag: u8, value: &T) -> io::Result<()> {
+        let text = serde_json::to_vec(value)?;
+        self.record(tag, &text)
+    }
+
+    /// Writes what `fill` puts into a buffer that is used again and again.
+    fn packed(&mut self, tag: u8, fill: impl FnOnce(&mut Vec<u8>)) -> io::Result<()> {
+        let mut buffer = std::mem::take(&mut self.buffer);
+        buffer.clear();
+        fill(&mut buffer);
+        let result = self.record(tag, &buffer);
+        self.buffer = buffer;
+        result
+    }
+
+    /// An object; a later one with the same number replaces it.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn object(&mut self, id: ObjectId, info: &ObjectInfo) -> io::Result<()> {
+        self.json(tag::OBJECT, &(id.0, info))
+    }
+
+    /// The functions of a compiled module.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn functions(&mut self, id: ObjectId, functions: &[CompiledFunction]) -> io::Result<()> {
+        self.packed(tag::FUNCTIONS, |out| {
+            put(out, id.0.into());
+            put(out, functions.len() as u64);
+            for function in functions {
+                put(out, function.range.start.into());
+                put(out, (function.range.end - function.range.start).into());
+                put(
+                    out,
+                    match function.kind {
+                        CodeKind::Function(index) => u64::from(index) + 1,
+                        CodeKind::Trampoline => 0,
+                    },
+                );
+                put_text(out, function.name.as_deref().unwrap_or_default());
+            }
+        })
+    }
+
+    /// The address map of a compiled module.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn address_map(&mut self, id: ObjectId, map: &AddressMap) -> io::Result<()> {
+        self.packed(tag::ADDRESS_MAP, |out| {
+            put(out, id.0.into());
+            put(out, map.entries().len() as u64);
+            let (mut offset, mut place) = (0, 0);
+            for (next, position) in map.entries() {
+                put(out, (u64::from(*next) - offset) << 1 | u64::from(position.is_none()));
+                offset = u64::from(*next);
+                if let Some(position) = position {
+                    put_signed(out, i64::from(*position) - place);
+                    place = i64::from(*position);
+                }
+            }
+        })
+    }
+
+    /// A module.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn module(&mut self, hash: ModuleHash, bytes: &[u8]) -> io::Result<()> {
+        self.blob(tag::MODULE, hash, bytes)
+    }
+
+    /// An unstripped copy of a module.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn debug_file(&mut self, of: ModuleHash, bytes: &[u8]) -> io::Result<()> {
+        self.blob(tag::DEBUG_FILE, of, bytes)
+    }
+
+    fn blob(&mut self, tag: u8, hash: ModuleHash, bytes: &[u8]) -> io::Result<()> {
+        self.packed(tag, |out| {
+            out.extend_from_slice(&hash.0);
+            out.extend_from_slice(bytes);
+        })
+    }
+
+    /// More distinct frames.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn frames(&mut self, frames: &[RawFrame]) -> io::Result<()> {
+        self.packed(tag::FRAMES, |out| {
+            for frame in frames {
+                put(out, frame.object.0.into());
+                put(out, frame.address);
+            }
+        })
+    }
+
+    /// More distinct stacks.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn stacks(&mut self, stacks: &[Stack]) -> io::Result<()> {
+        self.packed(tag::STACKS, |out| {
+            for stack in stacks {
+                put(
+                    out,
+                    match stack.end {
+                        End::Root => 0,
+                        End::StackCopy => 1,
+                        End::NoTables => 2,
+                        End::NoCode => 3,
+                    },
+                );
+                put(out, stack.frames.len() as u64);
+                stack.frames.iter().for_each(|frame| put(out, (*frame).into()));
+            }
+        })
+    }
+
+    /// More samples.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn samples(&mut self, samples: &[SampleRow]) -> io::Result<()> {
+        self.packed(tag::SAMPLES, |out| {
+            let mut time = 0;
+            for sample in samples {
+                put_signed(out, sample.time.wrapping_sub(time) as i64);
+                time = sample.time;
+                put(out, sample.tid.into());
+                put(out, sample.stack.into());
+                put(out, sample.weight);
+            }
+        })
+    }
+
+    /// The name of a thread.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn thread(&mut self, tid: u32, name: &str) -> io::Result<()> {
+        self.json(tag::THREAD, &(tid, name))
+    }
+
+    /// Names of frames by their index.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn names<'n>(&mut self, names: impl Iterator<Item = (u32, &'n str)>) -> io::Result<()> {
+        self.packed(tag::NAMES, |out| {
+            for (frame, name) in names {
+                put(out, frame.into());
+                put_text(out, name);
+            }
+        })
+    }
+
+    /// The end.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn summary(&mut self, summary: &Summary) -> io::Result<()> {
+        self.json(tag::SUMMARY, summary)
+    }
+
+    /// Hands everything to the system.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}

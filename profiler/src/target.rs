@@ -1,0 +1,224 @@
+//! The process that is profiled, seen from outside: its memory map, its memory, its names. Reads /proc
+//! only; never stops or changes it.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+/// A running process.
+#[derive(Debug)]
+pub struct Target {
+    pid: u32,
+    memory: File,
+}
+
+/// Why a process cannot be looked into.
+#[derive(Debug, thiserror::Error)]
+pub enum TargetError {
+    /// No such process.
+    #[error("there is no process {0}")]
+    Gone(u32),
+    /// Another user's.
+    #[error(
+        "no permission to read the memory of process {0}: run as its user or as root, or give this program the capability: setcap cap_perfmon,cap_sys_ptrace=ep $(command -v wasmprof)"
+    )]
+    Denied(u32),
+    /// Something else.
+    #[error("process {0}: {1}")]
+    Other(u32, io::Error),
+}
+
+/// A line of /proc/PID/maps.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Region {
+    /// First address.
+    pub start: u64,
+    /// Behind the last.
+    pub end: u64,
+    /// `r-x`
+    pub executable: bool,
+    /// Readable.
+    pub readable: bool,
+    /// Offset in the file.
+    pub offset: u64,
+    /// The file's inode; 0 for anonymous memory.
+    pub inode: u64,
+    /// The file, `[heap]`, or nothing.
+    pub path: String,
+}
+
+impl Target {
+    /// Opens a process.
+    ///
+    /// # Errors
+    /// See [`TargetError`].
+    pub fn open(pid: u32) -> Result<Self, TargetError> {
+        match File::open(format!("/proc/{pid}/mem")) {
+            Ok(memory) => Ok(Self { pid, memory }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(TargetError::Gone(pid)),
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Err(TargetError::Denied(pid)),
+            Err(error) => Err(TargetError::Other(pid, error)),
+        }
+    }
+
+    /// Its id here.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// Its id in its own pid namespace: the one that it writes into file names.
+    #[must_use]
+    pub fn inner_pid(&self) -> u32 {
+        let status = fs::read_to_string(self.proc("status")).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
+        line.and_then(|ids| ids.split_whitespace().last()?.parse().ok()).unwrap_or(self.pid)
+    }
+
+    fn proc(&self, name: &str) -> PathBuf {
+        PathBuf::from(format!("/proc/{}/{name}", self.pid))
+    }
+
+    /// A path of the target's file system as this process reaches it.
+    #[must_use]
+    pub fn reach(&self, path: &Path) -> PathBuf {
+        self.proc("root").join(path.strip_prefix("/").unwrap_or(path))
+    }
+
+    /// The file of a region, if it is still the one that is mapped.
+    #[must_use]
+    pub fn mapped_file(&self, region: &Region) -> Option<PathBuf> {
+        let path = region.path.strip_suffix(" (deleted)").unwrap_or(&region.path);
+        let reached = self.reach(Path::new(path));
+        if fs::metadata(&reached).is_ok_and(|data| data.ino() == region.inode) {
+            return Some(reached);
+        }
+        // Replaced or deleted: the mapping itself leads to the old file (with CAP_CHECKPOINT_RESTORE).
+        let link = self.proc(&format!("map_files/{:x}-{:x}", region.start, region.end));
+        fs::metadata(&link).is_ok_and(|data| data.ino() == region.inode).then_some(link)
+    }
+
+    /// The memory map, by rising address.
+    ///
+    /// # Errors
+    /// The process has ended, or another user's.
+    pub fn regions(&self) -> io::Result<Vec<Region>> {
+        let text = fs::read(self.proc("maps"))?;
+        Ok(String::from_utf8_lossy(&text).lines().filter_map(parse_region).collect())
+    }
+
+    /// Reads memory; shorter than `length` where it ends.
+    #[must_use]
+    pub fn read(&self, address: u64, length: usize) -> Vec<u8> {
+        let mut bytes = vec![0; length];
+        let mut done = 0;
+        while done < length {
+            match self.memory.read_at(&mut bytes[done..], address + done as u64) {
+                Ok(0) | Err(_) => break,
+                Ok(count) => done += count,
+            }
+        }
+        bytes.truncate(done);
+        bytes
+    }
+
+    /// Its command line, for the recording.
+    #[must_use]
+    pub fn command(&self) -> String {
+        let bytes = fs::read(self.proc("cmdline")).unwrap_or_default();
+        let words = bytes.split(|byte| *byte == 0).map(String::from_utf8_lossy).collect::<Vec<_>>();
+        words.join(" ").trim_end().to_owned()
+    }
+
+    /// Files that the command line or the working directory names and that end with `.wasm`.
+    #[must_use]
+    pub fn named_modules(&self) -> Vec<PathBuf> {
+        let bytes = fs::read(self.proc("cmdline")).unwrap_or_default();
+        let directory = self.proc("cwd");
+        let words = bytes.split(|byte| *byte == 0).filter_map(|word| std::str::from_utf8(word).ok());
+        words
+            .flat_map(|word| word.split('='))
+            .filter(|word| word.ends_with(".wasm"))
+            .map(
+                |word| if word.starts_with('/') { self.reach(Path::new(word)) } else { directory.join(word) },
+            )
+            .filter(|path| path.is_file())
+            .collect()
+    }
+
+    /// Name of a thread.
+    #[must_use]
+    pub fn thread_name(&self, tid: u32) -> Option<String> {
+        let name = fs::read_to_string(self.proc(&format!("task/{tid}/comm"))).ok()?;
+        Some(name.trim_end().to_owned())
+    }
+
+    /// CPU time so far: in the program, and in the kernel for it, in seconds.
+    #[must_use]
+    pub fn cpu_seconds(&self) -> Option<(f64, f64)> {
+        let text = fs::read_to_string(self.proc("stat")).ok()?;
+        // Behind the name, which may hold anything: state is field 3, utime 14, stime 15.
+        let fields: Vec<&str> = text.rsplit_once(')')?.1.split_whitespace().collect();
+        let ticks = |index: usize| fields.get(index)?.parse::<f64>().ok();
+        // USER_HZ is 100 on every platform that this runs on.
+        Some((ticks(11)? / 100.0, ticks(12)? / 100.0))
+    }
+
+    /// Whether it runs.
+    #[must_use]
+    pub fn is_alive(&self) -> bool {
+        let state = fs::read_to_string(self.proc("stat")).unwrap_or_default();
+        state.rsplit_once(')').is_some_and(|(_, rest)| !rest.trim_start().starts_with(['Z', 'X']))
+    }
+}
+
+fn parse_region(line: &str) -> Option<Region> {
+    let mut rest = line;
+    let mut column = || {
+        rest = rest.trim_start_matches(' ');
+        let (word, after) = rest.split_once(' ').unwrap_or((rest, ""));
+        rest = after;
+        (!word.is_empty()).then_some(word)
+    };
+    let (start, end) = column()?.split_once('-')?;
+    let permissions = column()?.as_bytes();
+    let offset = u64::from_str_radix(column()?, 16).ok()?;
+    let _device = column()?;
+    let inode = column()?.parse().ok()?;
+    Some(Region {
+        start: u64::from_str_radix(start, 16).ok()?,
+        end: u64::from_str_radix(end, 16).ok()?,
+        readable: permissions.first() == Some(&b'r'),
+        executable: permissions.get(2) == Some(&b'x'),
+        offset,
+        inode,
+        path: rest.trim_start_matches(' ').to_owned(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_of_the_map_are_read() {
+        let line = "7f00aa000000-7f00aa001000 r-xp 00002000 08:01 123   /usr/lib/a b.so (deleted)";
+        let region = parse_region(line).unwrap();
+        assert_eq!((region.start, region.end, region.offset), (0x7f00_aa00_0000, 0x7f00_aa00_1000, 0x2000));
+        assert!(region.executable && region.readable);
+        assert_eq!((region.inode, region.path.as_str()), (123, "/usr/lib/a b.so (deleted)"));
+        assert_eq!(parse_region("7f00-7f01 rw-p 00000000 00:00 0").unwrap().path, "");
+        assert_eq!(parse_region("nonsense"), None);
+    }
+
+    #[test]
+    fn this_process_can_be_read() {
+        let target = Target::open(std::process::id()).unwrap();
+        let word = [0xa5_u8; 16];
+        assert_eq!(target.read(word.as_ptr() as u64, 16), word);
+        assert!(target.read(0, 8).is_empty());
+        assert!(target.is_alive());
+        assert_eq!(target.inner_pid(), std::process::id());
+    }
+}

@@ -1,0 +1,194 @@
+//! From registers and the top of a stack to callers. Compiled Wasm always keeps frame pointers, the host
+//! often does not: frame pointers are followed in Wasm only, unwind tables (CFI) in the host. Where
+//! neither says who the caller is, the stack ends there and says so: a caller is never guessed.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use framehop::x86_64::{CacheX86_64, UnwindRegsX86_64, UnwinderX86_64};
+use framehop::{FrameAddress, Unwinder as _};
+use rustc_hash::FxBuildHasher;
+
+use crate::space::{Object, ObjectId, Piece, Space, UNKNOWN, WasmObject};
+
+/// Where a stack ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// At the thread's first function.
+    Root,
+    /// The part of the stack that was copied is too short.
+    StackCopy,
+    /// In code without unwind tables.
+    NoTables,
+    /// At an address that is no code.
+    NoCode,
+}
+
+/// The frame of one call: the address to look up (for a caller, the byte before the return address).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct RawFrame {
+    /// Whose code.
+    pub object: ObjectId,
+    /// The object's own address of it, see [`Piece::bias`].
+    pub address: u64,
+}
+
+/// Registers at the start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Registers {
+    /// rip
+    pub ip: u64,
+    /// rsp
+    pub sp: u64,
+    /// rbp
+    pub bp: u64,
+}
+
+/// See the module.
+pub struct Walker {
+    unwinder: UnwinderX86_64<Arc<[u8]>>,
+    cache: CacheX86_64,
+    /// Whether there is an unwind rule, by address.
+    covered: HashMap<u64, bool, FxBuildHasher>,
+    generation: u64,
+}
+
+impl std::fmt::Debug for Walker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Walker").field("generation", &self.generation).finish_non_exhaustive()
+    }
+}
+
+/// A stack deeper than this is a loop.
+const DEEPEST: usize = 1024;
+
+impl Default for Walker {
+    fn default() -> Self {
+        Self {
+            unwinder: UnwinderX86_64::new(),
+            cache: CacheX86_64::new(),
+            covered: HashMap::default(),
+            generation: 0,
+        }
+    }
+}
+
+impl Walker {
+    /// Appends the frames to `out`, innermost first, and says why they end. `stack` is the memory from
+    /// `registers.sp` on.
+    pub fn walk(
+        &mut self,
+        space: &Space,
+        registers: Registers,
+        stack: &[u8],
+        out: &mut Vec<RawFrame>,
+    ) -> End {
+        self.follow(space);
+        let base = registers.sp;
+        let read = |address: u64| -> Option<u64> {
+            let at = usize::try_from(address.checked_sub(base)?).ok()?;
+            stack.get(at..at.checked_add(8)?)?.try_into().ok().map(u64::from_le_bytes)
+        };
+        let mut now = registers;
+        let mut leaf = true;
+        let first = out.len();
+        while out.len() - first < DEEPEST {
+            if now.ip == 0 {
+                return End::Root;
+            }
+            let lookup = if leaf { now.ip } else { now.ip - 1 };
+            let Some(piece) = space.find(lookup) else {
+                out.push(RawFrame { object: UNKNOWN, address: lookup });
+                return End::NoCode;
+            };
+            out.push(RawFrame { object: piece.id, address: lookup.wrapping_sub(piece.bias) });
+            let caller = match &piece.object {
+                Some(Object::Wasm(object)) => wasm_caller(object, piece, now, leaf, read),
+                Some(Object::Host(_)) => self.host_caller(piece, now, leaf, read),
+                None => Err(End::NoTables),
+            };
+            match caller {
+                // A stack that does not shrink is a wrong one.
+                Ok(next) if next.sp <= now.sp && !leaf => return End::NoTables,
+                Ok(next) => now = next,
+                Err(end) => return end,
+            }
+            leaf = false;
+        }
+        End::StackCopy
+    }
+
+    /// Gives the unwinder the files of a changed address space.
+    fn follow(&mut self, space: &Space) {
+        if self.generation == space.generation() {
+            return;
+        }
+        self.generation = space.generation();
+        self.unwinder = UnwinderX86_64::new();
+        self.covered.clear();
+        for piece in space.pieces() {
+            if let Some(Object::Host(host)) = &piece.object
+                && let Some(tables) = &host.tables
+            {
+                self.unwinder.add_module(tables.module(&host.path, piece.range.clone(), piece.bias));
+            }
+        }
+    }
+
+    fn host_caller(
+        &mut self,
+        piece: &Piece,
+        now: Registers,
+        leaf: bool,
+        read: impl Fn(u64) -> Option<u64>,
+    ) -> Result<Registers, End> {
+        let Some(Object::Host(host)) = &piece.object else { return Err(End::NoTables) };
+        let lookup = if leaf { now.ip } else { now.ip - 1 };
+        let covered = *self.covered.entry(lookup).or_insert_with(|| {
+            host.tables.as_ref().is_some_and(|tables| tables.covers(lookup.wrapping_sub(piece.bias)))
+        });
+        if !covered {
+            return Err(End::NoTables);
+        }
+        let address = if leaf {
+            FrameAddress::from_instruction_pointer(now.ip)
+        } else {
+            FrameAddress::from_return_address(now.ip).ok_or(End::Root)?
+        };
+        let mut registers = UnwindRegsX86_64::new(now.ip, now.sp, now.bp);
+        let mut read = |address| read(address).ok_or(());
+        match self.unwinder.unwind_frame(address, &mut registers, &mut self.cache, &mut read) {
+            Ok(Some(ip)) => Ok(Registers { ip, sp: registers.sp(), bp: registers.bp() }),
+            Ok(None) | Err(framehop::Error::ReturnAddressIsNull) => Err(End::Root),
+            Err(framehop::Error::CouldNotReadStack(_)) => Err(End::StackCopy),
+            Err(_) => Err(End::NoTables),
+        }
+    }
+}
+
+/// Cranelift's functions and trampolines begin with `push rbp; mov rbp, rsp` and end with `pop rbp; ret`.
+/// In between rbp points at the caller's.
+fn wasm_caller(
+    object: &WasmObject,
+    piece: &Piece,
+    now: Registers,
+    leaf: bool,
+    read: impl Fn(u64) -> Option<u64>,
+) -> Result<Registers, End> {
+    const PUSH_RBP: u8 = 0x55;
+    const RET: u8 = 0xc3;
+    let value = |address| read(address).ok_or(End::StackCopy);
+    if leaf {
+        let offset = now.ip.wrapping_sub(piece.bias);
+        let start = object.image.function_at(offset as u32).map(|function| u64::from(function.range.start));
+        let byte = |at: u64| object.image.code.get(at as usize).copied();
+        // Nothing is pushed yet, or everything is popped already.
+        if start == Some(offset) || byte(offset) == Some(RET) {
+            return Ok(Registers { ip: value(now.sp)?, sp: now.sp + 8, bp: now.bp });
+        }
+        if start.is_some_and(|start| start + 1 == offset && byte(start) == Some(PUSH_RBP)) {
+            return Ok(Registers { ip: value(now.sp + 8)?, sp: now.sp + 16, bp: now.bp });
+        }
+    }
+    Ok(Registers { ip: value(now.bp.wrapping_add(8))?, sp: now.bp.wrapping_add(16), bp: value(now.bp)? })
+}
