@@ -182,6 +182,7 @@ impl Adapter {
             Request::SetExceptionBreakpoints(arguments) => self.set_exception_breakpoints(arguments),
             Request::BreakpointLocations(arguments) => self.breakpoint_locations(&arguments),
             Request::Threads => self.thread_list(),
+            Request::Transactions => self.transaction_list(),
             Request::StackTrace(arguments) => self.stack_trace(&arguments),
             Request::Scopes(arguments) => self.scopes(&arguments),
             Request::Variables(arguments) => self.variables(&arguments),

@@ -6,7 +6,8 @@ use wasmdbg_control::filters::FilterState;
 use wasmdbg_control::transactions::TransactionState;
 use wasmdbg_session::Stop;
 
-use crate::adapter::Adapter;
+use crate::adapter::{Adapter, Answer};
+use crate::protocol::{Body, State, Transaction, TransactionsBody};
 
 /// A command and its arguments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,27 +112,46 @@ impl Adapter {
     }
 
     fn transactions(&mut self) -> Result<Vec<String>, String> {
-        let list = self.session()?.transactions().map_err(|error| error.to_string())?;
-        let mut lines: Vec<String> = list
-            .transactions
-            .iter()
-            .map(|known| {
-                let state = match &known.state {
-                    TransactionState::Running { callback } => format!("runs {callback}"),
-                    TransactionState::Stopped { callback, .. } => format!("stopped in {callback}"),
-                    TransactionState::Queued { callback } => {
-                        format!("waits for the filter's virtual machine, for {callback}")
-                    }
-                    TransactionState::Paused { callback } => {
-                        format!("paused by the filter in {callback}, which has not continued it")
-                    }
-                    TransactionState::Proxy => "in the proxy: cache, origin or client".to_owned(),
-                };
-                format!("{} {} #{}  from {}  {state}", known.method, known.path, known.id, known.client)
-            })
-            .collect();
-        lines.push(format!("{} more in flight that are not debugged", list.fast_lane));
+        let TransactionsBody { transactions, fast_lane } = self.transactions_body()?;
+        let one = |known: &Transaction| format!("{}  from {}  {}", known.name, known.client, known.detail);
+        let mut lines: Vec<String> = transactions.iter().map(one).collect();
+        lines.push(format!("{fast_lane} more in flight that are not debugged"));
         Ok(lines)
+    }
+
+    pub(crate) fn transaction_list(&mut self) -> Answer {
+        Ok(Some(Body::from(self.transactions_body()?)))
+    }
+
+    fn transactions_body(&mut self) -> Result<TransactionsBody, String> {
+        let session = self.session()?;
+        let list = session.transactions().map_err(|error| error.to_string())?;
+        let filters = &session.attached().filters;
+        let transactions = list.transactions.into_iter().map(|known| {
+            let (state, detail) = match known.state {
+                TransactionState::Running { callback } => (State::Running, format!("runs {callback}")),
+                TransactionState::Stopped { callback, .. } => {
+                    (State::Stopped, format!("stopped in {callback}"))
+                }
+                TransactionState::Queued { callback } => {
+                    (State::Queued, format!("waits for the filter's virtual machine, for {callback}"))
+                }
+                TransactionState::Paused { callback } => {
+                    (State::Paused, format!("paused by the filter in {callback}, which has not continued it"))
+                }
+                TransactionState::Proxy => (State::Proxy, "in the proxy: cache, origin or client".to_owned()),
+            };
+            let filter = filters.iter().find(|filter| filter.filter == known.filter);
+            Transaction {
+                name: format!("{} {} #{}", known.method, known.path, known.id),
+                filter: filter.map_or_else(String::new, |filter| filter.name.clone()),
+                client: known.client,
+                state,
+                detail,
+                age_ms: known.age_ms,
+            }
+        });
+        Ok(TransactionsBody { transactions: transactions.collect(), fast_lane: list.fast_lane })
     }
 }
 

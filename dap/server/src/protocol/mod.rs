@@ -10,6 +10,7 @@ mod memory;
 mod running;
 mod session;
 mod stack;
+mod transactions;
 mod variables;
 
 use serde::{Deserialize, Serialize};
@@ -22,6 +23,7 @@ pub use memory::*;
 pub use running::*;
 pub use session::*;
 pub use stack::*;
+pub use transactions::*;
 pub use variables::*;
 
 /// A message from the client, its arguments not understood yet.
@@ -136,6 +138,7 @@ requests! {
     "setExceptionBreakpoints" SetExceptionBreakpoints(SetExceptionBreakpointsArguments),
     "breakpointLocations" BreakpointLocations(BreakpointLocationsArguments),
     "threads" Threads,
+    "wasmdbg/transactions" Transactions,
     "stackTrace" StackTrace(StackTraceArguments),
     "scopes" Scopes(ScopesArguments),
     "variables" Variables(VariablesArguments),
@@ -172,6 +175,7 @@ bodies! {
     Breakpoints(BreakpointsBody),
     BreakpointLocations(BreakpointLocationsBody),
     Threads(ThreadsBody),
+    Transactions(TransactionsBody),
     StackTrace(StackTraceBody),
     Scopes(ScopesBody),
     Variables(VariablesBody),
