@@ -9,6 +9,7 @@
 mod address;
 pub mod breakpoints;
 pub mod client;
+pub mod code;
 pub mod codec;
 pub mod connection;
 pub mod discover;

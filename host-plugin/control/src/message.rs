@@ -3,7 +3,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{breakpoints as b, filters as f, session as s, state as m, status as p, stop, transactions as t};
+use crate::{
+    breakpoints as b, code as c, filters as f, session as s, state as m, status as p, stop, transactions as t,
+};
 
 /// Chosen by the client, echoed in the response; unique among its requests under way.
 pub type RequestId = u64;
@@ -136,6 +138,10 @@ calls! {
     "filters" Filters(f::ListFilters) -> f::FilterList;
     /// A range of a module's bytes as the proxy loaded it.
     "read_module" ReadModule(f::ReadModule) -> f::ModuleBytes;
+    /// Where the compiled code of the filters lies.
+    "code" Code(c::ListCode) -> c::CodeList;
+    /// Writes a file that names the compiled code for `perf`.
+    "write_code_map" WriteCodeMap(c::WriteCodeMap) -> c::CodeMapWritten;
     /// The transactions of the debug lane.
     "transactions" Transactions(t::ListTransactions) -> t::TransactionList;
     /// Starts a session. Answered when the lane is compiled and one slot has passed configure.

@@ -1,0 +1,79 @@
+//! Compiled code in the proxy's memory, for profilers: what lies where, and files that `perf` reads.
+//! Addresses are those of the proxy's process; the bytes of the code are not sent.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{FilterId, ModuleHash};
+
+/// Asks for the compiled code of all filters.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListCode {}
+
+/// The compiled code of the fast lane. Code of the debug lane is copied for each virtual machine and not
+/// listed: its image in memory carries the module.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CodeList {
+    /// See [`CodeImage`].
+    pub images: Vec<CodeImage>,
+}
+
+/// The code of one filter.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CodeImage {
+    /// Whose.
+    pub filter: FilterId,
+    /// The filter's name.
+    pub name: String,
+    /// The module it was compiled from.
+    pub module: ModuleHash,
+    /// Where it is executed.
+    pub lane: Lane,
+    /// Rises when the filter is loaded anew; from 0.
+    pub generation: u32,
+    /// Address of its first byte.
+    pub address: u64,
+    /// Bytes.
+    pub size: u64,
+    /// Functions of the module in it.
+    pub functions: u32,
+}
+
+/// Which engine compiled it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Lane {
+    /// For everybody's transactions.
+    Fast,
+    /// For transactions that are debugged.
+    Debug,
+}
+
+/// Asks for a file that names the compiled code of all filters.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WriteCodeMap {
+    /// Which.
+    pub format: CodeMapFormat,
+}
+
+/// The forms that `perf` reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CodeMapFormat {
+    /// `perf-PID.map`: names alone.
+    PerfMap,
+    /// `jit-PID.dump`: names, code and lines, for `perf inject --jit`.
+    Jitdump,
+}
+
+/// The file is there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CodeMapWritten {
+    /// Where, in the proxy's file system.
+    pub path: String,
+    /// Pieces of code that it names.
+    pub entries: u64,
+    /// Bytes.
+    pub size: u64,
+    /// CPU time that it took, in µs.
+    pub cpu_us: u64,
+}
