@@ -4,6 +4,10 @@
 //! are raised at its TXN_START, while a session is attached; for a transaction that no rule takes they
 //! are put back. Those of its connections are pushed away at each park. The end of an HTTP/1.1 client
 //! does not show until the transaction goes on, so the agent looks at the sockets.
+//!
+//! One timer nobody can reach: a stream of HTTP/2 starts with `transaction_active_timeout_in` of the
+//! records, before any hook, and keeps it until its request is remapped. Its default is 900 s, above the
+//! longest stop.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
