@@ -17,7 +17,7 @@ use wasmdbg_proxy_wasm::agent::{Agent, AgentParts};
 
 use crate::flow;
 use crate::plugin::{Plugin, plugin};
-use crate::symbolise::symbolise;
+use crate::symbolise::{source_names, symbolise};
 use crate::ts;
 
 /// What waits for the thread.
@@ -80,7 +80,7 @@ fn serve(plugin: &'static Plugin, waiting: Waiting) -> Result<(), String> {
     plugin.watch.set_waker(server.waker());
     // Set once, by the one thread.
     let _ = STOP.set(server.waker());
-    let agent = Agent::new(AgentParts {
+    let mut agent = Agent::new(AgentParts {
         lane: Arc::clone(&plugin.lane),
         filters: plugin.filters.clone(),
         traps,
@@ -94,6 +94,7 @@ fn serve(plugin: &'static Plugin, waiting: Waiting) -> Result<(), String> {
         transactions: Box::new(|| flow::IN_FLIGHT.load(Ordering::Relaxed)),
         waker: server.waker(),
     });
+    agent.describe_code(source_names());
     server.run(&mut Watching { agent, plugin, looked: Instant::now() }).map_err(fault)
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use wasmdbg_proxy_wasm::TrapFrame;
 use wasmdbg_proxy_wasm::agent::Symbolise;
+use wasmdbg_proxy_wasm::code::SourceNames;
 use wasmdbg_symbols::{ModulePc, Symbols};
 
 /// Says where a frame is: `is_prime (src/lib.rs:120:8)`, an inlined function before the one that holds
@@ -18,6 +19,34 @@ pub(crate) fn symbolise() -> Symbolise {
         }
         place(last.as_ref()?.1.as_ref()?, *frame)
     })
+}
+
+/// Names and lines for files that `perf` reads. Keeps the last module, as [`symbolise`] does.
+pub(crate) fn source_names() -> SourceNames {
+    let mut of_functions = Last::default();
+    let mut of_lines = Last::default();
+    SourceNames {
+        function: Box::new(move |bytes, index| {
+            Some(of_functions.open(bytes)?.function_name(index).full.to_string())
+        }),
+        line: Box::new(move |bytes, pc| {
+            let position = of_lines.open(bytes)?.position(ModulePc(pc))?;
+            Some((position.path, position.line))
+        }),
+    }
+}
+
+/// The module that was asked for last.
+#[derive(Default)]
+struct Last(Option<(Arc<[u8]>, Option<Symbols>)>);
+
+impl Last {
+    fn open(&mut self, bytes: &Arc<[u8]>) -> Option<&Symbols> {
+        if self.0.as_ref().is_none_or(|(module, _)| !Arc::ptr_eq(module, bytes)) {
+            self.0 = Some((Arc::clone(bytes), Symbols::new(Arc::clone(bytes)).ok()));
+        }
+        self.0.as_ref()?.1.as_ref()
+    }
 }
 
 fn place(symbols: &Symbols, frame: TrapFrame) -> Option<String> {

@@ -8,6 +8,7 @@
 
 mod attach;
 mod audit;
+mod code;
 mod requests;
 mod slots;
 mod stops;
@@ -27,6 +28,7 @@ use self::attach::Waiting;
 use self::slots::Crew;
 pub use self::traps::Symbolise;
 use self::traps::TrapLog;
+use crate::code::CodeMaps;
 use crate::debug::DebugLane;
 use crate::debug::session::Session;
 use crate::filter::Filter;
@@ -62,6 +64,7 @@ pub struct Agent {
     users: Vec<u32>,
     transactions: Box<dyn Fn() -> u64 + Send>,
     traps: TrapLog,
+    code: CodeMaps,
     crew: Crew,
     clients: BTreeMap<ClientId, Client>,
     next_session: u64,
@@ -94,6 +97,7 @@ impl Agent {
             users,
             transactions,
             traps: TrapLog::new(traps, symbolise),
+            code: CodeMaps::default(),
             clients: BTreeMap::new(),
             next_session: 1,
             started: Instant::now(),
@@ -108,7 +112,7 @@ impl Agent {
             plugin: env!("CARGO_PKG_VERSION").to_owned(),
             host: lane.runtime.embedder.host_name(),
             pid: std::process::id(),
-            capabilities: Vec::new(),
+            capabilities: vec![String::from("code")],
         }
     }
 

@@ -130,6 +130,11 @@ impl Filter {
         &self.bytes
     }
 
+    /// The code of the fast lane; none when it does not run.
+    pub(crate) fn compiled(&self) -> Option<&Module> {
+        self.program.as_ref().ok().map(|program| program.instance.module())
+    }
+
     /// Why it does not run; `None` when it does.
     pub fn inactive_reason(&self) -> Option<&str> {
         self.program.as_ref().err().map(String::as_str)

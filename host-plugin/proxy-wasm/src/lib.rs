@@ -6,6 +6,7 @@
 
 mod abi;
 pub mod agent;
+pub mod code;
 pub mod config;
 mod contexts;
 pub mod debug;

@@ -24,6 +24,23 @@ pub struct Settings {
     /// (`proxy_on_vm_start`, `proxy_on_configure`) may take.
     #[serde(deserialize_with = "duration")]
     pub start_timeout: Duration,
+    /// The file for `perf` that is written when the plugin starts to serve; one can be asked for later too.
+    pub perf: Perf,
+    /// The folder of that file; the system's folder for temporary files unless given.
+    pub perf_directory: Option<PathBuf>,
+}
+
+/// A file that names compiled code for `perf`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Perf {
+    /// None.
+    #[default]
+    Off,
+    /// `perf-PID.map`: names alone.
+    Map,
+    /// `jit-PID.dump`: names, code and lines.
+    Jitdump,
 }
 
 impl Default for Settings {
@@ -33,6 +50,8 @@ impl Default for Settings {
             debug: Debug::default(),
             limits: Limits::default(),
             start_timeout: Duration::from_secs(5),
+            perf: Perf::Off,
+            perf_directory: None,
         }
     }
 }

@@ -25,7 +25,10 @@ impl Agent {
         let handle = asking.handle.clone();
         let session = asking.session.clone();
         if let Some(session) = &session
-            && !matches!(request, Request::Status(_) | Request::Filters(_) | Request::Transactions(_))
+            && !matches!(
+                request,
+                Request::Status(_) | Request::Filters(_) | Request::Transactions(_) | Request::Code(_)
+            )
         {
             session.sign_of_life();
         }
@@ -33,6 +36,11 @@ impl Agent {
             Request::Status(_) => handle.reply(id, self.status()),
             Request::Filters(_) => handle.reply(id, self.filter_list()),
             Request::Transactions(_) => handle.reply(id, self.transaction_list()),
+            Request::Code(_) => handle.reply(id, self.code_list()),
+            Request::WriteCodeMap(asked) => {
+                let written = self.write_code_map(asked.format, client);
+                answer(&handle, id, written)
+            }
             Request::ReadModule(asked) => answer(&handle, id, self.read_module(&asked)),
             Request::Attach(asked) => match self.attach(client, id, asked) {
                 Ok(()) => Ok(()),

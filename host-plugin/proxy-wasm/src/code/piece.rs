@@ -1,0 +1,69 @@
+//! The text of a filter in pieces with names: one for each function, and what lies between them.
+
+use std::sync::Arc;
+
+use wasmtime::ModuleFunction;
+
+use super::SourceNames;
+use crate::filter::Filter;
+
+/// A piece of code.
+pub(super) struct Piece<'a> {
+    /// Of its first byte.
+    pub(super) address: u64,
+    pub(super) code: &'a [u8],
+    /// `filter: function`
+    pub(super) name: String,
+    pub(super) lines: Vec<Line>,
+}
+
+/// From this byte of the piece on the code is of that line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Line {
+    pub(super) offset: usize,
+    pub(super) file: Arc<str>,
+    pub(super) line: u32,
+}
+
+/// All of a filter's code, by rising address; nothing for a filter that does not run.
+pub(super) fn pieces<'a>(filter: &'a Filter, names: &mut SourceNames, lines: bool) -> Vec<Piece<'a>> {
+    let Some(module) = filter.compiled() else { return Vec::new() };
+    let (text, bytes) = (module.text(), filter.module_bytes());
+    let base = text.as_ptr().addr() as u64;
+    let own = &filter.config().name;
+    let mut functions: Vec<ModuleFunction> = module.functions().collect();
+    functions.sort_by_key(|function| function.offset);
+    let places: Vec<(usize, u32)> = if lines {
+        let placed = module.address_map().into_iter().flatten();
+        placed.filter_map(|(offset, place)| Some((offset, place?))).collect()
+    } else {
+        Vec::new()
+    };
+    let mut pieces = Vec::with_capacity(functions.len() * 2);
+    let mut add = |from: usize, to: usize, name: String, lines: Vec<Line>| {
+        if let Some(code) = text.get(from..to).filter(|code| !code.is_empty()) {
+            pieces.push(Piece { address: base + from as u64, code, name, lines });
+        }
+    };
+    let mut end = 0;
+    for function in &functions {
+        // The ways in and out are not listed as functions.
+        add(end, function.offset, format!("{own}: [wasmtime]"), Vec::new());
+        end = function.offset + function.len;
+        let name = (names.function)(bytes, function.index.as_u32())
+            .or_else(|| function.name.clone())
+            .unwrap_or_else(|| format!("func[{}]", function.index.as_u32()));
+        let from = places.partition_point(|place| place.0 < function.offset);
+        let inside = places[from..].iter().take_while(|place| place.0 < end);
+        let mut found: Vec<Line> = Vec::new();
+        for (offset, place) in inside {
+            let Some((file, line)) = (names.line)(bytes, *place) else { continue };
+            if found.last().is_none_or(|last| last.line != line || last.file != file) {
+                found.push(Line { offset: offset - function.offset, file, line });
+            }
+        }
+        add(function.offset, end, format!("{own}: {name}"), found);
+    }
+    add(end, text.len(), format!("{own}: [wasmtime]"), Vec::new());
+    pieces
+}
