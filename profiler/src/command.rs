@@ -2,7 +2,9 @@
 
 mod doctor;
 mod export;
+mod flamegraph;
 mod interrupt;
+mod code_map;
 mod output;
 mod record;
 mod report;
@@ -11,6 +13,7 @@ mod target;
 use std::ffi::OsString;
 
 use anyhow::{Result, bail};
+use wasmdbg_control::code::CodeMapFormat;
 
 const HELP: &str = "\
 wasmprof: where do the filters of a running proxy spend their time?
@@ -20,6 +23,9 @@ usage: wasmprof COMMAND [OPTION…]
   record      sample a running process: -p PID, -o out.svg (wasmprof record --help)
   report      the top of a recording as a table, by self and total
   export      a recording as collapsed stacks, SVG or JSON
+  flamegraph  a flame graph of a recording, or of perf.data with what names its code
+  jitdump     let the proxy write a jitdump, by which perf resolves its filters
+  perfmap     let the proxy write a perf map, for names alone
   doctor      what is allowed here, and what to change
 
 Recordings end with .wasmprof; record -o out.svg keeps one as out.wasmprof.
@@ -36,6 +42,9 @@ pub(crate) fn run(mut arguments: Vec<OsString>) -> Result<()> {
         Some("record") => record::run(arguments),
         Some("report") => report::run(arguments),
         Some("export") => export::run(arguments),
+        Some("flamegraph") => flamegraph::run(arguments),
+        Some("jitdump") => code_map::run(CodeMapFormat::Jitdump, arguments),
+        Some("perfmap") => code_map::run(CodeMapFormat::PerfMap, arguments),
         Some("doctor") => doctor::run(arguments),
         Some("--help" | "-h" | "help") => {
             print!("{HELP}");

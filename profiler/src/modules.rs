@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use wasmdbg_control::client::AttachError;
+use wasmdbg_control::code::{CodeImage, ListCode};
 use wasmdbg_control::discover::{self, Socket};
 use wasmdbg_control::filters::{ListFilters, ReadModule};
 use wasmdbg_control::{Client, ModuleHash};
@@ -30,6 +31,8 @@ pub struct Modules {
     candidates: Vec<Candidate>,
     debug_files: Vec<Module>,
     client: Option<Client>,
+    /// Where the proxy says its code lies.
+    code: Vec<CodeImage>,
 }
 
 /// What was found for an image.
@@ -89,6 +92,11 @@ impl Modules {
     /// Takes what the proxy loaded since.
     pub fn ask_again(&mut self) {
         let Some(client) = self.client.clone() else { return };
+        if client.welcome().capabilities.iter().any(|name| name == "code")
+            && let Ok(list) = client.call(ListCode {})
+        {
+            self.code = list.images;
+        }
         let Ok(list) = client.call(ListFilters {}) else { return };
         for filter in list.filters {
             let Some(hash) = filter.module else { continue };
@@ -153,8 +161,8 @@ impl Modules {
         self.candidates.push(Candidate { name, module, hash, source });
     }
 
-    /// What is known about an image.
-    pub fn identify(&mut self, image: &Image) -> Identity {
+    /// What is known about an image whose text lies at `address`.
+    pub fn identify(&mut self, image: &Image, address: u64) -> Identity {
         let mut found = self.matching(image);
         if found.is_empty() && self.client.is_some() {
             self.ask_again();
@@ -164,9 +172,14 @@ impl Modules {
         if found.iter().any(|index| self.candidates[*index].source == "socket") {
             found.retain(|index| self.candidates[*index].source == "socket");
         }
+        // Of several filters with one module the address tells which it is.
+        let here = self.code.iter().find(|code| code.address == address && code.size == image.code.len() as u64);
         let mut filters: Vec<String> =
             found.iter().map(|index| self.candidates[*index].name.clone()).collect();
         filters.dedup();
+        if let Some(here) = here.filter(|here| filters.contains(&here.name)) {
+            filters = vec![here.name.clone()];
+        }
         let first = found.first().map(|index| &self.candidates[*index]);
         let own = image.module.as_ref();
         let module = match (first, own) {

@@ -314,7 +314,7 @@ impl<'a> State<'a> {
                     writer.object(id, &ObjectInfo::Host { path: host.path.clone(), reached, build_id })?;
                 }
                 Object::Wasm(wasm) => {
-                    let mut identity = modules.identify(&wasm.image);
+                    let mut identity = modules.identify(&wasm.image, wasm.base + wasm.image.text.start);
                     let generation = self.generations.entry(wasm.base).or_default();
                     identity.info.generation = *generation;
                     identity.info.seen = self.last_time;

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use wasmdbg_control::Client;
-use wasmdbg_control::discover;
+use wasmdbg_control::discover::{self, Socket};
 
 /// What the user said.
 #[derive(Debug, Default)]
@@ -22,6 +22,26 @@ impl Chosen {
             (None, None) => only(),
         }
     }
+}
+
+/// A connection to the proxy that is meant.
+pub(crate) fn connect(chosen: &Chosen) -> Result<Client> {
+    let paths = match (&chosen.socket, chosen.pid()?) {
+        (Some(socket), _) => vec![socket.clone()],
+        (None, pid) => match discover::proxy(pid)?.socket {
+            Socket::At(paths) => paths,
+            Socket::Closed => bail!("process {pid} has no control socket: its settings say `control.enabled: false`"),
+            Socket::Hidden { reason } => bail!("{reason}"),
+        },
+    };
+    let mut last = None;
+    for path in &paths {
+        match Client::unix(path, concat!("wasmprof ", env!("CARGO_PKG_VERSION"))) {
+            Ok((client, _events)) => return Ok(client),
+            Err(error) => last = Some(error),
+        }
+    }
+    Err(last.map_or_else(|| anyhow::anyhow!("the proxy has no socket"), Into::into))
 }
 
 fn pid_of(socket: &Path) -> Result<u32> {

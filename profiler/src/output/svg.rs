@@ -50,7 +50,8 @@ pub fn write(profile: &Profile, mut out: impl Write) -> io::Result<()> {
     }
     let mut options = Options::default();
     options.title = profile.title.clone();
-    options.subtitle = Some(subtitle(profile));
+    // Room for the legend's line.
+    options.subtitle = Some(String::new());
     options.count_name = if profile.unit == "ns" { "ms".into() } else { profile.unit.clone() };
     options.factor = if profile.unit == "ns" { 1e-6 } else { 1.0 };
     options.palette_map = Some(&mut colors);
@@ -60,11 +61,11 @@ pub fn write(profile: &Profile, mut out: impl Write) -> io::Result<()> {
     let lines = lines(profile);
     let mut svg = Vec::with_capacity(1 << 20);
     flamegraph::from_lines(&mut options, lines.iter().map(String::as_str), &mut svg)?;
-    out.write_all(&with_legend(svg))?;
+    out.write_all(&with_legend(svg, &figures(profile)))?;
     out.flush()
 }
 
-fn subtitle(profile: &Profile) -> String {
+fn figures(profile: &Profile) -> String {
     let mut text = format!("{} samples, {}", profile.samples, profile.amount(profile.total));
     if let Some(summary) = &profile.summary {
         text.push_str(&format!(", {} lost, {} unresolved", summary.lost, summary.unresolved));
@@ -72,8 +73,8 @@ fn subtitle(profile: &Profile) -> String {
     text
 }
 
-/// Boxes and words in the lower left corner, where inferno's own details line leaves room.
-fn with_legend(mut svg: Vec<u8>) -> Vec<u8> {
+/// Boxes and words under the title, in a line with the recorder's figures.
+fn with_legend(mut svg: Vec<u8>, figures: &str) -> Vec<u8> {
     let mut legend = String::from("<g id=\"legend\" style=\"font-family:monospace;font-size:11px\">");
     let mut x = 10;
     for (name, color) in LEGEND {
@@ -83,7 +84,7 @@ fn with_legend(mut svg: Vec<u8>) -> Vec<u8> {
         ));
         x += 15 + 8 * name.len() + 8;
     }
-    legend.push_str("</g>");
+    legend.push_str(&format!("<text x=\"{x}\" y=\"48\" style=\"font-size:11px\">{figures}</text></g>"));
     let end = b"</svg>";
     if let Some(at) = svg.windows(end.len()).rposition(|window| window == end) {
         svg.splice(at..at, legend.into_bytes());
