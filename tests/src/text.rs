@@ -12,7 +12,7 @@ struct Inner {
     grown: Condvar,
 }
 
-/// Everything a process has written so far, with a cursor for [`Transcript::expect`].
+/// Everything a process has written so far, which a test waits on with [`Transcript::wait`].
 #[derive(Debug, Clone, Default)]
 pub struct Transcript {
     inner: Arc<Inner>,

@@ -131,9 +131,11 @@ fn another_user_is_kept_out_by_the_sockets_mode() {
         return;
     }
     let proxy = Proxy::start(Play::Nothing);
-    // The build's folder may be closed to that user.
+    // The build's folder may be closed to that user. Copied by a process of its own: a child that another
+    // test starts meanwhile would inherit a descriptor open for writing, and the copy be "busy".
     let binary = proxy.folder().join("wasmdbg");
-    std::fs::copy(env!("CARGO_BIN_EXE_wasmdbg"), &binary).unwrap();
+    let copied = Command::new("cp").arg(env!("CARGO_BIN_EXE_wasmdbg")).arg(&binary).status().unwrap();
+    assert!(copied.success());
     for path in [proxy.folder(), &binary] {
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
     }
