@@ -13,10 +13,6 @@ const TIME: u64 = 1;
 const JIT_CODE_LOAD: u32 = 0;
 const JIT_CODE_DEBUG_INFO: u32 = 2;
 
-/// `perf inject` makes an ELF file of each piece, with the code behind a header of this size, and takes the
-/// addresses of lines as those of that file's text.
-const ELF_HEADER: u64 = 0x40;
-
 #[cfg(target_arch = "x86_64")]
 const MACHINE: u32 = 62;
 #[cfg(target_arch = "aarch64")]
@@ -52,7 +48,7 @@ fn lines(out: &mut Vec<u8>, piece: &Piece<'_>) {
     out.extend(piece.address.to_ne_bytes());
     out.extend((piece.lines.len() as u64).to_ne_bytes());
     for line in &piece.lines {
-        out.extend((piece.address + ELF_HEADER + line.offset as u64).to_ne_bytes());
+        out.extend((piece.address + line.offset as u64).to_ne_bytes());
         out.extend(line.line.to_ne_bytes());
         out.extend(0u32.to_ne_bytes());
         text(out, &line.file);
