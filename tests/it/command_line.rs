@@ -283,7 +283,11 @@ fn another_user_is_refused() -> Result<()> {
     open(&ats.folder().join("run"))?;
     let scratch = Scratch::new("nobody")?;
     let program = scratch.path().join("wasmdbg");
-    std::fs::copy(wasmdbg_tests::process::product("wasmdbg")?, &program)?;
+    // By a process of its own: a child that another test starts meanwhile would inherit a descriptor open
+    // for writing, and the copy be "busy".
+    let binary = wasmdbg_tests::process::product("wasmdbg")?;
+    let copied = std::process::Command::new("cp").arg(binary).arg(&program).status()?;
+    anyhow::ensure!(copied.success(), "cp of the command failed");
     let output = std::process::Command::new("setpriv")
         .args(["--reuid", "65534", "--regid", "65534", "--clear-groups"])
         .arg(&program)

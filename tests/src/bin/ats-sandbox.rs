@@ -1,7 +1,9 @@
 //! Starts an isolated Traffic Server with the plugin and the given filters, says where it is, and
 //! keeps it until standard input ends or Enter is pressed.
 //!
-//!     cargo run --release -p wasmdbg-tests --bin ats-sandbox -- [--threads N] [--tls] [FILTER.wasm …]
+//! ```text
+//! cargo run --release -p wasmdbg-tests --bin ats-sandbox -- [--threads N] [--tls] [FILTER.wasm …]
+//! ```
 
 #![forbid(unsafe_code)]
 
