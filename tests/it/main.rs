@@ -2,8 +2,11 @@
 
 #![forbid(unsafe_code)]
 
+mod adapter;
 mod bad_filters;
 mod command_line;
+mod dap_sessions;
+mod dap_stops;
 mod debug_lane;
 mod debugger;
 mod examples;

@@ -9,12 +9,14 @@
 pub mod ats;
 pub mod bench;
 pub mod build;
+pub mod dap;
 pub mod http;
 pub mod http2;
 pub mod load;
 pub mod module;
 pub mod origin;
 pub mod process;
+pub mod schema;
 pub mod scratch;
 pub mod text;
 pub mod wasmdbg;

@@ -1,13 +1,13 @@
 //! One client's adapter: takes what comes in its order, from the client and from the session, and hands it
 //! to the file of its topic. Owns the phases of a session; does nothing itself.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::mpsc::{Receiver, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use wasmdbg_control::{FilterId, TransactionId};
-use wasmdbg_session::{Progress, Session};
+use wasmdbg_session::{Progress, Session, Stop};
 
 use crate::attaching::Pending;
 use crate::breakpoints::Breakpoints;
@@ -80,7 +80,7 @@ pub(crate) struct Adapter {
     pub(crate) handles: Handles,
     pub(crate) sources: Sources,
     /// What a filter logged last for whom: a panic's message comes before its trap.
-    pub(crate) last_log: HashMap<(FilterId, Option<TransactionId>), String>,
+    pub(crate) last_log: HashMap<(FilterId, Option<TransactionId>), VecDeque<String>>,
     pub(crate) configured: bool,
     cancelled: Cancelled,
     last_activity: Option<Instant>,
@@ -228,6 +228,12 @@ impl Adapter {
             Phase::Attaching(_) => Err("still attaching to the proxy".into()),
             Phase::Over => Err("the session is over".into()),
         }
+    }
+
+    /// What stands and is this session's to let go, oldest first.
+    pub(crate) fn stops(&self) -> Vec<Arc<Stop>> {
+        let Phase::Live(session) = &self.phase else { return Vec::new() };
+        session.stops().into_iter().filter(|stop| stop.info().control).collect()
     }
 
     /// The user is at work: what is read from memory here would not tell the plugin.

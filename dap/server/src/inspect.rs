@@ -89,7 +89,13 @@ impl Adapter {
             Handle::Scope(frame, kind) => {
                 let all = stop.variables(frame, kind).map_err(|error| error.to_string())?;
                 let named = arguments.filter.as_deref() != Some("indexed");
-                let last_of = |at: usize| all[at + 1..].iter().all(|other| other.name != all[at].name);
+                // A local hides an argument of its name.
+                let hiding = match kind {
+                    ScopeKind::Arguments => stop.variables(frame, ScopeKind::Locals).unwrap_or_default(),
+                    _ => Vec::new(),
+                };
+                let last_of =
+                    |at: usize| all[at + 1..].iter().chain(&hiding).all(|other| other.name != all[at].name);
                 let page = (0..all.len()).skip(first as usize).take(count.min(u64::from(u32::MAX)) as usize);
                 page.filter(|_| named)
                     .map(|at| {

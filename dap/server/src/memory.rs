@@ -69,8 +69,7 @@ impl Adapter {
         let address = address.checked_add_signed(offset).ok_or_else(wrong)?;
         let stop = match slot {
             Some(slot) => {
-                let stops = self.session()?.stops();
-                let found = stops.into_iter().find(|stop| stop.info().slot == slot);
+                let found = self.stops().into_iter().find(|stop| stop.info().slot == slot);
                 found.ok_or("memory can be looked at while its request is stopped")?
             }
             None => self.frame_or_focus(None)?.0,

@@ -17,15 +17,15 @@ impl Adapter {
     pub(crate) fn go_on(&mut self, arguments: &ThreadArguments) -> Answer {
         let stops = match arguments.thread_id {
             PROXY => {
-                let stops = self.session()?.stops();
-                stops.into_iter().filter(|stop| stop.info().control).collect()
+                self.session()?;
+                self.stops()
             }
             thread => vec![self.stop_of(thread)?],
         };
         for stop in &stops {
             self.resume(stop, Step::Continue)?;
         }
-        let all_threads_continued = self.session()?.stops().is_empty();
+        let all_threads_continued = self.stops().is_empty();
         Ok(Some(Body::from(ContinueBody { all_threads_continued })))
     }
 
@@ -93,7 +93,8 @@ impl Adapter {
             Context::Stream { transaction, .. } => Some(*transaction),
             Context::Root { .. } => None,
         };
-        let logged = self.last_log.get(&(info.filter, transaction)).cloned();
+        let logged = self.last_log.get(&(info.filter, transaction));
+        let logged = logged.map(|lines| lines.iter().cloned().collect::<Vec<_>>().join("\n"));
         let frames = stop.frames(0, 50).map_err(|error| error.to_string())?;
         let lines: Vec<_> = frames
             .iter()

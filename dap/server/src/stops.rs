@@ -12,6 +12,9 @@ use crate::adapter::{Adapter, Phase};
 use crate::protocol::{Category, ContinuedEvent, Event, OutputEvent, StoppedEvent, ThreadEvent};
 use crate::threads::Who;
 
+/// A panic's message has two lines.
+const LOG_LINES: usize = 2;
+
 impl Adapter {
     /// Works on everything that has come so far.
     pub(crate) fn session_events(&mut self) {
@@ -68,8 +71,13 @@ impl Adapter {
     fn stopped(&mut self, stop: &Arc<Stop>) {
         let info = stop.info();
         self.handles.drop_slot(info.slot);
+        if !info.control {
+            // An editor would show a request that it cannot let go.
+            let text = format!("{} is stopped in another session", stop.summary().thread);
+            self.peer.say(Category::Console, &text);
+            return;
+        }
         if let StopReason::Trap { message } = stop.reason()
-            && info.control
             && !self.breakpoints.stops_at_trap(message)
             && self.session().is_ok_and(|session| session.resume(stop.id(), Step::Continue).is_ok())
         {
@@ -92,8 +100,7 @@ impl Adapter {
             }
         };
         let description = match stop.reason() {
-            StopReason::Breakpoint { ids } if ids.is_empty() => "at another session's breakpoint".to_owned(),
-            StopReason::Breakpoint { .. } => "at a breakpoint".into(),
+            StopReason::Breakpoint { .. } => "at a breakpoint".to_owned(),
             StopReason::Step => "after a step".into(),
             StopReason::Interrupt => "paused".into(),
             StopReason::Trap { message } => format!("trap: {message}"),
@@ -198,7 +205,14 @@ impl Adapter {
             _ => Category::Stdout,
         };
         self.peer.say(category, &format!("[{}]{whose} {}", line.level, line.message));
-        self.last_log.insert((line.filter, line.transaction), line.message);
+        // rustc's hint is no part of a panic's message.
+        if !line.message.starts_with("note: run with `RUST_BACKTRACE") {
+            let lines = self.last_log.entry((line.filter, line.transaction)).or_default();
+            if lines.len() == LOG_LINES {
+                lines.pop_front();
+            }
+            lines.push_back(line.message);
+        }
     }
 
     fn say_at(&mut self, category: Category, text: &str, position: Option<&Position>) {

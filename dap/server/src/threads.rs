@@ -88,7 +88,7 @@ impl Threads {
     /// The stop that the user looks at, as far as it stands.
     pub(crate) fn focus(&self, session: &Session) -> Option<Arc<Stop>> {
         let focus = self.focus.and_then(|stop| session.stop(stop).ok());
-        focus.or_else(|| session.stops().last().cloned())
+        focus.or_else(|| session.stops().into_iter().rfind(|stop| stop.info().control))
     }
 }
 
@@ -101,7 +101,7 @@ impl Adapter {
                 let named = session.attached().filters.iter().find(|filter| filter.filter == id);
                 named.filter(|_| many).map_or_else(String::new, |filter| format!(" ({})", filter.name))
             };
-            for stop in session.stops() {
+            for stop in self.stops() {
                 let (id, _) = self.threads.id(Who::of_stop(&stop));
                 threads.push(Thread { id, name: stop.summary().thread + &name_of(stop.info().filter) });
             }
@@ -122,8 +122,8 @@ impl Adapter {
     /// The stop of a thread.
     pub(crate) fn stop_of(&mut self, thread: i64) -> Result<Arc<Stop>, String> {
         let who = self.threads.who(thread);
-        let session = self.session()?;
-        let found = session.stops().into_iter().find(|stop| Some(Who::of_stop(stop)) == who);
+        self.session()?;
+        let found = self.stops().into_iter().find(|stop| Some(Who::of_stop(stop)) == who);
         found.ok_or_else(|| match (thread, who) {
             (PROXY, _) => "the proxy always runs: choose a request that is stopped".into(),
             (_, None) => format!("there is no thread {thread}: its request is over"),
