@@ -3,3 +3,6 @@
 
 pub mod address_map;
 pub mod image;
+pub mod jitdump;
+pub mod perf_map;
+pub mod timeline;

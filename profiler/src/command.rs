@@ -1,10 +1,10 @@
 //! The commands of `wasmprof`, one file each.
 
+mod code_map;
 mod doctor;
 mod export;
 mod flamegraph;
 mod interrupt;
-mod code_map;
 mod output;
 mod record;
 mod report;

@@ -15,6 +15,7 @@
 pub mod code;
 pub mod host;
 pub mod host_names;
+pub mod import;
 pub mod modules;
 pub mod output;
 pub mod perf;

@@ -173,7 +173,8 @@ impl Modules {
             found.retain(|index| self.candidates[*index].source == "socket");
         }
         // Of several filters with one module the address tells which it is.
-        let here = self.code.iter().find(|code| code.address == address && code.size == image.code.len() as u64);
+        let here =
+            self.code.iter().find(|code| code.address == address && code.size == image.code.len() as u64);
         let mut filters: Vec<String> =
             found.iter().map(|index| self.candidates[*index].name.clone()).collect();
         filters.dedup();

@@ -8,7 +8,7 @@ mod bytes;
 mod read;
 mod write;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -20,6 +20,7 @@ pub use write::Writer;
 
 use crate::code::address_map::AddressMap;
 use crate::code::image::CompiledFunction;
+use crate::code::timeline::JitCode;
 use crate::space::ObjectId;
 use crate::unwind::{End, RawFrame};
 
@@ -54,6 +55,11 @@ pub struct Recording {
     pub threads: BTreeMap<u32, String>,
     /// Names of frames of the host and the kernel, by their index.
     pub names: BTreeMap<u32, String>,
+    /// Code that another program described; only in imported recordings, never in a file. A frame's address
+    /// in such an object is the code's number, shifted left by 32, and the offset in it.
+    pub jit: Vec<JitCode>,
+    /// Names before a colon in [`Recording::jit`] that are filters.
+    pub jit_filters: BTreeSet<String>,
     /// The end, unless the recorder died.
     pub summary: Option<Summary>,
 }
@@ -94,8 +100,7 @@ pub enum ObjectInfo {
     },
     /// A compiled module.
     Wasm(WasmInfo),
-    /// Code that another runtime described by a perf map or a jitdump; its functions' names are in the
-    /// functions record.
+    /// Code that a jitdump or a perf map described, see [`Recording::jit`].
     Jit {
         /// What described it.
         source: String,

@@ -41,7 +41,9 @@ pub(super) fn run(format: CodeMapFormat, arguments: Vec<OsString>) -> Result<()>
     );
     match format {
         CodeMapFormat::Jitdump => {
-            println!("then: perf record -k mono …; perf inject --jit -i perf.data -o perf.jit.data; perf report -i perf.jit.data");
+            println!(
+                "then: perf record -k mono …; perf inject --jit -i perf.data -o perf.jit.data; perf report -i perf.jit.data"
+            );
         }
         CodeMapFormat::PerfMap => println!("then: perf record …; perf report"),
     }

@@ -1,9 +1,67 @@
-//! `wasmprof flamegraph`: a flame graph of a recording.
+//! `wasmprof flamegraph`: a flame graph of a recording, or of perf.data and what names its code.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Context, Result, bail};
+use lexopt::prelude::{Long, Short, Value, ValueExt};
+use wasmdbg_profiler::import;
+use wasmdbg_profiler::profile::{Lines, Profile};
+
+use super::output::Format;
+use super::record;
+
+const HELP: &str = "\
+usage: wasmprof flamegraph [-o FILE] [--lines innermost|all|none] RECORDING
+       wasmprof flamegraph [-o FILE] [--lines …] perf.data [jit-PID.dump | perf-PID.map …]
+
+The output's form goes by its name: .svg (flamegraph.svg), .folded, .json. Jitdumps that perf saw and the maps
+of its processes in /tmp are found without being named. perf record wants -g for stacks, -k mono for
+jitdumps of programs that compile while they run.
+";
 
 pub(super) fn run(arguments: Vec<OsString>) -> Result<()> {
-    super::export::run(arguments)
+    let (mut lines, mut output, mut inputs) =
+        (Lines::default(), PathBuf::from("flamegraph.svg"), Vec::<PathBuf>::new());
+    let mut parser = lexopt::Parser::from_args(arguments);
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Long("lines") => lines = record::lines(&parser.value()?.string()?)?,
+            Short('o') | Long("output") => output = parser.value()?.into(),
+            Value(value) => inputs.push(value.into()),
+            Short('h') | Long("help") => {
+                print!("{HELP}");
+                return Ok(());
+            }
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    let described =
+        |path: &&PathBuf| path.extension().is_some_and(|extension| extension == "map" || extension == "dump");
+    let (described, data): (Vec<_>, Vec<_>) = inputs.iter().partition(described);
+    let data = match data.as_slice() {
+        [data] => *data,
+        [] => bail!("which recording or perf.data? see wasmprof flamegraph --help"),
+        _ => bail!("one recording or perf.data at a time"),
+    };
+    let start = std::fs::File::open(data)
+        .and_then(|mut file| {
+            let mut start = [0; 8];
+            std::io::Read::read(&mut file, &mut start).map(|_| start)
+        })
+        .with_context(|| format!("cannot read {}", data.display()))?;
+    let recording = if &start == b"PERFILE2" {
+        let described: Vec<PathBuf> = described.into_iter().cloned().collect();
+        let mut recording = import::perf_data(data, &described)?;
+        import::describe(&mut recording, data);
+        recording
+    } else {
+        record::open(data)?
+    };
+    let profile = Profile::new(&recording, lines);
+    println!("{} samples, {}", profile.samples, profile.amount(profile.total));
+    record::print_coverage(&profile);
+    Format::of(&output).write_file(&profile, &output)?;
+    println!("flame graph: {}", output.display());
+    Ok(())
 }

@@ -30,7 +30,9 @@ pub(crate) fn connect(chosen: &Chosen) -> Result<Client> {
         (Some(socket), _) => vec![socket.clone()],
         (None, pid) => match discover::proxy(pid)?.socket {
             Socket::At(paths) => paths,
-            Socket::Closed => bail!("process {pid} has no control socket: its settings say `control.enabled: false`"),
+            Socket::Closed => {
+                bail!("process {pid} has no control socket: its settings say `control.enabled: false`")
+            }
             Socket::Hidden { reason } => bail!("{reason}"),
         },
     };

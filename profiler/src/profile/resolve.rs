@@ -84,13 +84,33 @@ impl<'a> Resolver<'a> {
                 let file = path.rsplit('/').next().unwrap_or(path);
                 Resolved::one(LabelKind::Host, &found.unwrap_or_else(|| format!("[{file}]")))
             }
-            Some(ObjectInfo::Jit { source }) => {
-                let found = self.function(frame.object, frame.address);
-                let name = found.and_then(|function| function.name.as_deref());
-                Resolved::one(LabelKind::Wasm, name.unwrap_or(source))
-            }
+            Some(ObjectInfo::Jit { source }) => self.described(source, frame.address),
             None => Resolved::one(LabelKind::Host, "[unknown code]"),
         }
+    }
+
+    /// Code of a jitdump or a perf map. Our own have the filter's name before the function's.
+    fn described(&self, source: &str, address: u64) -> Resolved {
+        let Some(code) = self.recording.jit.get((address >> 32) as usize) else {
+            return Resolved::one(LabelKind::Wasm, source);
+        };
+        let filter =
+            code.name.split_once(": ").filter(|(name, _)| self.recording.jit_filters.contains(*name));
+        let (filter, name) = match filter {
+            Some((filter, name)) => (Label::new(LabelKind::Filter, &format!("filter {filter}")), name),
+            None => (Label::new(LabelKind::Filter, source), code.name.as_str()),
+        };
+        let kind = match name {
+            "[wasmtime]" => LabelKind::Trampoline,
+            name if name.starts_with("proxy_on_") => LabelKind::Callback,
+            _ => LabelKind::Wasm,
+        };
+        let place = code.line_at(address & 0xffff_ffff).map(|line| Place {
+            path: Arc::clone(&line.file),
+            line: line.line,
+            approximate: false,
+        });
+        Resolved { filter: Some(filter), functions: vec![(Label::new(kind, name), place)], named: true }
     }
 
     fn function(&self, id: ObjectId, address: u64) -> Option<&'a CompiledFunction> {

@@ -1,0 +1,33 @@
+//! Reads perf maps (`perf-PID.map`): start, size and name, one piece of code a line. Without times: all of
+//! it counts from the start.
+
+use super::timeline::{JitCode, Timeline};
+
+/// Adds the code of a map to `timeline`; a line that is none is passed over. Returns how many there were.
+pub fn read(bytes: &[u8], timeline: &mut Timeline) -> usize {
+    let text = String::from_utf8_lossy(bytes);
+    let mut count = 0;
+    for line in text.lines() {
+        let mut words = line.splitn(3, ' ');
+        let number = |word: Option<&str>| u64::from_str_radix(word?.trim_start_matches("0x"), 16).ok();
+        let (Some(start), Some(size)) = (number(words.next()), number(words.next())) else { continue };
+        let Some(name) = words.next().filter(|name| !name.is_empty()) else { continue };
+        timeline.add(start, size, 0, None, JitCode { name: name.to_owned(), lines: Vec::new() });
+        count += 1;
+    }
+    count
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_may_hold_spaces_and_other_lines_are_passed_over() {
+        let mut timeline = Timeline::default();
+        let map = b"7f00 10 token: is prime\n0x7f10 8 JS:~f\nnonsense\n7f20 zz x\n7f20 4\n\xff\xfe 1 x\n";
+        assert_eq!(read(map, &mut timeline), 2);
+        assert_eq!(timeline.find(0x7f0f, 0).map(|found| found.0.name.as_str()), Some("token: is prime"));
+        assert_eq!(timeline.find(0x7f17, 0).map(|found| found.0.name.as_str()), Some("JS:~f"));
+    }
+}
