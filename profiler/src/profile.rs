@@ -162,7 +162,8 @@ impl Profile {
                 };
                 path.push(self.labels.number(label));
             }
-            if depth == 0 && resolved.filter.is_some() {
+            let in_module = |(label, _): &(Label, _)| label.is_wasm();
+            if depth == 0 && (resolved.filter.is_some() || resolved.functions.last().is_some_and(in_module)) {
                 self.coverage.wasm += weight;
                 self.coverage.named += if resolved.named { weight } else { 0 };
                 if let Some((_, Some(place))) = resolved.functions.last() {

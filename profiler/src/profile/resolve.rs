@@ -97,8 +97,8 @@ impl<'a> Resolver<'a> {
         let filter =
             code.name.split_once(": ").filter(|(name, _)| self.recording.jit_filters.contains(*name));
         let (filter, name) = match filter {
-            Some((filter, name)) => (Label::new(LabelKind::Filter, &format!("filter {filter}")), name),
-            None => (Label::new(LabelKind::Filter, source), code.name.as_str()),
+            Some((filter, name)) => (Some(Label::new(LabelKind::Filter, &format!("filter {filter}"))), name),
+            None => (None, code.name.as_str()),
         };
         let kind = match name {
             "[wasmtime]" => LabelKind::Trampoline,
@@ -110,7 +110,7 @@ impl<'a> Resolver<'a> {
             line: line.line,
             approximate: false,
         });
-        Resolved { filter: Some(filter), functions: vec![(Label::new(kind, name), place)], named: true }
+        Resolved { filter, functions: vec![(Label::new(kind, name), place)], named: true }
     }
 
     fn function(&self, id: ObjectId, address: u64) -> Option<&'a CompiledFunction> {

@@ -1,0 +1,127 @@
+//! What becomes of a recording when something goes wrong, and what the user is told.
+
+use std::fs;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::support::{Embedder, Folder, command, fail, json, run, share, succeed};
+
+/// Waits until the recorder has written more than the objects of the target.
+fn wait_for_samples(file: &std::path::Path) {
+    let start = Instant::now();
+    let has_samples = || {
+        let bytes = fs::read(file).unwrap_or_default();
+        wasmdbg_profiler::recording::Recording::parse(&bytes)
+            .is_ok_and(|recording| recording.samples.len() > 20)
+    };
+    while !has_samples() {
+        assert!(start.elapsed() < Duration::from_secs(60), "no samples come");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn ctrl_c_keeps_what_was_recorded() {
+    let embedder = Embedder::start();
+    let folder = Folder::new();
+    let svg = folder.path("out.svg");
+    let recorder =
+        command(&["record", "-p", &embedder.pid(), "-d", "0", "-F", "499", "-o", svg.to_str().unwrap()])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+    wait_for_samples(&folder.path("out.wasmprof"));
+    kill(Pid::from_raw(recorder.id() as i32), Signal::SIGINT).unwrap();
+    let output = recorder.wait_with_output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success() && text.contains("(interrupted)"), "{text}");
+    assert!(fs::read_to_string(svg).unwrap().contains("inlined_third"));
+}
+
+#[test]
+fn the_recorders_death_leaves_a_recording() {
+    let embedder = Embedder::start();
+    let folder = Folder::new();
+    let file = folder.path("out.wasmprof");
+    let mut recorder =
+        command(&["record", "-p", &embedder.pid(), "-d", "0", "-F", "499", "-o", file.to_str().unwrap()])
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+    wait_for_samples(&file);
+    recorder.kill().unwrap();
+    recorder.wait().unwrap();
+    let output = run(&["report", file.to_str().unwrap()]);
+    assert!(output.status.success());
+    assert!(String::from_utf8_lossy(&output.stderr).contains("did not end well"));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("half"));
+}
+
+#[test]
+fn the_targets_death_ends_the_recording_well() {
+    let mut embedder = Embedder::start();
+    let folder = Folder::new();
+    let file = folder.path("out.wasmprof");
+    let recorder =
+        command(&["record", "-p", &embedder.pid(), "-d", "0", "-F", "499", "-o", file.to_str().unwrap()])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+    wait_for_samples(&file);
+    embedder.kill();
+    let output = recorder.wait_with_output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success() && text.contains("ended)"), "{text}");
+    let profile = json(&file);
+    assert_eq!(profile["summary"]["ended"], "exit");
+    assert!(share(&profile, "functions", "half") > 30.0);
+}
+
+#[test]
+fn errors_say_what_to_do() {
+    let folder = Folder::new();
+    let path = |name: &str| folder.path(name).display().to_string();
+    let gone = fail(&["record", "-p", "4194303", "-o", &path("x.svg")]);
+    assert!(gone.contains("there is no process 4194303"), "{gone}");
+    let own = std::process::id().to_string();
+    let folderless = fail(&["record", "-p", &own, "-o", &path("missing/x.svg")]);
+    assert!(folderless.contains("cannot write") && folderless.contains("missing/x.wasmprof"), "{folderless}");
+    fs::write(folder.path("empty.wasmprof"), b"").unwrap();
+    let empty = fail(&["report", &path("empty.wasmprof")]);
+    assert!(empty.contains("no recording of wasmprof"), "{empty}");
+    let event = fail(&["record", "-p", &own, "-e", "nonsense"]);
+    assert!(event.contains("use cpu-clock"), "{event}");
+}
+
+#[test]
+fn a_full_disk_is_an_error_and_no_panic() {
+    let embedder = Embedder::start();
+    let folder = Folder::new();
+    let link = folder.path("out.wasmprof");
+    std::os::unix::fs::symlink("/dev/full", &link).unwrap();
+    let error = fail(&["record", "-p", &embedder.pid(), "-d", "1", "-o", link.to_str().unwrap()]);
+    assert!(error.contains("cannot write") && error.contains("No space left"), "{error}");
+}
+
+#[test]
+fn an_idle_process_gives_no_flame_graph_and_says_why() {
+    let mut idle = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+    let folder = Folder::new();
+    let svg = folder.path("out.svg");
+    let pid = idle.id().to_string();
+    let error = fail(&["record", "-p", &pid, "-d", "0.3", "-o", svg.to_str().unwrap()]);
+    idle.kill().unwrap();
+    idle.wait().unwrap();
+    assert!(error.contains("used no CPU"), "{error}");
+    assert!(!svg.exists());
+}
+
+#[test]
+fn doctor_tries_what_a_recording_needs() {
+    let text = succeed(&["doctor"]);
+    assert!(text.contains("event cpu-clock: works"), "{text}");
+    assert!(text.contains("kernel.perf_event_paranoid"), "{text}");
+}

@@ -1,0 +1,84 @@
+//! Truth by construction: modules that spend 30, 50 and 20 % of their time in three functions.
+
+use crate::support::{Embedder, Folder, fixture, json, share, succeed, turn};
+
+/// Largest difference to the truth in points.
+const NEAR: f64 = 2.0;
+
+fn assert_near(what: &str, found: f64, truth: f64) {
+    assert!((found - truth).abs() <= NEAR, "{what}: {found:.2} % instead of {truth} %");
+}
+
+#[test]
+fn an_embedder_that_knows_no_profiler_by_its_memory() {
+    let _turn = turn();
+    let embedder = Embedder::start();
+    let folder = Folder::new();
+    let svg = folder.path("out.svg");
+    let printed =
+        succeed(&["record", "-p", &embedder.pid(), "-F", "999", "-d", "5", "-o", svg.to_str().unwrap()]);
+    let profile = json(&folder.path("out.wasmprof"));
+    assert_near("inlined", share(&profile, "functions", "inlined_third"), 30.0);
+    assert_near("called from two callbacks", share(&profile, "functions", "half"), 50.0);
+    assert_near("in the other module", share(&profile, "functions", "fifth"), 20.0);
+    assert_near("first module", share(&profile, "filters", "filter shares_first.wasm"), 80.0);
+    assert_near("response", share(&profile, "callbacks", "proxy_on_response_headers"), 40.0);
+    let coverage = |field: &str| profile["coverage"][field].as_f64().unwrap();
+    assert!(coverage("named") >= coverage("wasm") * 0.99, "{}", profile["coverage"]);
+    assert!(coverage("line") >= coverage("wasm") * 0.99, "{}", profile["coverage"]);
+    let summary = |field: &str| profile["summary"][field].as_f64().unwrap();
+    assert!(summary("wasm_rooted") >= summary("wasm") * 0.999, "{}", profile["summary"]);
+    assert!((900.0..=1010.0).contains(&summary("rate")), "{}", profile["summary"]);
+    assert!(printed.contains("0 lost, 0 unresolved"), "{printed}");
+    // What the sampled lines say is what the source says.
+    let source = std::fs::read_to_string(fixture("shares/lib.rs")).unwrap();
+    let top = profile["lines"][0]["name"].as_str().unwrap();
+    let line: usize = top.rsplit(':').next().unwrap().parse().unwrap();
+    assert!(source.lines().nth(line - 1).unwrap().contains("x ^= x"), "{top}");
+    let svg = std::fs::read_to_string(svg).unwrap();
+    for text in ["filter shares_first.wasm", "inlined_third", "shares/lib.rs:", "id=\"legend\""] {
+        assert!(svg.contains(text), "{text}");
+    }
+}
+
+#[test]
+fn a_stripped_module_is_named_by_its_unstripped_copy() {
+    let _turn = turn();
+    let folder = Folder::new();
+    let stripped = folder.path("stripped.wasm");
+    let whole = std::fs::read(fixture("shares_first.wasm")).unwrap();
+    std::fs::write(&stripped, without_custom_sections(&whole)).unwrap();
+    let embedder = Embedder::with(&stripped, &fixture("shares_second.wasm"));
+    let out = folder.path("out.wasmprof");
+    let (pid, copy) = (embedder.pid(), fixture("shares_first.wasm"));
+    let arguments = ["record", "-p", &pid, "-F", "499", "-d", "2", "-o", out.to_str().unwrap()];
+    succeed(&arguments);
+    assert_near("unnamed", share(&json(&out), "functions", "half"), 0.0);
+    succeed(&[&arguments[..], &["--module", copy.to_str().unwrap()]].concat());
+    assert_near("named", share(&json(&out), "functions", "half"), 50.0);
+}
+
+/// The module with its code and nothing that names it.
+fn without_custom_sections(module: &[u8]) -> Vec<u8> {
+    let mut out = module[..8].to_vec();
+    let mut at = 8;
+    while at < module.len() {
+        let (start, id) = (at, module[at]);
+        at += 1;
+        let (mut size, mut shift) = (0usize, 0);
+        loop {
+            let byte = module[at];
+            at += 1;
+            size |= usize::from(byte & 0x7f) << shift;
+            shift += 7;
+            if byte & 0x80 == 0 {
+                break;
+            }
+        }
+        at += size;
+        if id != 0 {
+            out.extend(&module[start..at]);
+        }
+    }
+    out
+}
