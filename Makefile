@@ -41,6 +41,7 @@ build: setup ## the plugin and the tools
 
 install: build ## copy wasmdbg to PREFIX/bin and the plugin to MODULES
 	install -D -m 755 $(TARGET)/wasmdbg $(DESTDIR)$(PREFIX)/bin/wasmdbg
+	install -D -m 755 $(TARGET)/wasmprof $(DESTDIR)$(PREFIX)/bin/wasmprof
 	install -D -m 755 $(TARGET)/libwasmdbg_ats.so $(DESTDIR)$(MODULES)/wasmdbg.so
 	@for example in rust-token cpp-headers; do \
 		for file in filter.yaml README.md $$example.debug.wasm $$example.release.wasm; do \

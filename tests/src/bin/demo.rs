@@ -13,7 +13,7 @@ use anyhow::{Context, Result, bail, ensure};
 use wasmdbg_tests::ats::{Ats, Filter};
 use wasmdbg_tests::http::{Pending, Request, Response};
 use wasmdbg_tests::load::{Lap, Load, Plan};
-use wasmdbg_tests::process::repository;
+use wasmdbg_tests::process::{self, repository};
 use wasmdbg_tests::scratch::wait_for;
 use wasmdbg_tests::wasmdbg::{self, Wasmdbg};
 
@@ -61,6 +61,7 @@ fn run() -> Result<()> {
     refuse_another(&ats)?;
     kill_the_debugger(&ats)?;
     optimised()?;
+    flame_graph(&ats)?;
 
     let rest = load.stop();
     ensure!(rest.errors == 0, "the background load saw an error: {:?}", rest.first_error);
@@ -154,6 +155,23 @@ fn optimised() -> Result<()> {
     let response = pending.wait()?;
     show(&response);
     ensure!(response.status == 200, "expected 200: {}", ats.diags());
+    Ok(())
+}
+
+/// Part five: where the CPU went, while the background load goes on.
+fn flame_graph(ats: &Ats) -> Result<()> {
+    title("A flame graph of the background load: nothing is stopped or restarted");
+    let graph = std::env::temp_dir().join("wasmdbg-demo.svg");
+    let (pid, file) = (ats.pid().to_string(), graph.display().to_string());
+    println!("$ wasmprof record -p {pid} -F 499 -d 3 -o {file}");
+    let mut command = std::process::Command::new(process::product("wasmprof")?);
+    command.args(["record", "-p", &pid, "-F", "499", "-d", "3", "-o", &file]);
+    let output = command.output().context("cannot start wasmprof")?;
+    print!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    // Some machines do not let a program be sampled; wasmprof has said what to change.
+    if !output.status.success() {
+        println!("no flame graph here: `wasmprof doctor` says what is missing");
+    }
     Ok(())
 }
 
