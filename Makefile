@@ -26,7 +26,7 @@ demo: setup ## see it work: install what is missing, build, stop a live request 
 test: setup ## all tests, with a real Traffic Server
 	@tests/setup/install.sh ats test
 	$(BUILD)
-	RUST_TEST_THREADS=4 $(CARGO) test --workspace --release --locked
+	RUST_TEST_THREADS=4 $(CARGO) test --workspace --release --locked --no-fail-fast
 
 bench: setup ## the benchmark table
 	@tests/setup/install.sh ats bench
