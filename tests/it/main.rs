@@ -21,3 +21,4 @@ mod state;
 mod stops;
 mod transactions;
 mod values;
+mod vscode;

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what the demo, the tests and the filters need beyond Rust, from Debian's packages.
 #
-# usage: tests/setup/install.sh [ats] [c] [test] [bench] [cpp-wasm] [rust-wasm]
+# usage: tests/setup/install.sh [ats] [c] [test] [bench] [cpp-wasm] [rust-wasm] [vscode]
 #
 # Asks apt only for what is missing; with everything there it says nothing and takes no time.
 # Traffic Server's own service is not started by the installation: a policy-rc.d that forbids it is
@@ -19,7 +19,8 @@ packages_of() {
     bench) echo trafficserver wrk gcc libc6-dev valgrind linux-perf ;;
     cpp-wasm) echo clang-19 lld-19 wasi-libc libc++-19-dev-wasm32 libc++abi-19-dev-wasm32 libclang-rt-19-dev-wasm32 ;;
     rust-wasm) echo rustc-web cargo-web rust-web-src lld-19 wasi-libc ;;
-    *) die "unknown set $1: ats, c, test, bench, cpp-wasm or rust-wasm" ;;
+    vscode) echo chromium npm g++ make python3 pkg-config libkrb5-dev ;;
+    *) die "unknown set $1: ats, c, test, bench, cpp-wasm, rust-wasm or vscode" ;;
     esac
 }
 
@@ -30,7 +31,7 @@ is_there() {
     trafficserver) command -v traffic_server ;;
     clang-19) command -v clang++-19 ;;
     lld-19) command -v wasm-ld-19 ;;
-    curl | openssl | wrk | gcc | valgrind) command -v "$1" ;;
+    curl | openssl | wrk | gcc | valgrind | chromium | npm | g++ | make | python3) command -v "$1" ;;
     linux-perf) command -v perf ;;
     *) dpkg-query -W -f '${Status}' "$1" 2>/dev/null | grep -q 'ok installed' ;;
     esac >/dev/null 2>&1

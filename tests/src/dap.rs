@@ -232,29 +232,33 @@ impl Dap {
         let seq = message["seq"].as_i64().unwrap_or(0);
         ensure!(seq == self.last_seq + 1, "seq {seq} follows {}", self.last_seq);
         self.last_seq = seq;
-        let name = if message["type"] == "event" {
-            definition(&message["event"], "Event")
-        } else {
+        if message["type"] == "response" {
             let request = message["request_seq"].as_i64().unwrap_or(0);
             let Some(command) = self.asked.remove(&request) else { bail!("nobody asked for {message}") };
             ensure!(message["command"] == command.as_str(), "{command} was answered by {message}");
-            if message["success"] == true {
-                definition(&message["command"], "Response")
-            } else {
-                "ErrorResponse".into()
-            }
-        };
-        let schema = schema()?;
-        // Our own requests are not in it.
-        let name = if schema.has(&name) { name } else { "Response".into() };
-        let problems = schema.problems(&name, message);
-        ensure!(problems.is_empty(), "{name}: {}\n{message}", problems.join("; "));
-        ensure!(
-            message["body"] != json!({}) && !message["body"].is_null() || message.get("body").is_none(),
-            "{message}"
-        );
-        Ok(())
+        }
+        check(message)
     }
+}
+
+/// Whether a message of an adapter is what the published types say, and no more.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn check(message: &Value) -> Result<()> {
+    let name = match message["success"].as_bool() {
+        None => definition(&message["event"], "Event"),
+        Some(true) => definition(&message["command"], "Response"),
+        Some(false) => "ErrorResponse".into(),
+    };
+    let schema = schema()?;
+    // Our own requests are not in it.
+    let name = if schema.has(&name) { name } else { "Response".into() };
+    let problems = schema.problems(&name, message);
+    ensure!(problems.is_empty(), "{name}: {}\n{message}", problems.join("; "));
+    let empty = message.get("body").is_some_and(|body| body.is_null() || *body == json!({}));
+    ensure!(!empty, "a body with nothing in it: {message}");
+    Ok(())
 }
 
 impl Drop for Dap {

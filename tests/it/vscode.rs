@@ -1,0 +1,136 @@
+//! The packaged extension in a real VS Code, headless, against a live server with load on it.
+
+use std::collections::HashMap;
+use std::net::TcpListener;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
+use wasmdbg_tests::ats::{Ats, Filter};
+use wasmdbg_tests::dap;
+use wasmdbg_tests::http::{Request, fetch, fetch_within};
+use wasmdbg_tests::process::{product, repository};
+use wasmdbg_tests::scratch::Scratch;
+
+use crate::debugger::{line_of, random};
+
+/// The last line of a script's output.
+fn script(path: &str, arguments: &[&str]) -> Result<String> {
+    let mut command = Command::new(repository().join(path));
+    let output =
+        command.args(arguments).stderr(Stdio::inherit()).output().with_context(|| path.to_owned())?;
+    ensure!(output.status.success(), "{path} failed");
+    Ok(String::from_utf8(output.stdout)?.trim().to_owned())
+}
+
+#[test]
+fn a_live_filter_is_debugged_in_vs_code() -> Result<()> {
+    let tools = script("dap/vscode/e2e/install.sh", &[])?;
+    let scratch = Scratch::new("vscode")?;
+    let vsix = scratch.path().join("wasmdbg.vsix");
+    script("dap/vscode/package.sh", &[&vsix.display().to_string()])?;
+
+    // The filter's folder as its author has it.
+    let workspace = scratch.path().join("rust-token");
+    std::fs::create_dir_all(workspace.join("src"))?;
+    let example = repository().join("examples/rust-token");
+    for file in ["src/lib.rs", "rust-token.debug.wasm", "Cargo.toml"] {
+        std::fs::copy(example.join(file), workspace.join(file))?;
+    }
+    let module = workspace.join("rust-token.debug.wasm");
+    let name = format!("token-{}", random());
+    let ats = Ats::options()
+        .filter(Filter::new(&name, &module).configuration("token quiet"))
+        .filter(Filter::new("another", &module).configuration("token quiet"))
+        .start()?;
+
+    let source = "examples/rust-token/src/lib.rs";
+    let line = line_of(source, "let prime = is_prime(token)");
+    let inner = line_of(source, "divisor += 2;");
+    let path = workspace.join("src/lib.rs");
+    let rule = random().to_string();
+    // Prime, so that the loop runs up to its root: 3, 5, … 99.
+    let token = "10007";
+    let images = scratch.path().join("images");
+    std::fs::create_dir_all(&images)?;
+    let trace = scratch.path().join("trace");
+    let plan = json!({
+        "tools": tools, "vsix": vsix, "wasmdbg": product("wasmdbg")?, "workspace": workspace, "source": path,
+        "line": line, "next": line + 1, "filter": name, "token": token, "images": images, "trace": trace,
+        "launch": { "when": format!("header:x-debug={rule}") }, "work": scratch.path().join("work"),
+        "port": TcpListener::bind("127.0.0.1:0")?.local_addr()?.port(),
+        "conditional": [
+            { "path": path, "line": inner, "condition": "divisor == 33", "expression": "divisor", "value": "33" },
+            { "path": path, "line": line, "logMessage": "asked for {token}", "says": format!("asked for {token}") },
+        ],
+    });
+    std::fs::create_dir_all(scratch.path().join("work"))?;
+    let plan = scratch.write("plan.json", plan.to_string())?;
+
+    let over = AtomicBool::new(false);
+    let status = std::thread::scope(|scope| -> Result<_> {
+        // Everyone else, and one whose requests match: they stop once a session is there.
+        let served = scope.spawn(|| -> Result<u64> {
+            let mut count = 0;
+            while !over.load(Ordering::Relaxed) {
+                let response = fetch(ats.address(), &Request::get("/cache/10/x").header("token", "7"))?;
+                ensure!(response.status == 200 && response.elapsed < Duration::from_secs(20), "{response:?}");
+                count += 1;
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            Ok(count)
+        });
+        let debugged = scope.spawn(|| {
+            while !over.load(Ordering::Relaxed) {
+                let request = Request::get("/cache/10/x").header("token", token).header("x-debug", &rule);
+                let _ = fetch_within(ats.address(), &request, Duration::from_secs(120));
+                std::thread::sleep(Duration::from_millis(200));
+            }
+        });
+        let driver = Command::new(format!("{tools}/node"))
+            .arg(repository().join("dap/vscode/e2e/drive.mjs"))
+            .arg(&plan)
+            .output();
+        over.store(true, Ordering::Relaxed);
+        let served = served.join().map_err(|_| anyhow::anyhow!("the load panicked"))??;
+        debugged.join().map_err(|_| anyhow::anyhow!("the client panicked"))?;
+        ensure!(served > 50, "only {served} requests were served meanwhile");
+        Ok(driver?)
+    })?;
+    let said = String::from_utf8_lossy(&status.stdout).into_owned();
+    if let Some(keep) = std::env::var_os("WASMDBG_TEST_IMAGES") {
+        let keep = std::path::PathBuf::from(keep);
+        std::fs::create_dir_all(&keep)?;
+        for image in std::fs::read_dir(&images)?.flatten() {
+            std::fs::copy(image.path(), keep.join(image.file_name()))?;
+        }
+        println!("{said}");
+    }
+    ensure!(status.status.success(), "{said}{}", String::from_utf8_lossy(&status.stderr));
+    check_trace(&std::fs::read_to_string(trace)?)
+}
+
+/// Every message of the adapter is what the protocol says.
+fn check_trace(trace: &str) -> Result<()> {
+    let mut asked = HashMap::new();
+    let mut count = 0;
+    for line in trace.lines() {
+        let entry: Value = serde_json::from_str(line)?;
+        let message = &entry["message"];
+        if entry["from"] == "adapter" {
+            dap::check(message)?;
+            count += 1;
+            if message["type"] == "response" {
+                let command = asked.remove(&message["request_seq"].to_string());
+                ensure!(command.as_ref() == Some(&message["command"]), "{message} answers {command:?}");
+            }
+        } else if message["type"] == "request" {
+            asked.insert(message["seq"].to_string(), message["command"].clone());
+        }
+    }
+    ensure!(count > 50, "only {count} messages");
+    ensure!(asked.is_empty(), "never answered: {asked:?}");
+    Ok(())
+}
