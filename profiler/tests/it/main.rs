@@ -4,3 +4,4 @@
 mod recordings;
 mod shares;
 mod support;
+mod traffic_server;

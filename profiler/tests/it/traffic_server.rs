@@ -1,0 +1,148 @@
+//! The same truth in Traffic Server with the plugin: by the control socket and by a jitdump.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use wasmdbg_tests::ats::{Ats, Filter};
+use wasmdbg_tests::http::Request;
+use wasmdbg_tests::load::{Load, Plan};
+
+use crate::support::{Folder, fixture, json, share, succeed, turn};
+
+fn start() -> (Ats, Load) {
+    let ats = Ats::options()
+        .filter(Filter::new("first", &fixture("shares_first.wasm")))
+        .filter(Filter::new("second", &fixture("shares_second.wasm")))
+        .start()
+        .unwrap();
+    let load = Load::start(ats.address(), &Plan::new(2, Request::get("/cache/100/x")));
+    (ats, load)
+}
+
+/// Shares of the time that is spent in the three functions together: the server takes time too.
+fn assert_shares(profile: &serde_json::Value, inlined: &str) {
+    let parts = [inlined, "half", "fifth"].map(|name| share(profile, "functions", name));
+    let all: f64 = parts.iter().sum();
+    assert!(all > 50.0, "{parts:?}");
+    for (part, truth) in parts.iter().zip([30.0, 50.0, 20.0]) {
+        let found = part * 100.0 / all;
+        assert!((found - truth).abs() <= 2.0, "{found:.2} % instead of {truth} %: {parts:?}");
+    }
+}
+
+#[test]
+fn filters_by_the_control_socket() {
+    let _turn = turn();
+    let (ats, load) = start();
+    let folder = Folder::new();
+    let out = folder.path("out.wasmprof");
+    let pid = ats.pid().to_string();
+    succeed(&["record", "-p", &pid, "-F", "999", "-d", "5", "-o", out.to_str().unwrap()]);
+    assert_eq!(load.stop().errors, 0);
+    let profile = json(&out);
+    assert_shares(&profile, "inlined_third");
+    assert!(share(&profile, "filters", "filter first") > share(&profile, "filters", "filter second"));
+    let summary = |field: &str| profile["summary"][field].as_f64().unwrap();
+    assert!(summary("wasm_rooted") >= summary("wasm") * 0.98, "{}", profile["summary"]);
+    let stacks = profile["stacks"].as_array().unwrap();
+    let hot = stacks.iter().max_by_key(|stack| stack["weight"].as_u64()).unwrap();
+    let frames: Vec<&str> =
+        hot["frames"].as_array().unwrap().iter().map(|frame| frame.as_str().unwrap()).collect();
+    let place = |name: &str| {
+        frames.iter().position(|frame| *frame == name).unwrap_or_else(|| panic!("{name}: {frames:?}"))
+    };
+    assert!(frames[0].starts_with("[ET_NET"), "the thread is the root: {frames:?}");
+    assert!(place("EThread::execute") < place("filter first"), "{frames:?}");
+    assert!(frames.iter().any(|frame| frame.starts_with("proxy_on_")), "{frames:?}");
+}
+
+/// Runs `perf`; `None` when this machine has none.
+fn perf(arguments: &[&str]) -> Option<String> {
+    let output = Command::new("perf").args(arguments).output().ok()?;
+    assert!(output.status.success(), "perf {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    Some(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+#[test]
+fn filters_by_a_jitdump_that_perf_reads_too() {
+    let _turn = turn();
+    if Command::new("perf").arg("--version").output().is_err() {
+        panic!("perf is missing: tests/setup/install.sh test installs it");
+    }
+    let (ats, load) = start();
+    let folder = Folder::new();
+    let pid = ats.pid().to_string();
+    let printed = succeed(&["jitdump", &pid]);
+    let dump = PathBuf::from(printed.split(": ").next().unwrap());
+    let _gone = Remove(&dump);
+    let (data, injected) = (folder.path("perf.data"), folder.path("perf.jit.data"));
+    let data = data.to_str().unwrap();
+    perf(&[
+        "record",
+        "-q",
+        "-g",
+        "-k",
+        "mono",
+        "-e",
+        "cpu-clock:u",
+        "-F",
+        "999",
+        "-p",
+        &pid,
+        "-o",
+        data,
+        "--",
+        "sleep",
+        "4",
+    ]);
+    assert_eq!(load.stop().errors, 0);
+    let out = folder.path("out.json");
+    succeed(&["flamegraph", "-o", out.to_str().unwrap(), data]);
+    let profile: serde_json::Value = serde_json::from_slice(&std::fs::read(out).unwrap()).unwrap();
+    // A jitdump knows no inlined functions: they are part of their caller, which calls `half` too.
+    let half = share(&profile, "functions", "half");
+    let fifth = share(&profile, "functions", "fifth");
+    let modules = share(&profile, "filters", "filter first") + share(&profile, "filters", "filter second");
+    assert!((half * 100.0 / modules - 50.0).abs() <= 2.0, "half: {half}, fifth: {fifth} of {modules}");
+    assert!((fifth * 100.0 / modules - 20.0).abs() <= 2.0, "half: {half}, fifth: {fifth} of {modules}");
+    let injected = injected.to_str().unwrap();
+    perf(&["inject", "--jit", "-i", data, "-o", injected]);
+    let text = perf(&["script", "-i", injected, "-F", "ip,sym,srcline"]).unwrap();
+    assert!(text.contains("first: ") && text.contains("half"), "perf names the filter's function");
+    assert!(text.contains("lib.rs:"), "perf names the filter's lines");
+}
+
+struct Remove<'a>(&'a Path);
+
+impl Drop for Remove<'_> {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(self.0);
+    }
+}
+
+#[test]
+fn a_perf_map_from_the_start_and_a_folder_that_is_missing() {
+    let folder = Folder::new();
+    let settings = format!("perf: map\nperf_directory: {}\n", folder.path("").display());
+    let ats = Ats::options()
+        .filter(Filter::new("first", &fixture("shares_first.wasm")))
+        .settings(&settings)
+        .start()
+        .unwrap();
+    let map = folder.path(&format!("perf-{}.map", ats.pid()));
+    let text = wasmdbg_tests::scratch::wait_for("the perf map", Duration::from_secs(20), || {
+        std::fs::read_to_string(&map).ok()
+    })
+    .unwrap();
+    assert!(text.lines().any(|line| line.ends_with("half")), "{text}");
+    drop(ats);
+    let ats = Ats::options()
+        .filter(Filter::new("first", &fixture("shares_first.wasm")))
+        .settings("perf: jitdump\nperf_directory: /nonexistent/folder\n")
+        .start()
+        .unwrap();
+    ats.wait_for_log("no code map for perf: cannot write /nonexistent/folder/jit-", Duration::from_secs(20))
+        .unwrap();
+    assert_eq!(ats.fetch(&Request::get("/cache/10/x")).unwrap().status, 200, "the proxy serves");
+}
