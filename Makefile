@@ -10,7 +10,7 @@ BUILD = $(CARGO) build --workspace --release --locked
 TARGET = $(or $(CARGO_TARGET_DIR),target)/release
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench filters install build setup
+.PHONY: help demo test bench filters vsix install build setup
 
 help: ## this list
 	@echo "wasmdbg: a debugger for Proxy-Wasm filters inside Apache Traffic Server"
@@ -24,7 +24,8 @@ demo: setup ## see it work: install what is missing, build, stop a live request 
 
 # Many tests wait for a parked request and need no processor meanwhile: more threads than cores.
 test: setup ## all tests, with a real Traffic Server
-	@tests/setup/install.sh ats test
+	@tests/setup/install.sh ats test vscode
+	@dap/vscode/e2e/install.sh >/dev/null
 	$(BUILD)
 	RUST_TEST_THREADS=4 $(CARGO) test --workspace --release --locked --no-fail-fast
 
@@ -35,6 +36,10 @@ bench: setup ## the benchmark table
 
 filters: setup ## build the example filters anew (installs the Wasm compilers)
 	examples/build-filters.sh --install
+
+vsix: ## package the VS Code extension into target/
+	@tests/setup/install.sh npm
+	@dap/vscode/package.sh target/wasmdbg.vsix
 
 build: setup ## the plugin and the tools
 	$(BUILD)

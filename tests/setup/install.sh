@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what the demo, the tests and the filters need beyond Rust, from Debian's packages.
 #
-# usage: tests/setup/install.sh [ats] [c] [test] [bench] [cpp-wasm] [rust-wasm] [vscode]
+# usage: tests/setup/install.sh [ats] [c] [test] [bench] [cpp-wasm] [rust-wasm] [npm] [vscode]
 #
 # Asks apt only for what is missing; with everything there it says nothing and takes no time.
 # Traffic Server's own service is not started by the installation: a policy-rc.d that forbids it is
@@ -15,12 +15,13 @@ packages_of() {
     case $1 in
     ats) echo trafficserver ;;
     c) echo gcc libc6-dev ;;
-    test) echo trafficserver curl openssl "$(packages_of cpp-wasm)" ;;
+    test) echo trafficserver curl openssl linux-perf "$(packages_of cpp-wasm)" ;;
     bench) echo trafficserver wrk gcc libc6-dev valgrind linux-perf ;;
     cpp-wasm) echo clang-19 lld-19 wasi-libc libc++-19-dev-wasm32 libc++abi-19-dev-wasm32 libclang-rt-19-dev-wasm32 ;;
     rust-wasm) echo rustc-web cargo-web rust-web-src lld-19 wasi-libc ;;
+    npm) echo npm ;;
     vscode) echo chromium npm g++ make python3 pkg-config libkrb5-dev ;;
-    *) die "unknown set $1: ats, c, test, bench, cpp-wasm, rust-wasm or vscode" ;;
+    *) die "unknown set $1: ats, c, test, bench, cpp-wasm, rust-wasm, npm or vscode" ;;
     esac
 }
 

@@ -138,7 +138,7 @@ const stopsAt = line => until(`a stop at line ${line}`, async () => (await stopp
 const variable = (name, value) => until(`${name} is ${value} in Variables`, async () => {
   const rows = page.locator('.debug-variables .monaco-list-row');
   const closed = page.locator('.debug-variables .monaco-list-row[aria-level="1"][aria-expanded=false]')
-    .filter({ hasText: 'Locals' }).first();
+    .filter({ hasText: /^\s*Locals/ }).first();
   if (await closed.count()) { await closed.locator('.monaco-tl-twistie').click(); }
   return (await rows.evaluateAll(list => list.map(row => [
     row.querySelector('.expression .name')?.textContent.replace(/[:=\s]+$/, ''),
@@ -250,7 +250,12 @@ async function scenario() {
   await page.keyboard.press('Shift+F5');
   await until('the end of the session', async () => !(await page.locator('.debug-top-stack-frame-line').count())
     && messages().some(({ message }) => message.command === 'disconnect' && message.success));
-  const failed = messages().filter(({ from, message }) => from === 'error' || message.success === false);
+  // VS Code cancels what it shows no more, asks for what has just gone on, and calls the adapter's end after
+  // its disconnect an error; the watch is about a variable that the inner function lacks.
+  const expected = /^cancelled$|is over$|^no variable `token`|not stopped$/;
+  const ending = messages().findIndex(({ message }) => message.command === 'disconnect');
+  const failed = messages().filter(({ from, message }, index) => from === 'error' ? index < ending
+    : message.success === false && !expected.test(message.message));
   if (failed.length > 0) { throw new Error(`failed: ${JSON.stringify(failed)}`); }
   say(`ended, after ${messages().length} messages`);
 }
