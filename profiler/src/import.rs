@@ -1,6 +1,8 @@
 //! `perf.data` with what names its code (jitdumps, perf maps), as a recording. Stacks are those that perf
 //! recorded; this adds names and lines, not callers.
 
+mod checked;
+
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File};
 use std::io::BufReader;
@@ -10,6 +12,7 @@ use linux_perf_data::linux_perf_event_reader::{CpuMode, EventRecord, PerfClock, 
 use linux_perf_data::{PerfFileReader, PerfFileRecord};
 use rustc_hash::FxBuildHasher;
 
+use self::checked::Checked;
 use crate::code::jitdump::{self, JitdumpError};
 use crate::code::perf_map;
 use crate::code::timeline::Timeline;
@@ -27,6 +30,9 @@ pub enum ImportError {
     /// Not what `perf record` writes.
     #[error("{0} is no perf.data: {1}")]
     Perf(PathBuf, linux_perf_data::Error),
+    /// Cut or damaged.
+    #[error("{0} cannot be read as perf.data: {1}")]
+    Damaged(PathBuf, std::io::Error),
     /// Not a jitdump.
     #[error("{0}: {1}")]
     Jitdump(PathBuf, JitdumpError),
@@ -238,6 +244,7 @@ fn scan(path: &Path) -> Result<Seen, ImportError> {
 
 fn each_record(path: &Path, mut each: impl FnMut(PerfClock, EventRecord<'_>)) -> Result<(), ImportError> {
     let file = File::open(path).map_err(|error| ImportError::Read(path.to_owned(), error))?;
+    let file = Checked::new(file).map_err(|error| ImportError::Damaged(path.to_owned(), error))?;
     let wrong = |error| ImportError::Perf(path.to_owned(), error);
     let PerfFileReader { mut perf_file, mut record_iter } =
         PerfFileReader::parse_file(BufReader::with_capacity(1 << 18, file)).map_err(wrong)?;

@@ -12,19 +12,21 @@ pub(super) fn run(arguments: Vec<OsString>) -> Result<()> {
     }
     let root = nix::unistd::geteuid().is_root();
     println!("user: {}", if root { "root" } else { "not root: only processes of this user can be sampled" });
-    let level = paranoid();
-    match level {
+    match paranoid() {
         None => println!("perf events: this kernel has none (CONFIG_PERF_EVENTS)"),
         Some(level) if level > 2 => println!(
-            "kernel.perf_event_paranoid: {level}: nobody but root may sample; as root: sysctl kernel.perf_event_paranoid=2"
+            "kernel.perf_event_paranoid: {level}: on many systems nobody but root may sample then; as root: sysctl kernel.perf_event_paranoid=2"
         ),
         Some(2) => println!(
             "kernel.perf_event_paranoid: 2: own processes, program only; for the kernel's frames as root: sysctl kernel.perf_event_paranoid=1"
         ),
         Some(level) => println!("kernel.perf_event_paranoid: {level}: own processes, with the kernel"),
     }
-    for event in [Event::CpuClock, Event::Cycles, Event::Instructions] {
-        println!("event {event}: {}", try_event(event));
+    let clock = try_event(Event::CpuClock);
+    let works = clock.is_ok();
+    println!("event {}: {}", Event::CpuClock, clock.unwrap_or_else(|error| error));
+    for event in [Event::Cycles, Event::Instructions] {
+        println!("event {event}: {}", try_event(event).unwrap_or_else(|error| error));
     }
     println!("memory of other processes: {}", ptrace_scope());
     let hidden = fs::read_to_string("/proc/kallsyms")
@@ -40,19 +42,19 @@ pub(super) fn run(arguments: Vec<OsString>) -> Result<()> {
             _ => "enough",
         }
     );
-    if level.is_none_or(|level| level > 2) && !root {
-        bail!("recording is not possible here until the first thing above that says so is changed");
+    if !works {
+        bail!("recording is not possible here: see what event {} says", Event::CpuClock);
     }
     Ok(())
 }
 
 /// Opens an event of this process, which is what a recording does with another one.
-fn try_event(event: Event) -> String {
+fn try_event(event: Event) -> Result<String, String> {
     let options = Options { event, frequency: 99, stack: 1024, kernel: true };
     match Sampler::open(std::process::id(), &options) {
-        Ok(sampler) if sampler.samples_kernel() => "works, with the kernel".to_owned(),
-        Ok(_) => "works, program only".to_owned(),
-        Err(error) => error.to_string(),
+        Ok(sampler) if sampler.samples_kernel() => Ok("works, with the kernel".to_owned()),
+        Ok(_) => Ok("works, program only".to_owned()),
+        Err(error) => Err(error.to_string()),
     }
 }
 

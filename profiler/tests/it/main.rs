@@ -1,6 +1,7 @@
 //! The profiler as a whole: the `wasmprof` binary against programs of this crate. Tests share two cores with
 //! the programs that they measure, so those that measure shares take turns.
 
+mod broken_input;
 mod recordings;
 mod shares;
 mod support;

@@ -1,0 +1,84 @@
+//! A perf.data file whose head has been checked: the reader behind it believes the sizes that it finds there,
+//! and a wrong one would make it ask for all memory. Feature sections (host name, topology, …) are hidden:
+//! nothing here needs them.
+
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::ops::Range;
+
+/// `struct perf_file_header`: magic, two sizes, three sections, the bits of features.
+const HEAD: usize = 104;
+/// The old section of event types, and the bits of features.
+const HIDDEN: Range<usize> = 56..HEAD;
+/// More events than any `perf record` opens, each of at most this size.
+const LARGEST_ATTRIBUTES: u64 = 1 << 20;
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Checked {
+    file: File,
+    head: [u8; HEAD],
+    at: u64,
+}
+
+impl Checked {
+    /// Checks a file; the error says what is wrong with it.
+    pub(super) fn new(mut file: File) -> io::Result<Self> {
+        let length = file.metadata()?.len();
+        let mut head = [0; HEAD];
+        file.read_exact(&mut head).map_err(|_| wrong("its head is cut short"))?;
+        let word = |bytes: &[u8], at: usize| -> u64 {
+            bytes.get(at..at + 8).and_then(|word| word.try_into().ok()).map_or(0, u64::from_le_bytes)
+        };
+        if !head.starts_with(b"PERFILE2") {
+            return Err(wrong("it does not begin with PERFILE2"));
+        }
+        let inside = |offset: u64, size: u64| offset.checked_add(size).is_some_and(|end| end <= length);
+        let (entry, attributes, size) = (word(&head, 16), word(&head, 24), word(&head, 32));
+        // An attribute has at least 64 bytes and the section of its ids behind it.
+        if word(&head, 8) < HEAD as u64 || !(80..=4096).contains(&entry) || size > LARGEST_ATTRIBUTES {
+            return Err(wrong("its head is damaged"));
+        }
+        if !inside(attributes, size) || word(&head, 40) > length {
+            return Err(wrong("it is cut short"));
+        }
+        file.seek(SeekFrom::Start(attributes))?;
+        let mut bytes = vec![0; size as usize];
+        file.read_exact(&mut bytes)?;
+        for attribute in bytes.chunks(entry as usize) {
+            let ids = attribute.len().saturating_sub(16);
+            if !inside(word(attribute, ids), word(attribute, ids + 8)) {
+                return Err(wrong("the ids of its events are damaged"));
+            }
+        }
+        head[HIDDEN].fill(0);
+        file.rewind()?;
+        Ok(Self { file, head, at: 0 })
+    }
+}
+
+fn wrong(what: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, what)
+}
+
+impl Read for Checked {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let count = match self.head.get(usize::try_from(self.at).unwrap_or(HEAD)..) {
+            Some(mut rest) if !rest.is_empty() => {
+                let count = rest.read(out)?;
+                self.file.seek(SeekFrom::Start(self.at + count as u64))?;
+                count
+            }
+            _ => self.file.read(out)?,
+        };
+        self.at += count as u64;
+        Ok(count)
+    }
+}
+
+impl Seek for Checked {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.at = self.file.seek(to)?;
+        Ok(self.at)
+    }
+}
