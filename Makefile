@@ -10,12 +10,12 @@ BUILD = $(CARGO) build --workspace --release --locked
 TARGET = $(or $(CARGO_TARGET_DIR),target)/release
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench filters vsix install build setup
+.PHONY: help demo test test-vscode bench filters vsix install build setup
 
 help: ## this list
 	@echo "wasmdbg: a debugger for Proxy-Wasm filters inside Apache Traffic Server"
 	@echo
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
 
 demo: setup ## see it work: install what is missing, build, stop a live request (TOKEN=number)
 	@tests/setup/install.sh ats
@@ -24,10 +24,15 @@ demo: setup ## see it work: install what is missing, build, stop a live request 
 
 # Many tests wait for a parked request and need no processor meanwhile: more threads than cores.
 test: setup ## all tests, with a real Traffic Server
-	@tests/setup/install.sh ats test vscode
-	@dap/vscode/e2e/install.sh >/dev/null
+	@tests/setup/install.sh ats test npm
 	$(BUILD)
 	RUST_TEST_THREADS=4 $(CARGO) test --workspace --release --locked --no-fail-fast
+
+test-vscode: setup ## the extension in a real VS Code (Chromium, and a gigabyte in ~/.cache)
+	@tests/setup/install.sh ats vscode
+	@dap/vscode/e2e/install.sh >/dev/null
+	$(BUILD)
+	$(CARGO) test --release --locked -p wasmdbg-tests --test it -- --ignored vscode
 
 bench: setup ## the benchmark table
 	@tests/setup/install.sh ats bench

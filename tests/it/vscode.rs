@@ -26,6 +26,7 @@ fn script(path: &str, arguments: &[&str]) -> Result<String> {
 }
 
 #[test]
+#[ignore = "needs Chromium and a gigabyte of VS Code: `make test-vscode`"]
 fn a_live_filter_is_debugged_in_vs_code() -> Result<()> {
     let tools = script("dap/vscode/e2e/install.sh", &[])?;
     let scratch = Scratch::new("vscode")?;
