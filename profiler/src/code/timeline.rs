@@ -1,5 +1,6 @@
 //! Code that comes and goes at the same addresses: which piece was at an address at a time.
 
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
@@ -39,7 +40,18 @@ pub struct Timeline {
     starts: BTreeMap<u64, Vec<(u64, u64, u32)>>,
     codes: Vec<JitCode>,
     by_index: HashMap<u64, u32>,
-    longest: u64,
+    /// Made at the first question after a change.
+    index: OnceCell<Vec<Place>>,
+}
+
+/// What was put at an address, for look-ups.
+#[derive(Debug)]
+struct Place {
+    start: u64,
+    /// The farthest end of all code that begins here or before: nothing earlier reaches an address behind it.
+    reach: u64,
+    /// Time, size and number of the code, by time.
+    loads: Vec<(u64, u64, u32)>,
 }
 
 impl Timeline {
@@ -61,7 +73,7 @@ impl Timeline {
     }
 
     fn place(&mut self, address: u64, size: u64, time: u64, number: u32) {
-        self.longest = self.longest.max(size);
+        self.index.take();
         let here = self.starts.entry(address).or_default();
         let at = here.partition_point(|entry| entry.0 <= time);
         here.insert(at, (time, size, number));
@@ -76,9 +88,12 @@ impl Timeline {
     /// As [`Timeline::find`], with the number of the code.
     #[must_use]
     pub fn number_at(&self, address: u64, time: u64) -> Option<(u32, u64)> {
-        let lowest = address.saturating_sub(self.longest);
+        let index = self.index.get_or_init(|| self.places());
+        let until = index.partition_point(|place| place.start <= address);
         let mut best: Option<(u64, u32, u64)> = None;
-        for (start, here) in self.starts.range(lowest..=address).rev() {
+        for Place { start, loads: here, .. } in
+            index[..until].iter().rev().take_while(|place| place.reach > address)
+        {
             let offset = address - start;
             let end = here.partition_point(|entry| entry.0 <= time);
             let fits = here[..end].iter().rev().find(|entry| offset < entry.1);
@@ -89,6 +104,16 @@ impl Timeline {
             }
         }
         best.map(|(_, number, offset)| (number, offset))
+    }
+
+    fn places(&self) -> Vec<Place> {
+        let mut reach = 0;
+        let place = |(start, loads): (&u64, &Vec<(u64, u64, u32)>)| {
+            let longest = loads.iter().map(|load| load.1).max().unwrap_or_default();
+            reach = reach.max(start.saturating_add(longest));
+            Place { start: *start, reach, loads: loads.clone() }
+        };
+        self.starts.iter().map(place).collect()
     }
 
     /// All code, by its number.
