@@ -98,6 +98,8 @@ mod flag {
     pub(super) const COMM: u64 = 1 << 9;
     pub(super) const FREQ: u64 = 1 << 10;
     pub(super) const TASK: u64 = 1 << 13;
+    /// Every record has the sample's thread and time at its end.
+    pub(super) const SAMPLE_ID_ALL: u64 = 1 << 18;
     pub(super) const EXCLUDE_CALLCHAIN_USER: u64 = 1 << 22;
     pub(super) const USE_CLOCK: u64 = 1 << 25;
 }
@@ -111,6 +113,7 @@ pub(crate) fn attributes(event: Event, frequency: u64, stack: u32, kernel: bool)
         | flag::COMM
         | flag::FREQ
         | flag::TASK
+        | flag::SAMPLE_ID_ALL
         | flag::USE_CLOCK;
     let mut sample_type = SAMPLE;
     if kernel {

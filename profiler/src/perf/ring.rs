@@ -6,45 +6,74 @@ use std::os::fd::OwnedFd;
 
 use super::sys::Pages;
 
-/// The ring of one processor.
+/// The ring of one processor. Between [`Ring::begin`] and [`Ring::end`] it is read record by record, so
+/// that several rings can be read in the order of time.
 #[derive(Debug)]
 pub struct Ring {
     pages: Pages,
     wrapped: Vec<u8>,
+    at: u64,
+    head: u64,
 }
+
+/// PERF_RECORD_SAMPLE, whose time lies behind its address and its thread; others have it at their end.
+const SAMPLE: u32 = 9;
+const SAMPLE_TIME: u64 = 24;
 
 impl Ring {
     pub(crate) fn map(event: &OwnedFd, size: usize) -> io::Result<Self> {
-        Ok(Self { pages: Pages::map(event, size)?, wrapped: Vec::new() })
+        Ok(Self { pages: Pages::map(event, size)?, wrapped: Vec::new(), at: 0, head: 0 })
     }
 
-    /// Gives every record to `each`, header included, and then their space back to the kernel.
-    pub fn drain(&mut self, mut each: impl FnMut(&[u8])) {
-        let (head, mut tail) = (self.pages.head(), self.pages.tail());
+    /// Sees what the kernel has written until now.
+    pub(crate) fn begin(&mut self) {
+        (self.at, self.head) = (self.pages.tail(), self.pages.head());
+    }
+
+    /// The time of the next record, CLOCK_MONOTONIC in ns; `None` at the end.
+    pub(crate) fn next_time(&self) -> Option<u64> {
+        let size = self.size()?;
+        let kind = self.word(self.at)? as u32;
+        let offset = if kind == SAMPLE { SAMPLE_TIME } else { size - 8 };
+        self.word(self.at + offset)
+    }
+
+    /// Gives the next record to `each`, header included.
+    pub(crate) fn take(&mut self, each: impl FnOnce(&[u8])) {
+        let Some(size) = self.size() else { return };
         let data = self.pages.data();
-        while tail < head {
-            let Some(size) = walk(data, tail, head) else { break };
-            let at = (tail % data.len() as u64) as usize;
-            match data.get(at..at + size) {
-                Some(record) => each(record),
-                None => {
-                    self.wrapped.clear();
-                    self.wrapped.extend_from_slice(&data[at..]);
-                    self.wrapped.extend_from_slice(&data[..size - (data.len() - at)]);
-                    each(&self.wrapped);
-                }
+        let at = (self.at % data.len() as u64) as usize;
+        let length = size as usize;
+        match data.get(at..at + length) {
+            Some(record) => each(record),
+            None => {
+                self.wrapped.clear();
+                self.wrapped.extend_from_slice(&data[at..]);
+                self.wrapped.extend_from_slice(&data[..length - (data.len() - at)]);
+                each(&self.wrapped);
             }
-            tail += size as u64;
         }
-        // What could not be read (it is not a record) is given back too: the ring goes on.
-        self.pages.release(head);
+        self.at += size;
     }
-}
 
-/// Size of the record at `tail`; `None` when it is none. Records are aligned to 8 bytes, so a header
-/// never wraps.
-fn walk(data: &[u8], tail: u64, head: u64) -> Option<usize> {
-    let at = (tail % data.len() as u64) as usize;
-    let size = usize::from(u16::from_le_bytes(data.get(at + 6..at + 8)?.try_into().ok()?));
-    (size >= 8 && tail + size as u64 <= head && size <= data.len()).then_some(size)
+    /// Gives everything back to the kernel; what could not be read (it is no record) too: the ring goes on.
+    pub(crate) fn end(&mut self) {
+        self.at = self.head;
+        self.pages.release(self.head);
+    }
+
+    /// Size of the next record; `None` when there is none.
+    fn size(&self) -> Option<u64> {
+        let size = self.word(self.at)? >> 48;
+        let fits = self.at + size <= self.head && size <= self.pages.data().len() as u64;
+        (size >= 16 && size.is_multiple_of(8) && fits).then_some(size)
+    }
+
+    /// Records are multiples of 8 bytes, so an aligned word never wraps.
+    fn word(&self, at: u64) -> Option<u64> {
+        let data = self.pages.data();
+        let index = (at % data.len() as u64) as usize;
+        let bytes = data.get(index..index + 8).filter(|_| at + 8 <= self.head)?;
+        bytes.try_into().ok().map(u64::from_le_bytes)
+    }
 }

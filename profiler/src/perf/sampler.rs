@@ -227,17 +227,22 @@ impl Sampler {
         self.owners.iter().chain(self.events.values().flatten()).try_for_each(|event| sys::enable(event, on))
     }
 
-    /// Gives every record to `each`, ring by ring.
+    /// Gives every record to `each`, in the order of time: a thread that moves between processors leaves its
+    /// records in several rings, and code may have been replaced meanwhile.
     pub fn drain(&mut self, mut each: impl FnMut(Record<'_>)) {
         let Self { rings, attributes, tally, .. } = self;
-        for ring in rings {
-            ring.drain(|bytes| match parse(bytes, attributes.sample_type) {
+        rings.iter_mut().for_each(Ring::begin);
+        loop {
+            let next = rings.iter_mut().filter_map(|ring| Some((ring.next_time()?, ring)));
+            let Some((_, ring)) = next.min_by_key(|(time, _)| *time) else { break };
+            ring.take(|bytes| match parse(bytes, attributes.sample_type) {
                 Ok(Record::Lost(count)) => tally.lost += count,
                 Ok(Record::Throttle) => tally.throttled += 1,
                 Ok(record) => each(record),
                 Err(_) => tally.broken += 1,
             });
         }
+        rings.iter_mut().for_each(Ring::end);
     }
 
     /// How long to wait between two drains: the rings fill to a third at most.

@@ -42,13 +42,32 @@ fn an_embedder_that_knows_no_profiler_by_its_memory() {
 }
 
 #[test]
+fn code_that_takes_the_place_of_other_code_is_told_apart() {
+    let _turn = turn();
+    let embedder = Embedder::with(&fixture("shares_first.wasm"), &fixture("shares_second.wasm"), &["reload"]);
+    let folder = Folder::new();
+    let out = folder.path("out.wasmprof");
+    succeed(&["record", "-p", &embedder.pid(), "-F", "999", "-d", "5", "-o", out.to_str().unwrap()]);
+    let profile = json(&out);
+    let filters = profile["filters"].as_array().unwrap();
+    let generations = filters.iter().filter(|row| row["name"].as_str().unwrap().contains("generation"));
+    assert!(filters.len() == 2 && generations.count() == 1, "one of them came second: {filters:?}");
+    let parts = ["inlined_third", "half", "fifth"].map(|name| share(&profile, "functions", name));
+    let first = parts[0] + parts[1];
+    assert_near("inlined", parts[0] * 100.0 / first, 37.5);
+    assert!(parts.iter().sum::<f64>() > 70.0, "compiling takes little: {parts:?}");
+    let (first, second) = (first, parts[2]);
+    assert!((0.85..=1.18).contains(&(first / second)), "both have the same time: {parts:?}");
+}
+
+#[test]
 fn a_stripped_module_is_named_by_its_unstripped_copy() {
     let _turn = turn();
     let folder = Folder::new();
     let stripped = folder.path("stripped.wasm");
     let whole = std::fs::read(fixture("shares_first.wasm")).unwrap();
     std::fs::write(&stripped, without_custom_sections(&whole)).unwrap();
-    let embedder = Embedder::with(&stripped, &fixture("shares_second.wasm"));
+    let embedder = Embedder::with(&stripped, &fixture("shares_second.wasm"), &[]);
     let out = folder.path("out.wasmprof");
     let (pid, copy) = (embedder.pid(), fixture("shares_first.wasm"));
     let arguments = ["record", "-p", &pid, "-F", "499", "-d", "2", "-o", out.to_str().unwrap()];

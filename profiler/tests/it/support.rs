@@ -46,15 +46,16 @@ pub(crate) struct Embedder(Child);
 
 impl Embedder {
     pub(crate) fn start() -> Self {
-        Self::with(&fixture("shares_first.wasm"), &fixture("shares_second.wasm"))
+        Self::with(&fixture("shares_first.wasm"), &fixture("shares_second.wasm"), &[])
     }
 
-    pub(crate) fn with(first: &Path, second: &Path) -> Self {
+    pub(crate) fn with(first: &Path, second: &Path, further: &[&str]) -> Self {
         // target/release/deps/it-… is this test, target/release/examples/embedder the program.
         let own = std::env::current_exe().unwrap();
         let program = own.ancestors().nth(2).unwrap().join("examples/embedder");
         let mut child = Command::new(&program)
             .args([first, second])
+            .args(further)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
