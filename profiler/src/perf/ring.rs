@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 
 use super::sys::Pages;
 
-/// The ring of one processor. Between [`Ring::begin`] and [`Ring::end`] it is read record by record, so
+/// The ring of one processor. Between `Ring::begin` and `Ring::end` it is read record by record, so
 /// that several rings can be read in the order of time.
 #[derive(Debug)]
 pub struct Ring {
