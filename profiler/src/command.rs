@@ -1,5 +1,14 @@
 //! The commands of `wasmprof`, one file each.
 
+/// Prints a line. Who reads it may have heard enough (`| head`): that must not end a recording.
+macro_rules! say {
+    ($($text:tt)*) => {{
+        let mut out = std::io::stdout().lock();
+        let _ = std::io::Write::write_fmt(&mut out, format_args!($($text)*));
+        let _ = std::io::Write::write_all(&mut out, b"\n");
+    }};
+}
+
 mod code_map;
 mod doctor;
 mod export;
@@ -34,7 +43,7 @@ Recordings end with .wasmprof; record -o out.svg keeps one as out.wasmprof.
 /// Runs the command that the arguments name.
 pub(crate) fn run(mut arguments: Vec<OsString>) -> Result<()> {
     if arguments.is_empty() {
-        print!("{HELP}");
+        say!("{}", HELP.trim_end());
         return Ok(());
     }
     let name = arguments.remove(0);
@@ -47,11 +56,11 @@ pub(crate) fn run(mut arguments: Vec<OsString>) -> Result<()> {
         Some("perfmap") => code_map::run(CodeMapFormat::PerfMap, arguments),
         Some("doctor") => doctor::run(arguments),
         Some("--help" | "-h" | "help") => {
-            print!("{HELP}");
+            say!("{}", HELP.trim_end());
             Ok(())
         }
         Some("--version" | "-V") => {
-            println!("wasmprof {}", env!("CARGO_PKG_VERSION"));
+            say!("wasmprof {}", env!("CARGO_PKG_VERSION"));
             Ok(())
         }
         _ => bail!("there is no command {}: see wasmprof --help", name.display()),

@@ -21,7 +21,7 @@ pub(super) fn run(format: CodeMapFormat, arguments: Vec<OsString>) -> Result<()>
             Long("socket") => chosen.socket = Some(parser.value()?.into()),
             Value(value) if chosen.pid.is_none() => chosen.pid = Some(value.parse()?),
             Short('h') | Long("help") => {
-                println!("usage: wasmprof {name} [PID | --socket SOCKET]");
+                say!("usage: wasmprof {name} [PID | --socket SOCKET]");
                 return Ok(());
             }
             other => return Err(other.unexpected().into()),
@@ -32,7 +32,7 @@ pub(super) fn run(format: CodeMapFormat, arguments: Vec<OsString>) -> Result<()>
         bail!("the proxy's wasmdbg.so is too old for this: upgrade it and restart the proxy");
     }
     let written = client.call(WriteCodeMap { format })?;
-    println!(
+    say!(
         "{}: {} pieces of code, {} bytes, {:.1} ms CPU in the proxy",
         written.path,
         written.entries,
@@ -41,11 +41,11 @@ pub(super) fn run(format: CodeMapFormat, arguments: Vec<OsString>) -> Result<()>
     );
     match format {
         CodeMapFormat::Jitdump => {
-            println!(
+            say!(
                 "then: perf record -k mono …; perf inject --jit -i perf.data -o perf.jit.data; perf report -i perf.jit.data"
             );
         }
-        CodeMapFormat::PerfMap => println!("then: perf record …; perf report"),
+        CodeMapFormat::PerfMap => say!("then: perf record …; perf report"),
     }
     Ok(())
 }

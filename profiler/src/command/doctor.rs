@@ -11,30 +11,30 @@ pub(super) fn run(arguments: Vec<OsString>) -> Result<()> {
         bail!("usage: wasmprof doctor");
     }
     let root = nix::unistd::geteuid().is_root();
-    println!("user: {}", if root { "root" } else { "not root: only processes of this user can be sampled" });
+    say!("user: {}", if root { "root" } else { "not root: only processes of this user can be sampled" });
     match paranoid() {
-        None => println!("perf events: this kernel has none (CONFIG_PERF_EVENTS)"),
-        Some(level) if level > 2 => println!(
+        None => say!("perf events: this kernel has none (CONFIG_PERF_EVENTS)"),
+        Some(level) if level > 2 => say!(
             "kernel.perf_event_paranoid: {level}: on many systems nobody but root may sample then; as root: sysctl kernel.perf_event_paranoid=2"
         ),
-        Some(2) => println!(
+        Some(2) => say!(
             "kernel.perf_event_paranoid: 2: own processes, program only; for the kernel's frames as root: sysctl kernel.perf_event_paranoid=1"
         ),
-        Some(level) => println!("kernel.perf_event_paranoid: {level}: own processes, with the kernel"),
+        Some(level) => say!("kernel.perf_event_paranoid: {level}: own processes, with the kernel"),
     }
     let clock = try_event(Event::CpuClock);
     let works = clock.is_ok();
-    println!("event {}: {}", Event::CpuClock, clock.unwrap_or_else(|error| error));
+    say!("event {}: {}", Event::CpuClock, clock.unwrap_or_else(|error| error));
     for event in [Event::Cycles, Event::Instructions] {
-        println!("event {event}: {}", try_event(event).unwrap_or_else(|error| error));
+        say!("event {event}: {}", try_event(event).unwrap_or_else(|error| error));
     }
-    println!("memory of other processes: {}", ptrace_scope());
+    say!("memory of other processes: {}", ptrace_scope());
     let hidden = fs::read_to_string("/proc/kallsyms")
         .is_ok_and(|text| text.lines().next().is_some_and(|line| line.starts_with("0000000000000000")));
     let kernel = if hidden { "hidden; as root: sysctl kernel.kptr_restrict=0" } else { "there" };
-    println!("kernel symbols: {kernel}");
+    say!("kernel symbols: {kernel}");
     let lock = fs::read_to_string("/proc/sys/kernel/perf_event_mlock_kb").unwrap_or_default();
-    println!(
+    say!(
         "ring buffers: kernel.perf_event_mlock_kb is {}, {}",
         lock.trim(),
         match lock.trim().parse::<u64>() {

@@ -27,7 +27,7 @@ pub(super) fn run(arguments: Vec<OsString>) -> Result<()> {
             Short('o') | Long("output") => output = Some(parser.value()?.into()),
             Value(value) if path.is_none() => path = Some(value.into()),
             Short('h') | Long("help") => {
-                print!("{HELP}");
+                say!("{}", HELP.trim_end());
                 return Ok(());
             }
             other => return Err(other.unexpected().into()),

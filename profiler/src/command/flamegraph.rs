@@ -30,7 +30,7 @@ pub(super) fn run(arguments: Vec<OsString>) -> Result<()> {
             Short('o') | Long("output") => output = parser.value()?.into(),
             Value(value) => inputs.push(value.into()),
             Short('h') | Long("help") => {
-                print!("{HELP}");
+                say!("{}", HELP.trim_end());
                 return Ok(());
             }
             other => return Err(other.unexpected().into()),
@@ -59,9 +59,9 @@ pub(super) fn run(arguments: Vec<OsString>) -> Result<()> {
         record::open(data)?
     };
     let profile = Profile::new(&recording, lines);
-    println!("{} samples, {}", profile.samples, profile.amount(profile.total));
+    say!("{} samples, {}", profile.samples, profile.amount(profile.total));
     record::print_coverage(&profile);
     Format::of(&output).write_file(&profile, &output)?;
-    println!("flame graph: {}", output.display());
+    say!("flame graph: {}", output.display());
     Ok(())
 }

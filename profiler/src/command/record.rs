@@ -52,7 +52,7 @@ struct Arguments {
 
 pub(super) fn run(arguments: Vec<OsString>) -> Result<()> {
     let Some(arguments) = parse(arguments)? else {
-        print!("{HELP}");
+        say!("{}", HELP.trim_end());
         return Ok(());
     };
     let mut interrupt = Interrupt::catch()?;
@@ -94,7 +94,7 @@ pub(super) fn run(arguments: Vec<OsString>) -> Result<()> {
     })?;
     drop(writer);
     print_summary(&summary, pid);
-    println!("recording: {}", file.display());
+    say!("recording: {}", file.display());
     if output == file {
         return Ok(());
     }
@@ -104,7 +104,7 @@ pub(super) fn run(arguments: Vec<OsString>) -> Result<()> {
     let profile = Profile::new(&Recording::open(&file)?, arguments.lines);
     print_coverage(&profile);
     Format::of(&output).write_file(&profile, &output)?;
-    println!("flame graph: {}", output.display());
+    say!("flame graph: {}", output.display());
     Ok(())
 }
 
@@ -212,21 +212,25 @@ fn print_summary(summary: &Summary, pid: u32) {
         "interrupt" => " (interrupted)".to_owned(),
         _ => String::new(),
     };
-    println!(
+    say!(
         "{} samples in {:.1} s{ended}: {} lost, {} unresolved, throttled {} times",
-        summary.samples, summary.seconds, summary.lost, summary.unresolved, summary.throttled
+        summary.samples,
+        summary.seconds,
+        summary.lost,
+        summary.unresolved,
+        summary.throttled
     );
     if let (Some(rate), Some(used)) = (summary.rate, summary.target_cpu) {
-        println!("rate: {rate:.1} samples per CPU second ({used:.2} CPU s of the process)");
+        say!("rate: {rate:.1} samples per CPU second ({used:.2} CPU s of the process)");
     }
     let share = |part: u64, of: u64| if of == 0 { 0.0 } else { part as f64 * 100.0 / of as f64 };
-    println!(
+    say!(
         "in modules: {} samples ({:.1} %), {:.1} % of them with the whole stack",
         summary.wasm,
         share(summary.wasm, summary.samples),
         share(summary.wasm_rooted, summary.wasm)
     );
-    println!(
+    say!(
         "own cost: {:.0} ms CPU ({:.2} % of one processor)",
         summary.own_cpu * 1000.0,
         summary.own_cpu * 100.0 / summary.seconds.max(0.001)
@@ -240,7 +244,7 @@ pub(super) fn print_coverage(profile: &Profile) {
         return;
     }
     let share = |part: u64| part as f64 * 100.0 / coverage.wasm as f64;
-    println!(
+    say!(
         "innermost frame in a module: {:.2} % with a function, {:.2} % with a line ({:.2} % approximate)",
         share(coverage.named),
         share(coverage.line),

@@ -25,7 +25,7 @@ pub(super) fn run(arguments: Vec<OsString>) -> Result<()> {
             Short('n') => count = parser.value()?.parse()?,
             Value(value) if path.is_none() => path = Some(value.into()),
             Short('h') | Long("help") => {
-                print!("{HELP}");
+                say!("{}", HELP.trim_end());
                 return Ok(());
             }
             other => return Err(other.unexpected().into()),
@@ -33,9 +33,9 @@ pub(super) fn run(arguments: Vec<OsString>) -> Result<()> {
     }
     let path = path.context("which recording? see wasmprof report --help")?;
     let profile = Profile::new(&record::open(&path)?, Lines::Innermost);
-    println!("{}: {} samples, {}", profile.title, profile.samples, profile.amount(profile.total));
+    say!("{}: {} samples, {}", profile.title, profile.samples, profile.amount(profile.total));
     if let Some(summary) = &profile.summary {
-        println!("{} lost, {} unresolved", summary.lost, summary.unresolved);
+        say!("{} lost, {} unresolved", summary.lost, summary.unresolved);
     }
     record::print_coverage(&profile);
     output::table(&profile, by, count, std::io::stdout().lock())?;

@@ -125,3 +125,17 @@ fn doctor_tries_what_a_recording_needs() {
     assert!(text.contains("event cpu-clock: works"), "{text}");
     assert!(text.contains("kernel.perf_event_paranoid"), "{text}");
 }
+
+#[test]
+fn a_reader_that_leaves_early_costs_nothing() {
+    let embedder = Embedder::start();
+    let folder = Folder::new();
+    let svg = folder.path("out.svg");
+    let mut recorder = command(&["record", "-p", &embedder.pid(), "-d", "1", "-o", svg.to_str().unwrap()])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(recorder.stdout.take());
+    assert!(recorder.wait().unwrap().success());
+    assert!(svg.exists(), "the flame graph is written all the same");
+}
