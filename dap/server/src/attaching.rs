@@ -264,5 +264,6 @@ fn options(arguments: &AttachArguments) -> Result<AttachOptions, String> {
         all: arguments.all,
         deadline: Some(deadline),
         symbols: SymbolOptions { files, ..SymbolOptions::default() },
+        ..AttachOptions::default()
     })
 }

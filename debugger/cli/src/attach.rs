@@ -94,6 +94,7 @@ fn attach(
         all: options.all,
         deadline: Some(options.deadline.unwrap_or(deadline)),
         symbols: SymbolOptions { files: options.modules.clone(), ..SymbolOptions::default() },
+        ..AttachOptions::default()
     };
     let mut progress = |progress: &Progress| show_progress(progress, console);
     let mut session = Session::attach(client, events, &request, &mut progress)

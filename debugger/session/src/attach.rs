@@ -4,7 +4,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
 use wasmdbg_control::rules::Rule;
-use wasmdbg_control::session::{Attach, Attached};
+use wasmdbg_control::session::{Attach, Attached, LaneStart};
 use wasmdbg_control::{Client, Event};
 
 use crate::{Error, Progress, SymbolOptions};
@@ -26,6 +26,8 @@ pub struct AttachOptions {
     pub all: bool,
     /// How long a stop may last without a sign of life; `None`: the plugin's setting.
     pub deadline: Option<Duration>,
+    /// When the filters start; with [`LaneStart::Held`] see [`crate::Session::start`].
+    pub start: LaneStart,
     /// Where symbols come from.
     pub symbols: SymbolOptions,
 }
@@ -42,6 +44,7 @@ pub(crate) fn attach(
         rules: options.rules.clone(),
         all: options.all,
         deadline_ms: options.deadline.map(|deadline| u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX)),
+        start: options.start,
     };
     let mut early = Vec::new();
     let mut take = |event| match event {

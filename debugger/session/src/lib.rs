@@ -47,3 +47,4 @@ pub use source::{SourceFinder, SourceLines};
 pub use step::{Libraries, Step, is_library};
 pub use stop::{Stop, StopSummary};
 pub use value::{Format, Value, ValueState, Variable, VariableKind};
+pub use wasmdbg_control::session::LaneStart;

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use wasmdbg_control::breakpoints::SetBreakpoints;
 use wasmdbg_control::filters::{FilterList, ListFilters};
-use wasmdbg_control::session::{Attached, Detach, Detached};
+use wasmdbg_control::session::{Attached, Detach, Detached, Start};
 use wasmdbg_control::stop::{ReleaseCause, Released, Resume, ResumeMode, StopReason, Stopped};
 use wasmdbg_control::transactions::{ListTransactions, TransactionList};
 use wasmdbg_control::{Client, ErrorKind, Event, ModuleHash, SlotId, StopId};
@@ -277,6 +277,15 @@ impl Session {
     /// No callback runs, or the connection is gone.
     pub fn interrupt(&self, slot: Option<SlotId>) -> Result<u32, Error> {
         self.interrupter().interrupt(slot)
+    }
+
+    /// Starts the filters that an attach with [`LaneStart::Held`](crate::LaneStart) has held back;
+    /// returns how many. Their breakpoints stand before the first instruction.
+    ///
+    /// # Errors
+    /// The connection is gone.
+    pub fn start(&self) -> Result<u32, Error> {
+        Ok(self.client.call(Start {})?.slots)
     }
 
     /// Tells the plugin that the user is at work: the pause deadline counts from now.

@@ -146,6 +146,8 @@ calls! {
     "transactions" Transactions(t::ListTransactions) -> t::TransactionList;
     /// Starts a session. Answered when the lane is compiled and one slot has passed configure.
     "attach" Attach(s::Attach) -> s::Attached;
+    /// Starts the filters whose start the attach held back.
+    "start" Start(s::Start) -> s::Started;
     /// Ends the session; what it held goes on.
     "detach" Detach(s::Detach) -> s::Detached;
     /// The user is at work: the pause deadline counts from now.

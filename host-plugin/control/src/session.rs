@@ -42,6 +42,32 @@ pub struct Attach {
     /// How long a stop may last since the controller's last sign of life, in milliseconds;
     /// `None`: the settings' value. Capped by the settings' hard limit.
     pub deadline_ms: Option<u64>,
+    /// When the first slot starts; see [`LaneStart`].
+    #[serde(default)]
+    pub start: LaneStart,
+}
+
+/// When the filters' first slots run `_initialize`, `proxy_on_vm_start` and `proxy_on_configure`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LaneStart {
+    /// Before the attach is answered: transactions are taken from then on.
+    #[default]
+    AtOnce,
+    /// When the session asks for it with [`Start`], so that its breakpoints stand before. Transactions are
+    /// taken when the filter has started. A slot that is there already serves as it is.
+    Held,
+}
+
+/// Starts what an attach with [`LaneStart::Held`] has held back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Start {}
+
+/// The filters are starting; [`LaneProgress`] or [`LaneFailed`] follows for each.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Started {
+    /// How many slots were held back.
+    pub slots: u32,
 }
 
 /// The session stands.

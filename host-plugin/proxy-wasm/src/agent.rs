@@ -30,6 +30,7 @@ pub use self::traps::Symbolise;
 use self::traps::TrapLog;
 use crate::code::CodeMaps;
 use crate::debug::DebugLane;
+use crate::debug::lane::Note;
 use crate::debug::session::Session;
 use crate::filter::Filter;
 use crate::trap::TrapReport;
@@ -80,6 +81,10 @@ struct Client {
     session: Option<Arc<Session>>,
     /// Its attach has not been answered yet.
     waiting: Option<Waiting>,
+    /// Slots that start when it says so.
+    held: Vec<Note>,
+    /// It has said so, and not all of them have started.
+    starting: bool,
     /// When the second of [`MISSED_PER_SECOND`] began, and how many there were.
     missed: (Instant, u32),
 }
@@ -124,6 +129,11 @@ impl Agent {
     fn end_session(&mut self, client: ClientId, why: &str) -> Option<u32> {
         let client = self.clients.get_mut(&client)?;
         client.waiting = None;
+        client.starting = false;
+        // Their threads see that nobody wants them.
+        for note in client.held.drain(..) {
+            self.lane.note(note);
+        }
         let session = client.session.take()?;
         let released = self.lane.remove_session(session.id);
         self.audit_session(&session, &format!("ended: {why}"));
@@ -174,8 +184,16 @@ impl Service for Agent {
     fn connected(&mut self, client: ClientHandle, peer: Peer, hello: Hello) {
         let missed = (Instant::now(), 0);
         let id = client.id();
-        let client =
-            Client { handle: client, peer, name: hello.client, session: None, waiting: None, missed };
+        let client = Client {
+            handle: client,
+            peer,
+            name: hello.client,
+            session: None,
+            waiting: None,
+            held: Vec::new(),
+            starting: false,
+            missed,
+        };
         self.clients.insert(id, client);
     }
 

@@ -69,6 +69,16 @@ impl Filter {
     /// Reads and compiles the module, and starts `vms` virtual machines on the calling thread. Never
     /// fails: see [`Filter::inactive_reason`]. `vms`: one per event thread and a spare.
     pub fn load(runtime: &Arc<Runtime>, id: FilterId, config: FilterConfig, vms: usize) -> Arc<Self> {
+        Self::read(runtime, id, config, vms.max(1))
+    }
+
+    /// As [`Filter::load`], but nothing of the filter runs yet: the first virtual machine of the fast lane
+    /// is made when somebody asks for one. For hosts whose filter starts in a debugger.
+    pub fn prepare(runtime: &Arc<Runtime>, id: FilterId, config: FilterConfig) -> Arc<Self> {
+        Self::read(runtime, id, config, 0)
+    }
+
+    fn read(runtime: &Arc<Runtime>, id: FilterId, config: FilterConfig, vms: usize) -> Arc<Self> {
         let path = config.module_path.display().to_string();
         let read = fs::read(&config.module_path).map_err(|error| LoadError::Read(path, error));
         let (bytes, missing) = match read {
@@ -81,7 +91,7 @@ impl Filter {
         let program = match missing {
             Some(error) => Err(error),
             None => Program::new(&core, &bytes).and_then(|program| {
-                for _ in 0..vms.max(1) {
+                for _ in 0..vms {
                     stock.add(FastVm::start(&core, &program.instance)?);
                 }
                 Ok(program)

@@ -2,7 +2,7 @@
 
 use wasmdbg_control::codec::{Decoder, EncodeError, FrameError, encode};
 use wasmdbg_control::filters::ModuleBytes;
-use wasmdbg_control::session::{Activity, Attach};
+use wasmdbg_control::session::{Activity, Attach, LaneStart};
 use wasmdbg_control::state::WriteMemory;
 use wasmdbg_control::{ErrorKind, MAX_FRAME, Message, StopId};
 
@@ -87,6 +87,7 @@ fn unknown_fields_are_no_error() {
         "deadline_ms":null,"a_later_field":1}}}}"#;
     let mut decoder = Decoder::new();
     decoder.push(&frame(body));
-    let attach = Attach { filters: vec![], rules: vec![], all: true, deadline_ms: None };
+    let attach =
+        Attach { filters: vec![], rules: vec![], all: true, deadline_ms: None, start: LaneStart::AtOnce };
     assert_eq!(decoder.next_message().unwrap(), Some(Message::Request { id: 1, body: attach.into() }));
 }

@@ -7,12 +7,15 @@ use std::time::{Duration, Instant};
 
 use wasmdbg_control::rules::Rule;
 use wasmdbg_control::server::ClientId;
-use wasmdbg_control::session::{Attach, Attached, AttachedFilter, LanePhase, LaneProgress};
+use wasmdbg_control::session::{
+    Attach, Attached, AttachedFilter, LanePhase, LaneProgress, LaneStart, Started,
+};
 use wasmdbg_control::{ErrorKind, Event, FilterId, RequestId, SessionId, WireError};
 
 use super::Agent;
 use super::audit::rules_in_words;
 use super::stops::millis;
+use crate::debug::lane::Note;
 use crate::debug::rules::{Rules, TOKEN_HEADER};
 use crate::debug::session::{Attaching, Session, Wish};
 use crate::debug::stop::HARD_CAP;
@@ -25,6 +28,7 @@ const SHORTEST: Duration = Duration::from_millis(100);
 pub(super) struct Waiting {
     id: RequestId,
     since: Instant,
+    start: LaneStart,
     filters: Vec<Step>,
 }
 
@@ -88,7 +92,7 @@ impl Agent {
         self.lane.add_session(Arc::clone(&session));
         if let Some(asking) = self.clients.get_mut(&client) {
             asking.session = Some(session);
-            asking.waiting = Some(Waiting { id, since: Instant::now(), filters: steps });
+            asking.waiting = Some(Waiting { id, since: Instant::now(), start: asked.start, filters: steps });
         }
         Ok(())
     }
@@ -136,6 +140,7 @@ impl Agent {
                 self.refuse_attach(client, &reason);
             }
         }
+        self.advance_starts();
     }
 
     fn advance(&mut self, id: ClientId) -> Result<(), String> {
@@ -152,6 +157,12 @@ impl Agent {
                 let open = tables.slots.iter().find(|slot| slot.filter == filter && !slot.is_closing());
                 match open.cloned() {
                     Some(slot) => Some(slot),
+                    None if waiting.start == LaneStart::Held => {
+                        let (slot, spawn) = self.lane.make_slot(&mut tables, filter)?;
+                        slot.held.store(true, Ordering::Release);
+                        client.held.push(spawn);
+                        Some(slot)
+                    }
                     None => match self.lane.add_slot(&mut tables, filter) {
                         Ok(slot) => Some(slot),
                         // Those of an earlier session are about to end.
@@ -160,15 +171,18 @@ impl Agent {
                     },
                 }
             };
-            if step.told == LanePhase::Compiling {
+            if step.told == LanePhase::Compiling && waiting.start == LaneStart::AtOnce {
                 step.told = LanePhase::Starting;
                 session.send(progress(&step.filter, LanePhase::Starting, waiting.since.elapsed()));
             }
-            let Some(slot) = slot.filter(|slot| slot.lock().ready) else { continue };
-            if let Some(wish) = session.wish(filter) {
-                wish.ready.store(true, Ordering::Release);
+            let held = waiting.start == LaneStart::Held;
+            let Some(slot) = slot.filter(|slot| held || slot.lock().ready) else { continue };
+            if !held {
+                if let Some(wish) = session.wish(filter) {
+                    wish.ready.store(true, Ordering::Release);
+                }
+                session.send(progress(&step.filter, LanePhase::Ready, waiting.since.elapsed()));
             }
-            session.send(progress(&step.filter, LanePhase::Ready, waiting.since.elapsed()));
             step.ready = Some(AttachedFilter {
                 filter,
                 name: step.filter.config().name.clone(),
@@ -192,6 +206,41 @@ impl Agent {
             client.waiting = None;
         }
         Ok(())
+    }
+
+    /// Starts the slots that a client's attach held back.
+    pub(super) fn start(&mut self, id: ClientId) -> Result<Started, WireError> {
+        let Some(client) = self.clients.get_mut(&id).filter(|client| client.session.is_some()) else {
+            return Err(super::requests::no_session());
+        };
+        client.starting = true;
+        let slots = u32::try_from(client.held.len()).unwrap_or(u32::MAX);
+        for note in client.held.drain(..) {
+            if let Note::Spawn(slot, ..) = &note {
+                slot.held.store(false, Ordering::Release);
+            }
+            self.lane.note(note);
+        }
+        Ok(Started { slots })
+    }
+
+    /// Takes transactions for sessions whose filters have started by now.
+    fn advance_starts(&mut self) {
+        for client in self.clients.values_mut().filter(|client| client.starting) {
+            let Some(session) = &client.session else { continue };
+            let waiting = |wish: &&Wish| !wish.ready.load(Ordering::Acquire);
+            for wish in session.filters.iter().filter(waiting) {
+                let slots = self.lane.tables().slots.clone();
+                if !slots.iter().any(|slot| slot.filter == wish.filter && slot.lock().ready) {
+                    continue;
+                }
+                wish.ready.store(true, Ordering::Release);
+                if let Some(filter) = self.filters.iter().find(|filter| filter.id() == wish.filter) {
+                    session.send(progress(filter, LanePhase::Ready, session.age()));
+                }
+            }
+            client.starting = session.filters.iter().any(|wish| waiting(&wish));
+        }
     }
 
     /// The lane of a filter cannot be made, or cannot go on.

@@ -14,7 +14,7 @@ use wasmdbg_control::{ErrorKind, Request, RequestId, WireError};
 use super::Agent;
 use super::stops::millis;
 use crate::debug::session::Session;
-use crate::debug::slot::PlantReply;
+use crate::debug::slot::{PlantReply, Slot};
 
 /// Bytes of a module in one answer.
 const MODULE: usize = 512 << 10;
@@ -51,6 +51,10 @@ impl Agent {
                     handle.refuse(id, error)
                 }
             },
+            Request::Start(_) => {
+                let started = self.start(client);
+                answer(&handle, id, started)
+            }
             Request::Detach(_) => match self.end_session(client, "detached") {
                 Some(released) => handle.reply(id, Detached { released }),
                 None => handle.refuse(id, no_session()),
@@ -157,7 +161,15 @@ impl Agent {
         session.set_breakpoints(module, breakpoints.clone());
         let reply = Arc::new(PlantReply::new(client.clone(), id, breakpoints));
         let slots = self.lane.tables().slots.clone();
-        for slot in slots.iter().filter(|slot| slot.module == module) {
+        let held = |slot: &&Arc<Slot>| slot.module == module && slot.held.load(Ordering::Acquire);
+        if slots.iter().any(|slot| held(&slot))
+            && slots.iter().filter(|slot| slot.module == module).all(|slot| held(&slot))
+        {
+            // They stand before the first instruction; nothing can be refused before that.
+            reply.answer(Ok);
+            return Ok(());
+        }
+        for slot in slots.iter().filter(|slot| slot.module == module && !held(slot)) {
             if session.wish(slot.filter).is_some() && !slot.orphan.load(Ordering::Acquire) {
                 slot.lock().planting.push(Arc::clone(&reply));
                 self.lane.poke(slot);
@@ -187,6 +199,6 @@ fn list_or_none(items: &[String]) -> String {
     if items.is_empty() { String::from("none") } else { items.join(" ") }
 }
 
-fn no_session() -> WireError {
+pub(super) fn no_session() -> WireError {
     WireError::new(ErrorKind::State, "this connection has no session: attach first")
 }

@@ -147,6 +147,17 @@ impl DebugLane {
         }
     }
 
+    /// Whether a session waits for the filter to start in its debug lane: a host whose only purpose is to
+    /// be debugged waits as well.
+    pub fn is_starting(&self, filter: FilterId) -> bool {
+        self.any_session()
+            && self
+                .sessions()
+                .iter()
+                .any(|session| session.wish(filter).is_some_and(|wish| !wish.ready.load(Ordering::Acquire)))
+            && self.tables().codes.contains_key(&filter)
+    }
+
     fn claim(
         &self,
         session: &Session,
@@ -185,6 +196,20 @@ impl DebugLane {
     /// # Errors
     /// Why there can be none.
     pub(crate) fn add_slot(&self, tables: &mut Tables, filter: FilterId) -> Result<Arc<Slot>, String> {
+        let (slot, spawn) = self.make_slot(tables, filter)?;
+        self.note(spawn);
+        Ok(slot)
+    }
+
+    /// As [`DebugLane::add_slot`]; the slot gets its thread when the note is given to the agent.
+    ///
+    /// # Errors
+    /// As [`DebugLane::add_slot`].
+    pub(crate) fn make_slot(
+        &self,
+        tables: &mut Tables,
+        filter: FilterId,
+    ) -> Result<(Arc<Slot>, Note), String> {
         let Some(code) = tables.codes.get(&filter).cloned() else {
             return Err(String::from("the debug lane of this filter is gone"));
         };
@@ -212,8 +237,7 @@ impl DebugLane {
         let (slot, jobs) = Slot::new(id, about, code.engine.weak(), expected);
         let slot = Arc::new(slot);
         tables.slots.push(Arc::clone(&slot));
-        self.note(Note::Spawn(Arc::clone(&slot), jobs, code));
-        Ok(slot)
+        Ok((Arc::clone(&slot), Note::Spawn(slot, jobs, code)))
     }
 
     fn miss(&self, session: &Session, wish: &Wish, facts: &RequestFacts, reason: String) {

@@ -75,6 +75,11 @@ impl Session {
         self.filters.iter().find(|wish| wish.filter == filter)
     }
 
+    /// How long ago it began.
+    pub(crate) fn age(&self) -> Duration {
+        self.since.elapsed()
+    }
+
     /// The user is at work.
     pub(crate) fn sign_of_life(&self) {
         let millis = u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX);

@@ -59,6 +59,8 @@ pub(crate) struct Slot {
     pub(crate) closing: AtomicBool,
     /// No thread could be made: the agent answers its jobs.
     pub(crate) orphan: AtomicBool,
+    /// It has no thread yet: its session says when it starts.
+    pub(crate) held: AtomicBool,
     /// Bytes: code image and linear memory.
     pub(crate) memory: AtomicU64,
     state: Mutex<SlotState>,
@@ -127,6 +129,7 @@ impl Slot {
             attention: AtomicBool::new(true),
             closing: AtomicBool::new(false),
             orphan: AtomicBool::new(false),
+            held: AtomicBool::new(false),
             memory: AtomicU64::new(memory),
             state: Mutex::default(),
         };

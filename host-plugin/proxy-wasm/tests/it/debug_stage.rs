@@ -12,7 +12,7 @@ use wasmdbg_control::breakpoints::{Breakpoint, Planted, SetBreakpoints};
 use wasmdbg_control::client::CallError;
 use wasmdbg_control::rules::Rule;
 use wasmdbg_control::server::{Remote, ServerLoop, Waker};
-use wasmdbg_control::session::{Attach, Attached};
+use wasmdbg_control::session::{Attach, Attached, LaneStart};
 use wasmdbg_control::state::Value;
 use wasmdbg_control::status::{GetStatus, Status};
 use wasmdbg_control::stop::{Resume, ResumeMode, Stopped};
@@ -204,7 +204,13 @@ impl Drop for Stage {
 
 /// An empty attach.
 pub(crate) fn attach() -> Attach {
-    Attach { filters: Vec::new(), rules: Vec::<Rule>::new(), all: false, deadline_ms: None }
+    Attach {
+        filters: Vec::new(),
+        rules: Vec::<Rule>::new(),
+        all: false,
+        deadline_ms: None,
+        start: LaneStart::AtOnce,
+    }
 }
 
 /// Where `i32.const MARKER` is in a module; markers are above 4095.
