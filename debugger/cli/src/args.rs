@@ -36,6 +36,19 @@ wasmdbg: a debugger for Proxy-Wasm filters in a running proxy
                             terminal; `continue` waits for the next stop
       --timeout D           how long `continue` and steps wait for a stop (default: 30s in a batch)
 
+  wasmdbg run FILTER.wasm (--listen ADDRESS:PORT | --request FILE.http) [options]
+      Runs a filter in a small proxy of its own, under the debugger from its first instruction.
+      With --request and no commands it only prints what each callback did.
+
+      --listen ADDRESS:PORT serve HTTP/1.1 and HTTP/2 there (port 0: a free one)
+      --upstream URL        where requests go: http://HOST:PORT (without it a plain 200 answers them)
+      --request FILE.http   play the requests of this file
+      --config FILE         the filter's YAML, as for the plugin; FILTER.wasm is run in any case
+      --configuration TEXT  what the filter's configure reads
+      --settings FILE       limits, and a control socket for other debuggers
+      --prompt              with --request: debug, from a prompt
+      -ex, -x, --batch, --timeout, --deadline, --when, --module, --source-map as for attach
+
   wasmdbg dap [--listen ADDRESS:PORT]
       Serves an editor by the Debug Adapter Protocol, on standard input and output or at a loopback port.
 
@@ -58,6 +71,8 @@ pub(crate) enum Action {
     },
     /// Debug.
     Attach(Box<Attach>),
+    /// Run a filter in a proxy of our own.
+    Run(Box<Run>),
     /// Serve editors.
     Dap {
         /// Where; `None`: one editor on standard input and output.
@@ -66,7 +81,7 @@ pub(crate) enum Action {
 }
 
 /// `wasmdbg attach`.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Attach {
     pub(crate) target: Option<OsString>,
     pub(crate) filters: Vec<String>,
@@ -79,6 +94,22 @@ pub(crate) struct Attach {
     pub(crate) commands: Vec<Source>,
     pub(crate) modules: Vec<PathBuf>,
     pub(crate) source_maps: Vec<(String, PathBuf)>,
+}
+
+/// `wasmdbg run`.
+#[derive(Debug)]
+pub(crate) struct Run {
+    pub(crate) program: PathBuf,
+    pub(crate) config: Option<PathBuf>,
+    pub(crate) configuration: Option<String>,
+    pub(crate) settings: Option<PathBuf>,
+    pub(crate) listen: Option<SocketAddr>,
+    pub(crate) upstream: Option<String>,
+    pub(crate) request: Option<PathBuf>,
+    /// A prompt, where it is not the rule.
+    pub(crate) prompt: bool,
+    /// What it has in common with an attach; `all` unless there are rules.
+    pub(crate) attach: Attach,
 }
 
 /// Commands of the command line, in its order.
@@ -97,7 +128,7 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Act
         arguments.into_iter().map(|argument| if argument == "-ex" { "--ex".into() } else { argument });
     let mut parser = lexopt::Parser::from_args(arguments);
     let command = match parser.next()? {
-        None => bail!("give a command: ps, attach or dap"),
+        None => bail!("give a command: ps, attach, run or dap"),
         Some(Short('h') | Long("help")) => return Ok(Action::Help),
         Some(Short('V') | Long("version")) => return Ok(Action::Version),
         Some(Value(command)) => command,
@@ -107,8 +138,9 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Act
         Some("help") => Ok(Action::Help),
         Some("ps") => parse_ps(parser),
         Some("attach") => parse_attach(parser),
+        Some("run") => parse_run(parser),
         Some("dap") => parse_dap(parser),
-        _ => bail!("{:?} is no command: give ps, attach or dap", command.to_string_lossy()),
+        _ => bail!("{:?} is no command: give ps, attach, run or dap", command.to_string_lossy()),
     }
 }
 
@@ -129,11 +161,7 @@ fn parse_dap(mut parser: lexopt::Parser) -> Result<Action> {
     while let Some(argument) = parser.next()? {
         match argument {
             Long("listen") => {
-                let address = text(&mut parser)?;
-                let parsed = address.parse().with_context(|| {
-                    format!("--listen: {address:?} is no address and port, as in 127.0.0.1:0")
-                })?;
-                listen = Some(parsed);
+                listen = Some(address(&mut parser)?);
             }
             Short('h') | Long("help") => return Ok(Action::Help),
             other => return Err(other.unexpected().into()),
@@ -143,52 +171,111 @@ fn parse_dap(mut parser: lexopt::Parser) -> Result<Action> {
 }
 
 fn parse_attach(mut parser: lexopt::Parser) -> Result<Action> {
-    let mut attach = Attach {
-        target: None,
-        filters: Vec::new(),
-        rules: Vec::new(),
-        all: false,
-        deadline: None,
-        batch: false,
-        timeout: None,
-        commands: Vec::new(),
-        modules: Vec::new(),
-        source_maps: Vec::new(),
-    };
+    let mut attach = Attach::default();
     while let Some(argument) = parser.next()? {
         match argument {
             Long("filter") => attach.filters.push(text(&mut parser)?),
-            Long("when") => attach.rules.push(parse_rule(&text(&mut parser)?).context("--when")?),
             Long("all") => attach.all = true,
-            Long("deadline") => {
-                attach.deadline = Some(parse_duration(&text(&mut parser)?).context("--deadline")?)
-            }
-            Long("timeout") => {
-                attach.timeout = Some(parse_duration(&text(&mut parser)?).context("--timeout")?)
-            }
-            Long("batch") => attach.batch = true,
-            Long("ex") => attach.commands.push(Source::Command(text(&mut parser)?)),
-            Short('x') => attach.commands.push(Source::File(parser.value()?.into())),
-            Long("module") => attach.modules.push(parser.value()?.into()),
-            Long("source-map") => {
-                let map = text(&mut parser)?;
-                let Some((from, to)) = map.split_once('=').filter(|(from, _)| !from.is_empty()) else {
-                    bail!("--source-map: {map:?} has no two paths: give FROM=TO");
-                };
-                attach.source_maps.push((from.to_owned(), to.into()));
-            }
             Short('h') | Long("help") => return Ok(Action::Help),
             Value(target) if attach.target.is_none() => attach.target = Some(target),
             Value(target) => {
                 bail!("{:?} is one target too many: attach to one proxy", target.to_string_lossy())
             }
-            other => return Err(other.unexpected().into()),
+            Short(short) => attach.option(&Known::Short(short), &mut parser)?,
+            Long(long) => {
+                let long = Known::Long(long.to_owned());
+                attach.option(&long, &mut parser)?;
+            }
         }
     }
     if attach.all && !attach.rules.is_empty() {
         bail!("--all and --when exclude each other: the rules would have no effect");
     }
     Ok(Action::Attach(Box::new(attach)))
+}
+
+fn parse_run(mut parser: lexopt::Parser) -> Result<Action> {
+    let mut program = None;
+    let (mut config, mut configuration, mut settings) = (None, None, None);
+    let (mut listen, mut upstream, mut request, mut prompt) = (None, None, None, false);
+    let mut attach = Attach::default();
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Long("config") => config = Some(parser.value()?.into()),
+            Long("configuration") => configuration = Some(text(&mut parser)?),
+            Long("settings") => settings = Some(parser.value()?.into()),
+            Long("listen") => listen = Some(address(&mut parser)?),
+            Long("upstream") => upstream = Some(text(&mut parser)?),
+            Long("request") => request = Some(parser.value()?.into()),
+            Long("prompt") => prompt = true,
+            Short('h') | Long("help") => return Ok(Action::Help),
+            Value(value) if program.is_none() => program = Some(value.into()),
+            Value(value) => bail!("{:?} is one filter too many: run one", value.to_string_lossy()),
+            Short(short) => attach.option(&Known::Short(short), &mut parser)?,
+            Long(long) => {
+                let long = Known::Long(long.to_owned());
+                attach.option(&long, &mut parser)?;
+            }
+        }
+    }
+    let Some(program) = program else { bail!("run what? Give the filter's .wasm file") };
+    match (&listen, &request) {
+        (None, None) => bail!("give --listen ADDRESS:PORT, or --request FILE.http"),
+        (Some(_), Some(_)) => bail!("--listen and --request exclude each other: run twice"),
+        _ => {}
+    }
+    attach.all = attach.rules.is_empty();
+    Ok(Action::Run(Box::new(Run {
+        program,
+        config,
+        configuration,
+        settings,
+        listen,
+        upstream,
+        request,
+        prompt,
+        attach,
+    })))
+}
+
+/// An option that several commands have.
+enum Known {
+    Short(char),
+    Long(String),
+}
+
+impl Attach {
+    /// What attach and run have in common.
+    fn option(&mut self, option: &Known, parser: &mut lexopt::Parser) -> Result<()> {
+        match option {
+            Known::Short('x') => self.commands.push(Source::File(parser.value()?.into())),
+            Known::Short(other) => return Err(Short(*other).unexpected().into()),
+            Known::Long(long) => match long.as_str() {
+                "when" => self.rules.push(parse_rule(&text(parser)?).context("--when")?),
+                "deadline" => self.deadline = Some(parse_duration(&text(parser)?).context("--deadline")?),
+                "timeout" => self.timeout = Some(parse_duration(&text(parser)?).context("--timeout")?),
+                "batch" => self.batch = true,
+                "ex" => self.commands.push(Source::Command(text(parser)?)),
+                "module" => self.modules.push(parser.value()?.into()),
+                "source-map" => {
+                    let map = text(parser)?;
+                    let Some((from, to)) = map.split_once('=').filter(|(from, _)| !from.is_empty()) else {
+                        bail!("--source-map: {map:?} has no two paths: give FROM=TO");
+                    };
+                    self.source_maps.push((from.to_owned(), to.into()));
+                }
+                other => return Err(Long(other).unexpected().into()),
+            },
+        }
+        Ok(())
+    }
+}
+
+fn address(parser: &mut lexopt::Parser) -> Result<SocketAddr> {
+    let address = text(parser)?;
+    address
+        .parse()
+        .with_context(|| format!("--listen: {address:?} is no address and port, as in 127.0.0.1:0"))
 }
 
 fn text(parser: &mut lexopt::Parser) -> Result<String> {
@@ -223,8 +310,8 @@ mod tests {
 
     #[test]
     fn wrong_usage_is_named() {
-        assert_eq!(error(&[]), "give a command: ps, attach or dap");
-        assert_eq!(error(&["atach"]), "\"atach\" is no command: give ps, attach or dap");
+        assert_eq!(error(&[]), "give a command: ps, attach, run or dap");
+        assert_eq!(error(&["atach"]), "\"atach\" is no command: give ps, attach, run or dap");
         assert_eq!(error(&["ps", "--jason"]), "invalid option '--jason'");
         assert_eq!(error(&["attach", "1", "2"]), "\"2\" is one target too many: attach to one proxy");
         assert!(error(&["attach", "--deadline", "5"]).starts_with("--deadline: \"5\" is no duration"));

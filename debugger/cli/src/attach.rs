@@ -10,11 +10,11 @@ use wasmdbg_control::Event;
 use wasmdbg_control::client::Client;
 use wasmdbg_control::rules::Rule;
 use wasmdbg_control::session::LanePhase;
-use wasmdbg_session::{AttachOptions, DebugInfo, Progress, Session, SymbolOptions};
+use wasmdbg_session::{AttachOptions, DebugInfo, LaneStart, Progress, Session, SymbolOptions};
 
 use crate::args::Attach;
 use crate::console::{Console, Paint, harmless};
-use crate::debugger::{Debugger, Mode};
+use crate::debugger::{Debugger, Mode, OnInvite};
 use crate::failure::{Code, explain};
 use crate::input::{Input, Reader, watch_interrupts};
 use crate::rule::{describe, show_duration};
@@ -29,12 +29,7 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Attaches and debugs.
 pub(crate) fn run(options: Attach, mut console: Console) -> Option<Code> {
-    let terminal = std::io::stdin().is_terminal();
-    let mode = match (options.batch, terminal) {
-        (true, _) => Mode::Batch,
-        (false, true) => Mode::Terminal,
-        (false, false) => Mode::Pipe,
-    };
+    let mode = mode(&options);
     let (input, inputs) = mpsc::channel();
     let session = watch_interrupts(input.clone()).and_then(|()| attach(&options, mode, &input, &mut console));
     let session = match session {
@@ -44,7 +39,27 @@ pub(crate) fn run(options: Attach, mut console: Console) -> Option<Code> {
             return Some(Code::Attach);
         }
     };
-    let reader = match reader(mode, terminal, input, &mut console) {
+    debug(session, &options, mode, (input, inputs), console, None)
+}
+
+pub(crate) fn mode(options: &Attach) -> Mode {
+    match (options.batch, std::io::stdin().is_terminal()) {
+        (true, _) => Mode::Batch,
+        (false, true) => Mode::Terminal,
+        (false, false) => Mode::Pipe,
+    }
+}
+
+/// From a session to its end. `start` is called once, when the breakpoints of the command line stand.
+pub(crate) fn debug(
+    session: Session,
+    options: &Attach,
+    mode: Mode,
+    (input, inputs): (mpsc::Sender<Input>, mpsc::Receiver<Input>),
+    mut console: Console,
+    start: Option<OnInvite>,
+) -> Option<Code> {
+    let reader = match reader(mode, input, &mut console) {
         Ok(reader) => reader,
         Err(error) => {
             console.complain(&explain(&error));
@@ -52,15 +67,13 @@ pub(crate) fn run(options: Attach, mut console: Console) -> Option<Code> {
         }
     };
     let timeout = options.timeout.or((mode == Mode::Batch).then_some(STOP_TIMEOUT));
-    Debugger::new(session, console, inputs, mode, timeout).run(&options.commands, reader.as_ref())
+    let mut debugger = Debugger::new(session, console, inputs, mode, timeout);
+    debugger.on_invite = start;
+    debugger.run(&options.commands, reader.as_ref())
 }
 
-fn reader(
-    mode: Mode,
-    terminal: bool,
-    input: mpsc::Sender<Input>,
-    console: &mut Console,
-) -> Result<Option<Reader>> {
+fn reader(mode: Mode, input: mpsc::Sender<Input>, console: &mut Console) -> Result<Option<Reader>> {
+    let terminal = std::io::stdin().is_terminal();
     Ok(match mode {
         // A script at a terminal ends with its commands.
         Mode::Batch if terminal => None,
@@ -84,6 +97,20 @@ fn attach(
     let named = options.target.as_deref();
     let (client, events) =
         target::connect(named).with_context(|| format!("cannot attach to {}", target::display(named)))?;
+    attach_over(client, events, options, LaneStart::AtOnce, mode, input, console)
+        .with_context(|| format!("cannot attach to {}", target::display(named)))
+}
+
+/// A session over a connection that is there.
+pub(crate) fn attach_over(
+    client: Client,
+    events: mpsc::Receiver<Event>,
+    options: &Attach,
+    start: LaneStart,
+    mode: Mode,
+    input: &mpsc::Sender<Input>,
+    console: &mut Console,
+) -> Result<Session> {
     let greeting = greeting(&client, console);
     console.say(&greeting);
     let events = with_wakes(events, input.clone())?;
@@ -94,11 +121,10 @@ fn attach(
         all: options.all,
         deadline: Some(options.deadline.unwrap_or(deadline)),
         symbols: SymbolOptions { files: options.modules.clone(), ..SymbolOptions::default() },
-        ..AttachOptions::default()
+        start,
     };
     let mut progress = |progress: &Progress| show_progress(progress, console);
-    let mut session = Session::attach(client, events, &request, &mut progress)
-        .with_context(|| format!("cannot attach to {}", target::display(named)))?;
+    let mut session = Session::attach(client, events, &request, &mut progress)?;
     let sources = session.sources_mut();
     for (from, to) in &options.source_maps {
         sources.map(from, to);

@@ -29,6 +29,9 @@ pub(crate) enum Mode {
     Batch,
 }
 
+/// What starts when the breakpoints of the command line stand.
+pub(crate) type OnInvite = Box<dyn FnOnce(&Session, &mut Console) -> anyhow::Result<()>>;
+
 /// The stop that is looked at.
 #[derive(Clone)]
 pub(crate) struct Selected {
@@ -61,6 +64,8 @@ pub(crate) struct Debugger {
     pub(crate) touched: HashMap<TransactionId, String>,
     /// Why the session is over, once it is.
     pub(crate) gone: Option<String>,
+    /// See [`OnInvite`].
+    pub(crate) on_invite: Option<OnInvite>,
     failed: Option<Code>,
     repeat: Option<String>,
     invited: bool,
@@ -86,6 +91,7 @@ impl Debugger {
             announced: HashSet::new(),
             touched: HashMap::new(),
             gone: None,
+            on_invite: None,
             failed: None,
             repeat: None,
             invited: false,
@@ -126,6 +132,11 @@ impl Debugger {
     pub(crate) fn invite(&mut self) {
         if !std::mem::replace(&mut self.invited, true) {
             crate::attach::invite(&self.session, &mut self.console);
+            if let Some(start) = self.on_invite.take()
+                && let Err(error) = start(&self.session, &mut self.console)
+            {
+                self.console.complain(&crate::failure::explain(&error));
+            }
         }
     }
 

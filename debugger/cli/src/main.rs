@@ -15,6 +15,7 @@ mod failure;
 mod input;
 mod ps;
 mod rule;
+mod run;
 mod show;
 mod target;
 mod waiting;
@@ -44,6 +45,7 @@ fn main() -> ExitCode {
             console.complain(&explain(&error));
             Code::Command
         }),
+        Ok(Action::Run(options)) => run::run(*options, console),
         Ok(Action::Attach(options)) => attach::run(*options, console),
         Err(error) => {
             console.complain(&explain(&error));

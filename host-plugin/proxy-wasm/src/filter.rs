@@ -87,7 +87,8 @@ impl Filter {
         };
         let hash = ModuleHash(Sha256::digest(&bytes).into());
         let core = Arc::new(FilterCore::new(Arc::clone(runtime), id, config, hash));
-        let stock = Stock::new(SPARE);
+        // Where nothing shall run yet, nothing is made ahead either.
+        let stock = Stock::new(if vms == 0 { 0 } else { SPARE });
         let program = match missing {
             Some(error) => Err(error),
             None => Program::new(&core, &bytes).and_then(|program| {

@@ -1,0 +1,173 @@
+//! A request and its response as the filter sees them. Both lanes hold it; each call locks it for its own
+//! length.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
+
+use http::{request, response};
+use wasmdbg_control::TransactionId;
+use wasmdbg_proxy_wasm::{HeaderMap, RequestFacts, Status, Transaction};
+
+use crate::fields::{Field, Fields, changes};
+use crate::properties;
+use crate::report::{Change, Side};
+
+/// Who talks to whom.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Peers {
+    pub(crate) client: Option<SocketAddr>,
+    pub(crate) local: Option<SocketAddr>,
+}
+
+/// What a filter can ask of a transaction.
+#[derive(Debug)]
+pub(crate) struct Seen {
+    pub(crate) request: Fields,
+    pub(crate) response: Option<Fields>,
+    pub(crate) peers: Peers,
+    pub(crate) upstream: Option<SocketAddr>,
+    pub(crate) protocol: &'static str,
+    pub(crate) started: SystemTime,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Exchange {
+    pub(crate) id: TransactionId,
+    seen: Mutex<Seen>,
+}
+
+impl Exchange {
+    pub(crate) fn new(id: TransactionId, request: &request::Parts, peers: Peers) -> Arc<Self> {
+        let host = request.headers.get(http::header::HOST).map(|host| host.as_bytes().to_vec());
+        let authority = request.uri.authority().map(|authority| authority.as_str().as_bytes().to_vec());
+        let path = request.uri.path_and_query().map_or("/", |path| path.as_str());
+        let pseudo: Vec<(&'static [u8], Vec<u8>)> = vec![
+            (b":method", request.method.as_str().into()),
+            (b":path", path.into()),
+            (b":authority", authority.or(host).unwrap_or_default()),
+            (b":scheme", b"http".to_vec()),
+        ];
+        let protocol = match request.version {
+            http::Version::HTTP_2 => "HTTP/2",
+            http::Version::HTTP_10 => "HTTP/1.0",
+            _ => "HTTP/1.1",
+        };
+        let seen = Seen {
+            request: Fields::new(pseudo, &request.headers),
+            response: None,
+            peers,
+            upstream: None,
+            protocol,
+            started: SystemTime::now(),
+        };
+        Arc::new(Self { id, seen: Mutex::new(seen) })
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A response is there, of the upstream or of the filter.
+    pub(crate) fn set_response(&self, response: &response::Parts) {
+        let pseudo: Vec<(&'static [u8], Vec<u8>)> = vec![(b":status", response.status.as_str().into())];
+        self.lock().response = Some(Fields::new(pseudo, &response.headers));
+    }
+
+    pub(crate) fn facts(&self) -> RequestFacts {
+        let seen = self.lock();
+        RequestFacts {
+            method: seen.request.text(b":method"),
+            path: seen.request.text(b":path"),
+            client: seen.peers.client.map(|client| client.ip()),
+            client_port: seen.peers.client.map_or(0, |client| client.port()),
+        }
+    }
+
+    /// Both maps, to be compared later.
+    pub(crate) fn copy(&self) -> (Fields, Option<Fields>) {
+        let seen = self.lock();
+        (seen.request.clone(), seen.response.clone())
+    }
+
+    /// What has changed since `before` was copied.
+    pub(crate) fn changes(&self, before: &(Fields, Option<Fields>)) -> Vec<Change> {
+        let seen = self.lock();
+        let mut told = changes(Side::Request, &before.0, &seen.request);
+        if let (Some(old), Some(new)) = (&before.1, &seen.response) {
+            told.extend(changes(Side::Response, old, new));
+        }
+        told
+    }
+}
+
+/// The transaction of a stream context.
+pub(crate) struct OfContext(pub(crate) Arc<Exchange>);
+
+impl OfContext {
+    fn with<T>(
+        &self,
+        map: HeaderMap,
+        work: impl FnOnce(&mut Fields) -> Result<T, Status>,
+    ) -> Result<T, Status> {
+        let mut seen = self.0.lock();
+        match map {
+            HeaderMap::RequestHeaders => work(&mut seen.request),
+            HeaderMap::ResponseHeaders => work(seen.response.as_mut().ok_or(Status::BadArgument)?),
+            HeaderMap::RequestTrailers | HeaderMap::ResponseTrailers => Err(Status::BadArgument),
+        }
+    }
+}
+
+impl Transaction for OfContext {
+    fn id(&self) -> TransactionId {
+        self.0.id
+    }
+
+    fn facts(&mut self) -> RequestFacts {
+        self.0.facts()
+    }
+
+    fn header(&mut self, map: HeaderMap, name: &[u8], value: &mut Vec<u8>) -> Result<(), Status> {
+        self.with(map, |fields| {
+            value.extend_from_slice(&fields.get(name).ok_or(Status::NotFound)?);
+            Ok(())
+        })
+    }
+
+    fn pairs(&mut self, map: HeaderMap, each: &mut dyn FnMut(&[u8], &[u8])) -> Result<(), Status> {
+        self.with(map, |fields| {
+            fields.all().for_each(|(name, value)| each(name, value));
+            Ok(())
+        })
+    }
+
+    fn header_count(&mut self, map: HeaderMap) -> Result<u32, Status> {
+        self.with(map, |fields| Ok(fields.count()))
+    }
+
+    fn add_header(&mut self, map: HeaderMap, name: &[u8], value: &[u8]) -> Result<(), Status> {
+        self.with(map, |fields| fields.add(name, value))
+    }
+
+    fn replace_header(&mut self, map: HeaderMap, name: &[u8], value: &[u8]) -> Result<(), Status> {
+        self.with(map, |fields| fields.replace(name, value))
+    }
+
+    fn remove_header(&mut self, map: HeaderMap, name: &[u8]) -> Result<(), Status> {
+        self.with(map, |fields| fields.remove(name))
+    }
+
+    fn set_pairs(&mut self, map: HeaderMap, pairs: &[Field]) -> Result<(), Status> {
+        self.with(map, |fields| fields.set_all(pairs))
+    }
+
+    fn property(&mut self, path: &[&[u8]], value: &mut Vec<u8>) -> Result<(), Status> {
+        properties::get(&self.0.lock(), path, value)
+    }
+
+    fn set_property(&mut self, path: &[&[u8]], value: &[u8]) -> Result<(), Status> {
+        properties::set(&mut self.0.lock(), path, value)
+    }
+}

@@ -1,0 +1,243 @@
+//! The way of one transaction through the filter, on either lane: its context, its callbacks, its end.
+//! Knows no HTTP.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use wasmdbg_control::ContextId;
+use wasmdbg_proxy_wasm::debug::Ending;
+use wasmdbg_proxy_wasm::{Action, Callback, DebugContext, LocalResponse};
+
+use crate::exchange::{Exchange, OfContext};
+use crate::report::{Happening, Verdict};
+use crate::worker::{Generation, Worker};
+
+/// How often a transaction looks whether the debug lane has started.
+const LOOK: Duration = Duration::from_millis(5);
+/// How long a context whose filter is not done may stay.
+const FAREWELL: Duration = Duration::from_secs(30);
+
+/// Where the context is.
+pub(crate) enum Place {
+    /// There is none, or none any more.
+    None,
+    Fast(Generation, ContextId),
+    Debug(Seat),
+}
+
+/// A context in the debug lane.
+pub(crate) struct Seat {
+    /// None once it has ended.
+    context: Option<DebugContext>,
+    effects: mpsc::UnboundedReceiver<Action>,
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        // Nobody waits for it: a stop of it is released.
+        if let Some(context) = &self.context {
+            context.client_gone();
+        }
+    }
+}
+
+/// See the module. Dropped without [`Flow::finish`]: the client went away.
+pub(crate) struct Flow {
+    worker: Rc<Worker>,
+    exchange: Arc<Exchange>,
+    place: Place,
+}
+
+/// How a transaction goes on.
+pub(crate) enum Next {
+    Pass,
+    Respond(LocalResponse),
+    Close,
+}
+
+impl Flow {
+    /// Chooses the lane and makes the context.
+    pub(crate) async fn begin(worker: &Rc<Worker>, exchange: &Arc<Exchange>) -> (Self, Next) {
+        let mut flow = Self { worker: Rc::clone(worker), exchange: Arc::clone(exchange), place: Place::None };
+        let shared = &worker.shared;
+        while shared.lane.is_starting(shared.filter.id()) {
+            tokio::time::sleep(LOOK).await;
+        }
+        let facts = exchange.facts();
+        let mut header = |name: &str, value: &mut Vec<u8>| {
+            let found = exchange.lock().request.get(name.as_bytes());
+            found.is_some_and(|found| {
+                value.extend_from_slice(&found);
+                true
+            })
+        };
+        let transaction = Box::new(OfContext(Arc::clone(exchange)));
+        if let Some(claim) = shared.lane.choose(shared.filter.id(), exchange.id, &facts, &mut header) {
+            let (sink, effects) = mpsc::unbounded_channel();
+            let sink = Box::new(move |action| drop(sink.send(action)));
+            let context = Some(claim.enter(transaction, sink));
+            flow.place = Place::Debug(Seat { context, effects });
+            return (flow, Next::Pass);
+        }
+        let action = match worker.acquire().await {
+            Err(why) => {
+                flow.log(&why);
+                Action::Failed
+            }
+            Ok(()) => match worker.enter(None, |vm| vm.create_context(transaction)) {
+                Some((generation, context, action)) => {
+                    flow.place = Place::Fast(generation, context);
+                    action
+                }
+                None => Action::Failed,
+            },
+        };
+        let next = flow.follow(action);
+        (flow, next)
+    }
+
+    /// Runs a callback, and waits while the filter parks the transaction.
+    pub(crate) async fn call(&mut self, callback: Callback) -> Next {
+        let filter = &self.worker.shared.filter;
+        let wanted = match callback {
+            Callback::RequestHeaders { .. } => filter.wants_request_headers(),
+            Callback::ResponseHeaders { .. } => filter.wants_response_headers(),
+        };
+        // In the debug lane the first one tells what the context's creation decided.
+        let skipped =
+            !wanted && !matches!((&self.place, callback), (Place::Debug(_), Callback::RequestHeaders { .. }));
+        if skipped || matches!(self.place, Place::None) {
+            return Next::Pass;
+        }
+        let before = self.worker.shared.report.wants_callbacks().then(|| self.exchange.copy());
+        let mut action = match &mut self.place {
+            Place::None => Action::Continue,
+            Place::Fast(generation, context) => {
+                let context = *context;
+                let entered = self.worker.enter(Some(*generation), |vm| ((), vm.call(context, callback)));
+                // Without its virtual machine the context is lost.
+                entered.map_or(Action::Failed, |(_, (), action)| action)
+            }
+            Place::Debug(seat) => seat.call(callback).await,
+        };
+        if let Some(before) = before.filter(|_| wanted) {
+            self.worker.shared.report.take(Happening::Callback {
+                transaction: self.exchange.id,
+                callback: callback.export(),
+                debugged: matches!(self.place, Place::Debug(_)),
+                changes: self.exchange.changes(&before),
+                verdict: Verdict::from(&action),
+            });
+        }
+        if action == Action::Pause {
+            action = match &mut self.place {
+                Place::None => Action::Continue,
+                Place::Fast(generation, context) => self.worker.park(*generation, *context).await,
+                Place::Debug(seat) => seat.effects.recv().await.unwrap_or(Action::Failed),
+            };
+            if self.worker.shared.report.wants_callbacks() {
+                let verdict = Verdict::from(&action);
+                self.worker.shared.report.take(Happening::Resumed { transaction: self.exchange.id, verdict });
+            }
+        }
+        self.follow(action)
+    }
+
+    /// Ends the context and waits until the filter is done with it.
+    pub(crate) async fn finish(mut self, ending: Ending) {
+        let place = std::mem::replace(&mut self.place, Place::None);
+        end(&self.worker, place, ending).await;
+    }
+
+    /// Ends the context without waiting.
+    pub(crate) fn finish_later(mut self, ending: Ending) {
+        let place = std::mem::replace(&mut self.place, Place::None);
+        self.worker.end_later(place, ending);
+    }
+
+    fn follow(&mut self, action: Action) -> Next {
+        match action {
+            Action::Continue | Action::Pause => Next::Pass,
+            Action::Respond(response) => Next::Respond(response),
+            Action::Close => Next::Close,
+            Action::Failed => {
+                let place = std::mem::replace(&mut self.place, Place::None);
+                self.worker.end_later(place, Ending::default());
+                if self.worker.shared.filter.config().fail_open {
+                    Next::Pass
+                } else {
+                    Next::Respond(unavailable())
+                }
+            }
+        }
+    }
+
+    fn log(&self, message: &str) {
+        let shared = &self.worker.shared;
+        let name = &shared.filter.config().name;
+        shared.runtime.embedder().log(
+            wasmdbg_proxy_wasm::Level::Error,
+            name,
+            Some(self.exchange.id),
+            message,
+        );
+    }
+}
+
+impl Drop for Flow {
+    fn drop(&mut self) {
+        let place = std::mem::replace(&mut self.place, Place::None);
+        if !matches!(place, Place::None) {
+            if let Place::Debug(Seat { context: Some(context), .. }) = &place {
+                context.client_gone();
+            }
+            self.worker.end_later(place, Ending { status: None, aborted: true });
+        }
+    }
+}
+
+impl Seat {
+    async fn call(&mut self, callback: Callback) -> Action {
+        // What was decided about an earlier park has been heeded.
+        while self.effects.try_recv().is_ok() {}
+        let Some(context) = &self.context else { return Action::Failed };
+        let (sender, receiver) = oneshot::channel();
+        context.call(callback, Box::new(move |outcome| drop(sender.send(outcome.action))));
+        receiver.await.unwrap_or(Action::Failed)
+    }
+}
+
+/// Ends a context: done, log, delete.
+pub(crate) async fn end(worker: &Worker, place: Place, ending: Ending) {
+    match place {
+        Place::None => {}
+        Place::Fast(generation, context) => {
+            let ended = worker.enter(Some(generation), |vm| ((), vm.end(context)));
+            if let Some((_, (), Action::Pause)) = ended {
+                let _ = tokio::time::timeout(FAREWELL, worker.park(generation, context)).await;
+            }
+        }
+        Place::Debug(mut seat) => {
+            let Some(context) = seat.context.take() else { return };
+            let (sender, receiver) = oneshot::channel();
+            let done = move || {
+                // The client may have gone meanwhile.
+                let _ = sender.send(());
+            };
+            context.end(ending, Box::new(done));
+            let _ = receiver.await;
+        }
+    }
+}
+
+/// What a client gets where a filter that must run cannot.
+fn unavailable() -> LocalResponse {
+    LocalResponse {
+        status: 503,
+        details: b"filter_failed".to_vec(),
+        body: b"the filter of this proxy cannot run\n".to_vec(),
+        headers: Vec::new(),
+    }
+}

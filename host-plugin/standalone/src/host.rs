@@ -1,0 +1,130 @@
+//! The process as a whole: one filter, its lanes, its agent.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use wasmdbg_control::server::BindError;
+use wasmdbg_control::{Connection, FilterId};
+use wasmdbg_proxy_wasm::{DebugLane, Filter, FilterConfig, Runtime, Settings};
+
+use crate::agent::AgentThread;
+use crate::embedder::{Process, STACK};
+use crate::listen::Listening;
+use crate::play::Playing;
+use crate::report::Report;
+use crate::request_file::FileRequest;
+use crate::upstream::Upstream;
+
+/// What a host is made of.
+pub struct Options {
+    /// The filter.
+    pub filter: FilterConfig,
+    /// Limits of callbacks and of the debug lane; `control.socket`, if given, is opened.
+    pub settings: Settings,
+    /// Where requests go; none: a plain 200 without a body answers them.
+    pub upstream: Option<Upstream>,
+    /// Takes logs, and what callbacks did.
+    pub report: Arc<dyn Report>,
+    /// Where compiled code of the debug lane is kept; none: nowhere.
+    pub cache_folder: Option<PathBuf>,
+}
+
+/// Why there is no host.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No engine.
+    #[error("{0}")]
+    Engine(#[from] wasmdbg_proxy_wasm::engine::EngineError),
+    /// The filter cannot run.
+    #[error("the filter cannot run: {0}")]
+    Filter(String),
+    /// The control socket.
+    #[error(transparent)]
+    Socket(#[from] BindError),
+    /// The agent has no thread or no descriptors.
+    #[error("no debugger can attach: {0}")]
+    Agent(io::Error),
+    /// The port.
+    #[error("cannot listen at {address}: {source}")]
+    Listen {
+        /// Where.
+        address: SocketAddr,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// No thread.
+    #[error("the system gives no thread: {0}")]
+    Thread(io::Error),
+}
+
+/// What all threads of the host share.
+pub(crate) struct Shared {
+    pub(crate) runtime: Arc<Runtime>,
+    pub(crate) filter: Arc<Filter>,
+    pub(crate) lane: Arc<DebugLane>,
+    pub(crate) upstream: Option<Upstream>,
+    pub(crate) report: Arc<dyn Report>,
+    pub(crate) in_flight: AtomicU64,
+    pub(crate) last_id: AtomicU64,
+}
+
+/// A running host; ends when dropped, after its [`Listening`] and [`Playing`].
+pub struct Host {
+    shared: Arc<Shared>,
+    agent: AgentThread,
+}
+
+impl Host {
+    /// Compiles the filter and starts the agent. Nothing of the filter runs yet: its fast lane starts with
+    /// the first request there, its debug lane with a session.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub fn new(options: Options) -> Result<Self, Error> {
+        let Options { filter, settings, upstream, report, cache_folder } = options;
+        let embedder = Arc::new(Process { report: Arc::clone(&report) });
+        let (runtime, traps) = Runtime::new(embedder, settings, STACK)?;
+        let filter = Filter::prepare(&runtime, FilterId(0), filter);
+        if let Some(reason) = filter.inactive_reason() {
+            return Err(Error::Filter(reason.to_owned()));
+        }
+        let shared = Arc::new(Shared {
+            lane: DebugLane::new(Arc::clone(&runtime)),
+            runtime,
+            filter,
+            upstream,
+            report,
+            in_flight: AtomicU64::new(0),
+            last_id: AtomicU64::new(0),
+        });
+        let agent = AgentThread::start(&shared, traps, cache_folder)?;
+        Ok(Self { shared, agent })
+    }
+
+    /// A connection to the agent, inside this process.
+    ///
+    /// # Errors
+    /// The system has no descriptors or threads left.
+    pub fn connect(&self) -> io::Result<Connection> {
+        Connection::over(self.agent.remote.connect()?)
+    }
+
+    /// Serves HTTP/1.1 and HTTP/2 (with prior knowledge) at `address`, on `threads` threads.
+    ///
+    /// # Errors
+    /// The port is taken, or there are no threads.
+    pub fn listen(&self, address: SocketAddr, threads: usize) -> Result<Listening, Error> {
+        Listening::start(&self.shared, address, threads)
+    }
+
+    /// Plays requests one after the other, on a thread of its own.
+    ///
+    /// # Errors
+    /// There is no thread.
+    pub fn play(&self, requests: Vec<FileRequest>) -> Result<Playing, Error> {
+        Playing::start(&self.shared, requests)
+    }
+}

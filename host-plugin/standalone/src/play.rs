@@ -1,0 +1,65 @@
+//! Plays the requests of a file, one after the other, without a port.
+
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+
+use http_body_util::BodyExt as _;
+use wasmdbg_proxy_wasm::debug::Ending;
+
+use crate::embedder::STACK;
+use crate::exchange::Peers;
+use crate::host::{Error, Shared};
+use crate::report::Happening;
+use crate::request_file::FileRequest;
+use crate::serve::{Counted, Served, serve};
+use crate::worker::Worker;
+
+/// Requests that are being played.
+pub struct Playing {
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Playing {
+    pub(crate) fn start(shared: &Arc<Shared>, requests: Vec<FileRequest>) -> Result<Self, Error> {
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Thread)?;
+        let shared = Arc::clone(shared);
+        let body = move || {
+            tokio::task::LocalSet::new().block_on(&runtime, async move {
+                let worker = Worker::new(shared);
+                // The filter starts before the first request, unless it starts in a debugger. Why it does
+                // not is told with the request.
+                if !worker.shared.lane.any_session() {
+                    let _ = worker.acquire().await;
+                }
+                for mut request in requests {
+                    let host = worker.shared.upstream.as_ref().map_or("localhost", |to| to.authority());
+                    if let Ok(host) = host.parse() {
+                        request.headers.entry(http::header::HOST).or_insert(host);
+                    }
+                    let _counted = Counted::new(&worker);
+                    let Served { response, flow, transaction } =
+                        serve(&worker, request.into_http(), Peers::default()).await;
+                    let status = response.status().as_u16();
+                    let aborted = response.into_body().collect().await.is_err();
+                    flow.finish(Ending { status: Some(u32::from(status)), aborted }).await;
+                    worker.shared.report.take(Happening::Ended { transaction, status: Some(status) });
+                }
+            });
+        };
+        let thread = thread::Builder::new().name("[WASMDBG_PLAY]".into()).stack_size(STACK).spawn(body);
+        Ok(Self { thread: Some(thread.map_err(Error::Thread)?) })
+    }
+
+    /// Waits until all are through.
+    pub fn wait(mut self) {
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+
+    /// Whether all are through.
+    pub fn is_over(&self) -> bool {
+        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+}

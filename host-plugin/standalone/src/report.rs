@@ -1,0 +1,145 @@
+//! What the host tells whoever runs it: logs, and what each callback did. Decides nothing about how that
+//! is shown.
+
+use std::fmt;
+
+use wasmdbg_control::TransactionId;
+use wasmdbg_proxy_wasm::{Action, Level};
+
+/// Takes what happens, on any thread; must return at once.
+pub trait Report: Send + Sync + 'static {
+    /// Something happened.
+    fn take(&self, happening: Happening);
+
+    /// Whether [`Happening::Callback`] and its like are wanted: they cost a copy of the headers.
+    fn wants_callbacks(&self) -> bool;
+}
+
+/// Something that happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Happening {
+    /// A line of the filter's or the host's log.
+    Log {
+        /// The filter's name, or `wasmdbg`.
+        source: String,
+        /// How grave.
+        level: Level,
+        /// Whose; none of a root context or of the host.
+        transaction: Option<TransactionId>,
+        /// The text.
+        message: String,
+    },
+    /// A request has come.
+    Started {
+        /// Its number.
+        transaction: TransactionId,
+        /// `GET`
+        method: String,
+        /// `/path?query`
+        path: String,
+    },
+    /// A callback has returned.
+    Callback {
+        /// Whose.
+        transaction: TransactionId,
+        /// The export's name.
+        callback: &'static str,
+        /// It ran in the debug lane.
+        debugged: bool,
+        /// What it did to the headers.
+        changes: Vec<Change>,
+        /// What follows.
+        verdict: Verdict,
+    },
+    /// Something else than a callback of it let a parked transaction go on.
+    Resumed {
+        /// Which.
+        transaction: TransactionId,
+        /// How.
+        verdict: Verdict,
+    },
+    /// The upstream has answered, or has not.
+    Upstream {
+        /// For which.
+        transaction: TransactionId,
+        /// The status, or why there is none.
+        answer: Result<u16, String>,
+    },
+    /// The response is out and the context gone.
+    Ended {
+        /// Which.
+        transaction: TransactionId,
+        /// What the client got.
+        status: Option<u16>,
+    },
+}
+
+/// A change of a header map.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// Which map.
+    pub side: Side,
+    /// The field.
+    pub name: String,
+    /// Its values before; none: it was not there.
+    pub before: Option<String>,
+    /// Its values now; none: it is gone.
+    pub after: Option<String>,
+}
+
+/// A header map.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// Of the request.
+    Request,
+    /// Of the response.
+    Response,
+}
+
+/// What follows from a callback.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// The transaction goes on.
+    Continue,
+    /// It is parked.
+    Pause,
+    /// The filter answers it itself.
+    Respond {
+        /// The status.
+        status: u32,
+        /// The body, as text.
+        body: String,
+    },
+    /// Its connection is closed.
+    Close,
+    /// The filter died.
+    Failed,
+}
+
+impl From<&Action> for Verdict {
+    fn from(action: &Action) -> Self {
+        match action {
+            Action::Continue => Self::Continue,
+            Action::Pause => Self::Pause,
+            Action::Respond(response) => Self::Respond {
+                status: response.status,
+                body: String::from_utf8_lossy(&response.body).into_owned(),
+            },
+            Action::Close => Self::Close,
+            Action::Failed => Self::Failed,
+        }
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Continue => f.write_str("Continue"),
+            Self::Pause => f.write_str("Pause"),
+            Self::Respond { status, body } if body.is_empty() => write!(f, "answers {status}"),
+            Self::Respond { status, body } => write!(f, "answers {status}: {}", body.trim_end()),
+            Self::Close => f.write_str("closes the connection"),
+            Self::Failed => f.write_str("died"),
+        }
+    }
+}

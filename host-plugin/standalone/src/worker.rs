@@ -1,0 +1,162 @@
+//! What one thread owns: a virtual machine of the fast lane, its ticks, the transactions that the filter
+//! parked there, and the connections to the upstream.
+//!
+//! Everything runs on that thread. Nothing here is borrowed while a guest runs: the virtual machine is
+//! taken out, used, and put back.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use wasmdbg_control::ContextId;
+use wasmdbg_proxy_wasm::debug::Ending;
+use wasmdbg_proxy_wasm::{Action, FastVm, Outcome};
+
+use crate::flow::{self, Place};
+use crate::host::Shared;
+use crate::upstream::Pool;
+
+/// Names one virtual machine of this thread: contexts of an earlier one are lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Generation(u32);
+
+/// See the module.
+pub(crate) struct Worker {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) pool: Option<Rc<Pool>>,
+    vm: RefCell<Option<FastVm>>,
+    generation: Cell<u32>,
+    parked: RefCell<HashMap<(Generation, ContextId), oneshot::Sender<Action>>>,
+    ticking: Cell<bool>,
+    ends: mpsc::UnboundedSender<(Place, Ending)>,
+    this: std::rc::Weak<Self>,
+}
+
+impl Worker {
+    /// Inside the thread's task set.
+    pub(crate) fn new(shared: Arc<Shared>) -> Rc<Self> {
+        let (ends, mut ended) = mpsc::unbounded_channel::<(Place, Ending)>();
+        let pool = shared.upstream.clone().map(Pool::new);
+        let worker = Rc::new_cyclic(|this| Self {
+            shared,
+            pool,
+            vm: RefCell::default(),
+            generation: Cell::new(0),
+            parked: RefCell::default(),
+            ticking: Cell::new(false),
+            ends,
+            this: this.clone(),
+        });
+        let this = Rc::downgrade(&worker);
+        tokio::task::spawn_local(async move {
+            while let Some((place, ending)) = ended.recv().await {
+                let Some(worker) = this.upgrade() else { return };
+                // One that is not done must not hold up the others.
+                tokio::task::spawn_local(async move { flow::end(&worker, place, ending).await });
+            }
+        });
+        worker
+    }
+
+    /// A transaction is over whose end nobody waits for.
+    pub(crate) fn end_later(&self, place: Place, ending: Ending) {
+        // The thread is at its end, and its virtual machine with it.
+        let _ = self.ends.send((place, ending));
+    }
+
+    /// Makes sure that there is a virtual machine.
+    ///
+    /// # Errors
+    /// None could be made in time.
+    pub(crate) async fn acquire(&self) -> Result<(), String> {
+        if self.vm.borrow().is_some() {
+            return Ok(());
+        }
+        let (sender, receiver) = oneshot::channel();
+        self.shared.filter.when_ready(Box::new(move |made| {
+            // Too late: the next one is made anew.
+            let _ = sender.send(made);
+        }));
+        let patience = self.shared.runtime.settings().start_timeout;
+        let made = match tokio::time::timeout(patience, receiver).await {
+            Ok(Ok(made)) => made.map_err(|error| error.to_string())?,
+            Ok(Err(_)) => return Err("the filter is gone".into()),
+            Err(_) => return Err(format!("the filter has not started within {} s", patience.as_secs_f64())),
+        };
+        let mut vm = self.vm.borrow_mut();
+        if vm.is_some() {
+            // Another transaction was faster.
+            self.shared.filter.return_vm(made);
+        } else {
+            self.generation.set(self.generation.get().wrapping_add(1));
+            *vm = Some(made);
+        }
+        Ok(())
+    }
+
+    /// Runs `work` on the virtual machine and tells parked transactions what it did to them. `generation`:
+    /// only on this one. None when there is none.
+    pub(crate) fn enter<T>(
+        &self,
+        generation: Option<Generation>,
+        work: impl FnOnce(&mut FastVm) -> (T, Outcome),
+    ) -> Option<(Generation, T, Action)> {
+        let current = Generation(self.generation.get());
+        if generation.is_some_and(|wanted| wanted != current) {
+            return None;
+        }
+        let mut vm = self.vm.borrow_mut().take()?;
+        let (value, Outcome { action, effects }) = work(&mut vm);
+        if !vm.is_dead() {
+            let period = vm.tick_period();
+            *self.vm.borrow_mut() = Some(vm);
+            if let Some(period) = period {
+                self.tick(period);
+            }
+        }
+        for effect in effects {
+            let parked = self.parked.borrow_mut().remove(&(current, effect.context));
+            if let Some(parked) = parked {
+                // A transaction whose client is gone does not wait any more.
+                let _ = parked.send(effect.action);
+            }
+        }
+        Some((current, value, action))
+    }
+
+    /// Waits until something else than a callback of it decides about a parked context.
+    pub(crate) async fn park(&self, generation: Generation, context: ContextId) -> Action {
+        let (sender, receiver) = oneshot::channel();
+        self.parked.borrow_mut().insert((generation, context), sender);
+        receiver.await.unwrap_or(Action::Failed)
+    }
+
+    /// Ticks as long as the filter wants them.
+    fn tick(&self, mut period: Duration) {
+        if self.ticking.replace(true) {
+            return;
+        }
+        let this = self.this.clone();
+        tokio::task::spawn_local(async move {
+            loop {
+                tokio::time::sleep(period).await;
+                let Some(worker) = this.upgrade() else { return };
+                let wanted = worker.enter(None, |vm| {
+                    let outcome = vm.tick();
+                    (vm.tick_period(), outcome)
+                });
+                match wanted {
+                    Some((_, Some(next), _)) => period = next,
+                    // No ticks any more, or no virtual machine: the next entry starts them again.
+                    _ => {
+                        worker.ticking.set(false);
+                        return;
+                    }
+                }
+            }
+        });
+    }
+}
