@@ -49,6 +49,14 @@ wasmdbg: a debugger for Proxy-Wasm filters in a running proxy
       --prompt              with --request: debug, from a prompt
       -ex, -x, --batch, --timeout, --deadline, --when, --module, --source-map as for attach
 
+  wasmdbg gdb-server [PID|SOCKET] [--listen ADDRESS:PORT] [options]
+      Serves LLDB 22 or newer: `process connect --plugin wasm connect://ADDRESS:PORT`. Only requests that
+      match stop; LLDB sees one of them at a time.
+
+      --listen ADDRESS:PORT where (default: 127.0.0.1:0, a free port, which is printed)
+      --allow-remote        let other machines connect: whoever reaches the port controls the filters
+      --filter, --when, --all, --deadline as for attach
+
   wasmdbg dap [--listen ADDRESS:PORT]
       Serves an editor by the Debug Adapter Protocol, on standard input and output or at a loopback port.
 
@@ -73,6 +81,8 @@ pub(crate) enum Action {
     Attach(Box<Attach>),
     /// Run a filter in a proxy of our own.
     Run(Box<Run>),
+    /// Serve LLDB.
+    GdbServer(Box<GdbServer>),
     /// Serve editors.
     Dap {
         /// Where; `None`: one editor on standard input and output.
@@ -112,6 +122,15 @@ pub(crate) struct Run {
     pub(crate) attach: Attach,
 }
 
+/// `wasmdbg gdb-server`.
+#[derive(Debug)]
+pub(crate) struct GdbServer {
+    pub(crate) listen: SocketAddr,
+    pub(crate) remote: bool,
+    /// What it has in common with an attach.
+    pub(crate) attach: Attach,
+}
+
 /// Commands of the command line, in its order.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Source {
@@ -128,7 +147,7 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Act
         arguments.into_iter().map(|argument| if argument == "-ex" { "--ex".into() } else { argument });
     let mut parser = lexopt::Parser::from_args(arguments);
     let command = match parser.next()? {
-        None => bail!("give a command: ps, attach, run or dap"),
+        None => bail!("give a command: ps, attach, run, gdb-server or dap"),
         Some(Short('h') | Long("help")) => return Ok(Action::Help),
         Some(Short('V') | Long("version")) => return Ok(Action::Version),
         Some(Value(command)) => command,
@@ -139,8 +158,9 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Act
         Some("ps") => parse_ps(parser),
         Some("attach") => parse_attach(parser),
         Some("run") => parse_run(parser),
+        Some("gdb-server") => parse_gdb_server(parser),
         Some("dap") => parse_dap(parser),
-        _ => bail!("{:?} is no command: give ps, attach, run or dap", command.to_string_lossy()),
+        _ => bail!("{:?} is no command: give ps, attach, run, gdb-server or dap", command.to_string_lossy()),
     }
 }
 
@@ -238,6 +258,31 @@ fn parse_run(mut parser: lexopt::Parser) -> Result<Action> {
     })))
 }
 
+fn parse_gdb_server(mut parser: lexopt::Parser) -> Result<Action> {
+    let mut server =
+        GdbServer { listen: SocketAddr::from(([127, 0, 0, 1], 0)), remote: false, attach: Attach::default() };
+    let attach = &mut server.attach;
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Long("listen") => server.listen = address(&mut parser)?,
+            Long("allow-remote") => server.remote = true,
+            Long("filter") => attach.filters.push(text(&mut parser)?),
+            Long("all") => attach.all = true,
+            Long("when") => attach.rules.push(parse_rule(&text(&mut parser)?).context("--when")?),
+            Long("deadline") => {
+                attach.deadline = Some(parse_duration(&text(&mut parser)?).context("--deadline")?);
+            }
+            Short('h') | Long("help") => return Ok(Action::Help),
+            Value(target) if attach.target.is_none() => attach.target = Some(target),
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    if attach.all && !attach.rules.is_empty() {
+        bail!("--all and --when exclude each other: the rules would have no effect");
+    }
+    Ok(Action::GdbServer(Box::new(server)))
+}
+
 /// An option that several commands have.
 enum Known {
     Short(char),
@@ -310,8 +355,8 @@ mod tests {
 
     #[test]
     fn wrong_usage_is_named() {
-        assert_eq!(error(&[]), "give a command: ps, attach, run or dap");
-        assert_eq!(error(&["atach"]), "\"atach\" is no command: give ps, attach, run or dap");
+        assert_eq!(error(&[]), "give a command: ps, attach, run, gdb-server or dap");
+        assert_eq!(error(&["atach"]), "\"atach\" is no command: give ps, attach, run, gdb-server or dap");
         assert_eq!(error(&["ps", "--jason"]), "invalid option '--jason'");
         assert_eq!(error(&["attach", "1", "2"]), "\"2\" is one target too many: attach to one proxy");
         assert!(error(&["attach", "--deadline", "5"]).starts_with("--deadline: \"5\" is no duration"));

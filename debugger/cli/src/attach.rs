@@ -21,7 +21,7 @@ use crate::rule::{describe, show_duration};
 use crate::target;
 
 /// The pause deadlines: a person thinks, a script does not.
-const DEADLINE: Duration = Duration::from_secs(5 * 60);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(5 * 60);
 const BATCH_DEADLINE: Duration = Duration::from_secs(30);
 
 /// How long a batch waits for a stop unless told otherwise.
@@ -155,7 +155,7 @@ fn with_wakes(events: mpsc::Receiver<Event>, input: mpsc::Sender<Input>) -> Resu
     Ok(receiver)
 }
 
-fn greeting(client: &Client, console: &Console) -> String {
+pub(crate) fn greeting(client: &Client, console: &Console) -> String {
     let welcome = client.welcome();
     let text = format!("{}, process {}, plugin {}", welcome.host, welcome.pid, welcome.plugin);
     console.paint(Paint::Strong, &text)
@@ -211,7 +211,7 @@ pub(crate) fn invite(session: &Session, console: &mut Console) {
     console.say(&text);
 }
 
-fn show_rules(rules: &[Rule], console: &mut Console) {
+pub(crate) fn show_rules(rules: &[Rule], console: &mut Console) {
     match rules {
         [] => console.say("every request can stop"),
         // The plugin's own, a secret: nobody else's requests can stop.

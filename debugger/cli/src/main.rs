@@ -12,6 +12,7 @@ mod dap;
 mod debugger;
 mod events;
 mod failure;
+mod gdb_server;
 mod input;
 mod ps;
 mod rule;
@@ -44,6 +45,10 @@ fn main() -> ExitCode {
         Ok(Action::Dap { listen }) => dap::run(listen, &mut console).err().map(|error| {
             console.complain(&explain(&error));
             Code::Command
+        }),
+        Ok(Action::GdbServer(options)) => gdb_server::run(*options, &mut console).err().map(|error| {
+            console.complain(&explain(&error));
+            Code::Attach
         }),
         Ok(Action::Run(options)) => run::run(*options, console),
         Ok(Action::Attach(options)) => attach::run(*options, console),

@@ -1,0 +1,327 @@
+//! The port, and one LLDB after the other: its bytes and the proxy's events in, packets out.
+
+use std::io::{self, Read};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use gdbstub::common::Signal;
+use gdbstub::conn::Connection as _;
+use gdbstub::stub::state_machine::{GdbStubStateMachine, GdbStubStateMachineInner, state::Running};
+use gdbstub::stub::{GdbStub, MultiThreadStopReason};
+use gdbstub_arch::wasm::reg::id::WasmRegId;
+use wasmdbg_control::Event;
+use wasmdbg_control::client::CallError;
+use wasmdbg_control::session::Activity;
+use wasmdbg_control::stop::{Interrupt, ReleaseCause, StopReason};
+
+use crate::attach::Attached;
+use crate::connection::Buffered;
+use crate::target::Filters;
+use crate::threads::{PROXY, Standing};
+
+/// LLDB reads a module of megabytes in packets of this size.
+const PACKET: usize = 64 << 10;
+/// How often LLDB's questions count as a sign of life.
+const ALIVE: Duration = Duration::from_secs(1);
+
+/// Why serving ended.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The port.
+    #[error("cannot listen at {address}: {source}")]
+    Listen {
+        /// Where.
+        address: SocketAddr,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// Somebody else's machine could debug this one's proxy.
+    #[error(
+        "{0} can be reached from other machines, and this protocol asks nobody who he is: listen at 127.0.0.1, or \
+         allow it explicitly"
+    )]
+    NotLoopback(SocketAddr),
+    /// The system.
+    #[error("the system gives no thread or connection: {0}")]
+    System(#[from] io::Error),
+    /// The proxy is gone.
+    #[error("{0}")]
+    Proxy(String),
+}
+
+/// What the loop waits for.
+enum Input {
+    Bytes(Vec<u8>),
+    /// LLDB has gone.
+    Hangup,
+    Event(Event),
+    /// The proxy has gone.
+    Lost,
+}
+
+/// A port for LLDB.
+#[derive(Debug)]
+pub struct Listener {
+    listener: TcpListener,
+}
+
+impl Listener {
+    /// Listens at `address`; anything but loopback only with `remote`.
+    ///
+    /// # Errors
+    /// The port is taken, or it is no loopback address.
+    pub fn bind(address: SocketAddr, remote: bool) -> Result<Self, ServeError> {
+        if !address.ip().is_loopback() && !remote {
+            return Err(ServeError::NotLoopback(address));
+        }
+        let listener = TcpListener::bind(address).map_err(|source| ServeError::Listen { address, source })?;
+        Ok(Self { listener })
+    }
+
+    /// Where, with the port that the system chose.
+    ///
+    /// # Errors
+    /// The system does not tell.
+    pub fn address(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Serves one LLDB after the other until the proxy is gone. Between two of them nothing can stop.
+    ///
+    /// # Errors
+    /// See [`ServeError`]; it only ends with one.
+    pub fn serve(self, attached: Attached) -> Result<(), ServeError> {
+        let Attached { client, events, modules, .. } = attached;
+        let (inputs, input) = mpsc::channel();
+        forward(events, inputs.clone())?;
+        let mut filters = Filters::new(client, modules);
+        loop {
+            let (stream, _) = self.listener.accept()?;
+            stream.set_nodelay(true)?;
+            listen_to(stream.try_clone()?, inputs.clone())?;
+            let ended = talk(&mut filters, stream, &input);
+            filters.let_go();
+            if let Some(why) = ended {
+                return Err(ServeError::Proxy(why));
+            }
+        }
+    }
+}
+
+fn forward(events: Receiver<Event>, inputs: Sender<Input>) -> io::Result<()> {
+    let body = move || {
+        for event in events {
+            if inputs.send(Input::Event(event)).is_err() {
+                return;
+            }
+        }
+        let _ = inputs.send(Input::Lost);
+    };
+    thread::Builder::new().name("wasmdbg-events".into()).spawn(body)?;
+    Ok(())
+}
+
+fn listen_to(mut stream: TcpStream, inputs: Sender<Input>) -> io::Result<()> {
+    let body = move || {
+        let mut chunk = vec![0; 16 << 10];
+        while let Ok(count @ 1..) = stream.read(&mut chunk) {
+            if inputs.send(Input::Bytes(chunk[..count].to_vec())).is_err() {
+                return;
+            }
+        }
+        let _ = inputs.send(Input::Hangup);
+    };
+    thread::Builder::new().name("wasmdbg-lldb".into()).spawn(body)?;
+    Ok(())
+}
+
+type Machine<'a> = GdbStubStateMachine<'a, Filters, Buffered>;
+type Fault = gdbstub::stub::GdbStubError<CallError, io::Error>;
+
+/// Serves one LLDB. Returns why there will be no other.
+fn talk(filters: &mut Filters, stream: TcpStream, input: &Receiver<Input>) -> Option<String> {
+    let mut hung_up = false;
+    let mut conversation = Conversation { filters, input, alive: None, hung_up: &mut hung_up };
+    let ended = conversation.run(&stream);
+    // A reader that still waits must not hand its bytes to the next conversation.
+    let _ = stream.shutdown(std::net::Shutdown::Both);
+    let lost = match ended {
+        Ok(lost) => lost,
+        Err(fault) => fault.into_target_error().map(|error| error.to_string()),
+    };
+    while lost.is_none() && !hung_up {
+        match input.recv() {
+            Ok(Input::Hangup) => hung_up = true,
+            Ok(Input::Bytes(_)) => {}
+            Ok(Input::Event(event)) => take(filters, event),
+            Ok(Input::Lost) | Err(_) => return Some(fault_of(filters)),
+        }
+    }
+    lost
+}
+
+fn fault_of(filters: &Filters) -> String {
+    let fault = filters.client.fault().map(|fault| fault.to_string());
+    fault.unwrap_or_else(|| String::from("the proxy is gone"))
+}
+
+/// What an event means when nobody waits for it.
+fn take(filters: &mut Filters, event: Event) {
+    match event {
+        Event::Stopped(stopped) if stopped.control => filters.threads.add(*stopped),
+        Event::Released(released) if released.cause != ReleaseCause::Resumed => {
+            filters.threads.remove(released.stop);
+        }
+        _ => {}
+    }
+}
+
+struct Conversation<'a> {
+    filters: &'a mut Filters,
+    input: &'a Receiver<Input>,
+    alive: Option<Instant>,
+    hung_up: &'a mut bool,
+}
+
+impl Conversation<'_> {
+    fn run(&mut self, stream: &TcpStream) -> Result<Option<String>, Fault> {
+        let Ok(writing) = stream.try_clone() else { return Ok(None) };
+        let stub = GdbStub::builder(Buffered::new(writing)).packet_buffer_size(PACKET).build();
+        let Ok(stub) = stub else { return Ok(Some(String::from("no packet buffer: a fault of wasmdbg"))) };
+        let mut machine: Machine<'_> = stub.run_state_machine(self.filters)?;
+        let mut bytes: Vec<u8> = Vec::new();
+        let mut next = 0;
+        loop {
+            machine = match machine {
+                GdbStubStateMachine::Disconnected(mut inner) => {
+                    let _ = inner.borrow_conn().flush();
+                    return Ok(None);
+                }
+                GdbStubStateMachine::CtrlCInterrupt(inner) => match self.interrupt() {
+                    // The stop is on its way.
+                    true => inner.interrupt_handled(self.filters, None::<MultiThreadStopReason<u64>>)?,
+                    // Nothing runs that could stop; LLDB stands, and the proxy goes on.
+                    false => {
+                        let tid = self.filters.threads.tid();
+                        let reason = MultiThreadStopReason::SignalWithThread { tid, signal: Signal::SIGINT };
+                        inner.interrupt_handled(self.filters, Some(reason))?
+                    }
+                },
+                machine if next < bytes.len() => {
+                    let byte = bytes[next];
+                    next += 1;
+                    match machine {
+                        GdbStubStateMachine::Idle(inner) => inner.incoming_data(self.filters, byte)?,
+                        GdbStubStateMachine::Running(inner) => inner.incoming_data(self.filters, byte)?,
+                        other => other,
+                    }
+                }
+                GdbStubStateMachine::Running(inner) => match self.due() {
+                    Ok(standing) => self.report(inner, standing)?,
+                    Err(()) => match self.input.recv() {
+                        Ok(Input::Bytes(more)) => {
+                            (bytes, next) = (more, 0);
+                            inner.into()
+                        }
+                        Ok(Input::Event(Event::CallbackEnded(ended)))
+                            if self.filters.stepping == Some(ended.slot) =>
+                        {
+                            // The step has left the filter.
+                            self.filters.stepping = None;
+                            let reason = MultiThreadStopReason::SignalWithThread {
+                                tid: PROXY,
+                                signal: Signal::SIGTRAP,
+                            };
+                            inner.report_stop_with_regs(self.filters, reason, &mut std::iter::empty())?
+                        }
+                        Ok(Input::Event(event)) => {
+                            take(self.filters, event);
+                            inner.into()
+                        }
+                        Ok(Input::Hangup) => {
+                            *self.hung_up = true;
+                            return Ok(None);
+                        }
+                        Ok(Input::Lost) | Err(_) => {
+                            let reason = MultiThreadStopReason::Exited(0);
+                            let _ =
+                                inner.report_stop_with_regs(self.filters, reason, &mut std::iter::empty());
+                            return Ok(Some(fault_of(self.filters)));
+                        }
+                    },
+                },
+                GdbStubStateMachine::Idle(inner) => match self.input.recv() {
+                    Ok(Input::Bytes(more)) => {
+                        (bytes, next) = (more, 0);
+                        self.sign_of_life();
+                        inner.into()
+                    }
+                    Ok(Input::Event(event)) => {
+                        take(self.filters, event);
+                        inner.into()
+                    }
+                    Ok(Input::Hangup) => {
+                        *self.hung_up = true;
+                        return Ok(None);
+                    }
+                    Ok(Input::Lost) | Err(_) => return Ok(Some(fault_of(self.filters))),
+                },
+            };
+        }
+    }
+
+    /// Makes what runs stop; false when nothing does.
+    fn interrupt(&self) -> bool {
+        self.filters.client.call(Interrupt { slot: None }).is_ok()
+    }
+
+    /// LLDB is at work: the deadline of what stands counts from now.
+    fn sign_of_life(&mut self) {
+        if self.filters.threads.current.is_some() && self.alive.is_none_or(|last| last.elapsed() >= ALIVE) {
+            self.alive = Some(Instant::now());
+            // A lost connection shows elsewhere.
+            let _ = self.filters.client.call(Activity {});
+        }
+    }
+
+    /// A stop that LLDB can be shown now.
+    fn due(&mut self) -> Result<Standing, ()> {
+        while let Some(stopped) = self.filters.threads.next(self.filters.stepping) {
+            // One that is over by now is no news.
+            if let Ok(standing) = Standing::new(&self.filters.client, stopped) {
+                return Ok(standing);
+            }
+        }
+        Err(())
+    }
+
+    fn report<'m>(
+        &mut self,
+        inner: GdbStubStateMachineInner<'m, Running, Filters, Buffered>,
+        standing: Standing,
+    ) -> Result<Machine<'m>, Fault> {
+        let tid = standing.tid();
+        let reason = match &standing.stopped.reason {
+            StopReason::Breakpoint { .. } => MultiThreadStopReason::SwBreak(tid),
+            StopReason::Step => MultiThreadStopReason::SignalWithThread { tid, signal: Signal::SIGTRAP },
+            StopReason::Interrupt => MultiThreadStopReason::SignalWithThread { tid, signal: Signal::SIGINT },
+            StopReason::Trap { .. } => {
+                MultiThreadStopReason::SignalWithThread { tid, signal: Signal::SIGSEGV }
+            }
+        };
+        // LLDB does not know a breakpoint where a step ends, even if one stands there.
+        let reason = match (reason, self.filters.stepping.take()) {
+            (MultiThreadStopReason::SwBreak(tid), Some(_)) => {
+                MultiThreadStopReason::SignalWithThread { tid, signal: Signal::SIGTRAP }
+            }
+            (reason, _) => reason,
+        };
+        self.filters.threads.current = Some(standing);
+        // LLDB takes the pc of a stop from here.
+        let pc = self.filters.pc().to_le_bytes();
+        let mut registers = std::iter::once((WasmRegId::Pc, pc.as_slice()));
+        inner.report_stop_with_regs(self.filters, reason, &mut registers)
+    }
+}
