@@ -83,6 +83,12 @@ build_rust() { # FOLDER
 
 # --- C++ ---
 
+# The libraries' debug info names folders of the machine that built them; the new names are as long.
+rename_folders() { # MODULE
+    LC_ALL=C sed -i -e 's#/build/reproducible-path/#debian/reproducible-path/#g' \
+        -e 's#/usr/lib/llvm-#compiler/llvm-#g' -e 's#/usr/include/#wasi-include/#g' "$1"
+}
+
 build_cpp() { # FOLDER
     local folder=$1 name=${1##*/} profile level
     if ! command -v clang++-19 >/dev/null || [ ! -e /usr/lib/wasm32-wasi/libc++.a ]; then
@@ -96,6 +102,7 @@ build_cpp() { # FOLDER
             -Wall -Wextra -Werror -g $level -Wl,--export=malloc \
             -ffile-prefix-map="$root/$folder=$folder" -ffile-prefix-map=/usr/lib/llvm-19=clang \
             -ffile-prefix-map=/usr/include=include src/filter.cc -o "$cache/$name.$profile.wasm")
+        rename_folders "$cache/$name.$profile.wasm"
         install -m 644 "$cache/$name.$profile.wasm" "$folder/$name.$profile.wasm"
     done
 }

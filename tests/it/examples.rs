@@ -28,14 +28,15 @@ fn each_prebuilt_filter_comes_from_the_committed_source() -> Result<()> {
 }
 
 /// What would name a person's machine or the place a crate was fetched from.
-const FOREIGN: [&[u8]; 10] = [
+const FOREIGN: [&[u8]; 11] = [
     b"/root/",
     b"/home/",
     b"/work/",
     b"/tmp/",
     b"/opt/",
     b"/mnt/",
-    b"/usr/src/",
+    b"\0/usr/",
+    b"\0/build/",
     b"/.cargo",
     b"index.crates",
     b"crates.io",

@@ -3,6 +3,8 @@
 //! Anything else is answered here, with status 403 and a line that says why. A request that passes
 //! carries the number back in the response header `x-token-prime`.
 
+use std::rc::Rc;
+
 use log::{info, warn};
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::{Action, ContextType, LogLevel};
@@ -10,7 +12,7 @@ use proxy_wasm::types::{Action, ContextType, LogLevel};
 proxy_wasm::main! {{
     proxy_wasm::set_log_level(LogLevel::Info);
     proxy_wasm::set_root_context(|_| -> Box<dyn RootContext> {
-        Box::new(TokenRoot { settings: Settings { header: String::from("token"), quiet: false } })
+        Box::new(TokenRoot { settings: Rc::new(Settings { header: String::from("token"), quiet: false }) })
     });
 }}
 
@@ -33,7 +35,7 @@ enum Verdict {
 }
 
 struct TokenRoot {
-    settings: Settings,
+    settings: Rc<Settings>,
 }
 
 impl Context for TokenRoot {}
@@ -43,17 +45,15 @@ impl RootContext for TokenRoot {
         if let Some(bytes) = self.get_plugin_configuration() {
             let text = String::from_utf8_lossy(&bytes);
             let mut words = text.split_whitespace();
-            if let Some(name) = words.next() {
-                self.settings.header = name.to_ascii_lowercase();
-            }
-            self.settings.quiet = words.any(|word| word == "quiet");
+            let header = words.next().unwrap_or("token").to_ascii_lowercase();
+            self.settings = Rc::new(Settings { header, quiet: words.any(|word| word == "quiet") });
         }
         info!("configured: {:?}", self.settings);
         true
     }
 
     fn create_http_context(&self, context_id: u32) -> Option<Box<dyn HttpContext>> {
-        Some(Box::new(TokenFilter { context_id, settings: self.settings.clone(), verdict: Verdict::Missing }))
+        Some(Box::new(TokenFilter { context_id, settings: Rc::clone(&self.settings), verdict: Verdict::Missing }))
     }
 
     fn get_type(&self) -> Option<ContextType> {
@@ -63,7 +63,7 @@ impl RootContext for TokenRoot {
 
 struct TokenFilter {
     context_id: u32,
-    settings: Settings,
+    settings: Rc<Settings>,
     verdict: Verdict,
 }
 
@@ -74,18 +74,17 @@ impl HttpContext for TokenFilter {
         if !self.settings.quiet {
             self.log_headers();
         }
-        let path = self.get_http_request_header(":path").unwrap_or_default();
         let text = self.get_http_request_header(&self.settings.header);
         self.verdict = judge(text.as_deref());
         match &self.verdict {
             Verdict::Prime(number) => {
                 if !self.settings.quiet {
-                    info!("#{} {path}: {number} is prime, {count} headers", self.context_id);
+                    info!("#{} {}: {number} is prime, {count} headers", self.context_id, self.path());
                 }
                 Action::Continue
             }
             refused => {
-                warn!("#{} {path}: refused, {refused:?}", self.context_id);
+                warn!("#{} {}: refused, {refused:?}", self.context_id, self.path());
                 let body = refusal(refused);
                 self.send_http_response(403, vec![("content-type", "text/plain")], Some(body.as_bytes()));
                 Action::Pause
@@ -103,6 +102,10 @@ impl HttpContext for TokenFilter {
 }
 
 impl TokenFilter {
+    fn path(&self) -> String {
+        self.get_http_request_header(":path").unwrap_or_default()
+    }
+
     fn log_headers(&self) {
         let headers = self.get_http_request_headers();
         for (name, value) in &headers {
