@@ -16,8 +16,8 @@ pub(crate) struct Hooks;
 impl HookHandler for Hooks {
     fn handle(hook: Hook, txn: Txn) -> Option<Event> {
         let Some(plugin) = plugin() else { return Some(Event::Continue) };
-        // Nothing at TXN_START while nobody is attached.
-        if hook == Hook::TxnStart && !plugin.lane.any_session() {
+        // Nothing at TXN_START but for a stream while somebody is attached: see `parking`.
+        if hook == Hook::TxnStart && !(plugin.lane.any_session() && txn.is_stream()) {
             return Some(Event::Continue);
         }
         let Some(here) = EventThread::current() else { return Some(Event::Continue) };
@@ -62,7 +62,7 @@ impl HookHandler for Hooks {
 /// Transactions whose flow was made before their request was read: nobody else needs to ask for one.
 static EARLY: AtomicUsize = AtomicUsize::new(0);
 
-/// TXN_START while somebody is attached: what may be parked must be kept alive from here on.
+/// TXN_START of a stream while somebody is attached: what may be parked must be kept alive from here on.
 fn start(plugin: &'static Plugin, txn: Txn, here: EventThread) -> Option<Event> {
     EARLY.fetch_add(1, Ordering::Relaxed);
     let flow = Flow::new(plugin, txn, here);

@@ -1,9 +1,11 @@
 //! Keeps transactions alive while they are parked in a debugger, and notices clients that leave.
 //!
-//! The server's own timeouts would end such a transaction. Those that can be changed per transaction
-//! are raised at its TXN_START, while a session is attached; for a transaction that no rule takes they
-//! are put back. Those of its connections are pushed away at each park. The end of an HTTP/1.1 client
-//! does not show until the transaction goes on, so the agent looks at the sockets.
+//! The server's own timeouts would end such a transaction. Those that can be changed per transaction are
+//! raised when a rule takes it; those of its connections are pushed away at each park. For a stream of
+//! HTTP/2, whose timers start with it, the former are raised at its TXN_START, while a session is
+//! attached, and put back when no rule takes it. (Not for all: the first change makes the server copy
+//! all the settings of the transaction.) The end of an HTTP/1.1 client does not show until the
+//! transaction goes on, so the agent looks at the sockets.
 //!
 //! One timer nobody can reach: a stream of HTTP/2 starts with `transaction_active_timeout_in` of the
 //! records, before any hook, and keeps it until its request is remapped. Its default is 900 s, above the
@@ -42,7 +44,7 @@ fn keys() -> &'static [Option<OverridableKey>; 3] {
 }
 
 impl Timeouts {
-    /// Raises them, in TXN_START.
+    /// Raises them, in TXN_START or READ_REQUEST_HDR.
     pub(crate) fn raise(txn: Txn) -> Self {
         Self(keys().map(|key| {
             let key = key?;
@@ -124,10 +126,8 @@ impl Watch {
 
     /// A transaction is parked. Its client's end shows elsewhere with HTTP/2.
     pub(crate) fn add(&self, txn: Txn, seat: &Arc<Seat>) {
-        let mut http2 = false;
-        txn.client_protocols(|name| http2 |= name == b"h2");
         let (Some(client), Some(socket)) = (txn.client_address(), txn.client_socket()) else { return };
-        if http2 {
+        if txn.is_stream() {
             return;
         }
         let client = SocketAddr::new(client.address, client.port);

@@ -28,4 +28,5 @@ pub(crate) mod worker;
 pub use self::context::{Claim, DebugContext};
 pub use self::histogram::{Measuring, WorkHistogram};
 pub use self::lane::DebugLane;
+pub use self::rules::Candidate;
 pub use self::slot::{Done, EffectSink, Ending};

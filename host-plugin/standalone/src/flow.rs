@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 use wasmdbg_control::ContextId;
-use wasmdbg_proxy_wasm::debug::Ending;
+use wasmdbg_proxy_wasm::debug::{Candidate, Ending};
 use wasmdbg_proxy_wasm::{Action, Callback, DebugContext, LocalResponse};
 
 use crate::exchange::{Exchange, OfContext};
@@ -65,16 +65,17 @@ impl Flow {
         while shared.lane.is_starting(shared.filter.id()) {
             tokio::time::sleep(LOOK).await;
         }
-        let facts = exchange.facts();
-        let mut header = |name: &str, value: &mut Vec<u8>| {
+        let header = |name: &str, value: &mut Vec<u8>| {
             let found = exchange.lock().request.get(name.as_bytes());
             found.is_some_and(|found| {
                 value.extend_from_slice(&found);
                 true
             })
         };
+        let facts = || exchange.facts();
+        let request = Candidate::new(&facts, &header);
         let transaction = Box::new(OfContext(Arc::clone(exchange)));
-        if let Some(claim) = shared.lane.choose(shared.filter.id(), exchange.id, &facts, &mut header) {
+        if let Some(claim) = shared.lane.choose(shared.filter.id(), exchange.id, &request) {
             let (sink, effects) = mpsc::unbounded_channel();
             let sink = Box::new(move |action| drop(sink.send(action)));
             let context = Some(claim.enter(transaction, sink));

@@ -2,7 +2,7 @@
 //! keeps it until standard input ends or Enter is pressed.
 //!
 //! ```text
-//! cargo run --release -p wasmdbg-tests --bin ats-sandbox -- [--threads N] [--tls] [FILTER.wasm …]
+//! cargo run --release -p wasmdbg-tests --bin ats-sandbox -- [--threads N] [--tls] [--configuration TEXT] [FILTER.wasm …]
 //! ```
 
 #![forbid(unsafe_code)]
@@ -15,6 +15,7 @@ use wasmdbg_tests::ats::{Ats, Filter, example};
 fn main() -> Result<()> {
     let mut options = Ats::options();
     let mut modules = Vec::new();
+    let mut configuration = None;
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
@@ -23,8 +24,11 @@ fn main() -> Result<()> {
                 options = options.event_threads(count.parse().context("--threads wants a number")?);
             }
             "--tls" => options = options.tls(),
+            "--configuration" => {
+                configuration = Some(arguments.next().context("--configuration wants a text")?);
+            }
             "--help" | "-h" => {
-                println!("usage: ats-sandbox [--threads N] [--tls] [FILTER.wasm …]");
+                println!("usage: ats-sandbox [--threads N] [--tls] [--configuration TEXT] [FILTER.wasm …]");
                 return Ok(());
             }
             path if path.ends_with(".wasm") => modules.push(std::path::absolute(path)?),
@@ -35,7 +39,11 @@ fn main() -> Result<()> {
         modules.push(example("rust-token", "debug"));
     }
     for module in &modules {
-        options = options.filter(Filter::new(&name_of(module), module));
+        let filter = Filter::new(&name_of(module), module);
+        options = options.filter(match &configuration {
+            Some(text) => filter.configuration(text),
+            None => filter,
+        });
     }
     let ats = options.start()?;
     println!("pid {}", ats.pid());

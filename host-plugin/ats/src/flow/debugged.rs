@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use wasmdbg_control::TransactionId;
-use wasmdbg_proxy_wasm::debug::{Claim, Ending};
+use wasmdbg_proxy_wasm::debug::{Candidate, Claim, Ending};
 use wasmdbg_proxy_wasm::{Action, Callback};
 
 use super::state::{Place, Stage, Waiting};
@@ -16,9 +16,9 @@ use crate::ts::{self, Txn};
 use crate::worker::{self, Index};
 
 impl Flow {
-    /// TXN_START while somebody is attached: what may be parked must be kept alive from here on.
+    /// TXN_START of a stream while somebody is attached: what may be parked must be kept alive from here on.
     pub(crate) fn prepare_parking(&self) {
-        let _measuring = self.plugin.lane.measure();
+        let _sampling = self.plugin.lane.sample();
         let timeouts = Timeouts::raise(self.txn);
         let mut state = self.state();
         state.early = true;
@@ -30,26 +30,28 @@ impl Flow {
         let lane = &self.plugin.lane;
         let mut claimed = false;
         if lane.any_session() {
-            let facts = {
-                let _measuring = lane.measure();
-                facts(self.txn)
-            };
+            let (find_facts, header) =
+                (|| facts(self.txn), |name: &str, value: &mut Vec<u8>| request_header(self.txn, name, value));
+            let request = Candidate::new(&find_facts, &header);
             let id = TransactionId(self.txn.id());
             for (index, filter) in self.plugin.filters.iter().enumerate() {
                 if filter.inactive_reason().is_some() {
                     continue;
                 }
-                let mut header = |name: &str, value: &mut Vec<u8>| request_header(self.txn, name, value);
-                if let Some(claim) = lane.choose(filter.id(), id, &facts, &mut header) {
+                if let Some(claim) = lane.choose(filter.id(), id, &request) {
                     self.state().places[index] = Place::Claimed(claim);
                     claimed = true;
                 }
             }
         }
-        if let Some(timeouts) = self.state().timeouts.take()
-            && !claimed
-        {
-            timeouts.put_back(self.txn);
+        let raised = self.state().timeouts.take();
+        match raised {
+            Some(timeouts) if !claimed => timeouts.put_back(self.txn),
+            None if claimed => {
+                let _measuring = lane.measure();
+                Timeouts::raise(self.txn);
+            }
+            _ => {}
         }
     }
 

@@ -21,6 +21,7 @@ use wasmtime::{Engine, InstancePre};
 use super::context::Claim;
 use super::engine::{CompileError, DebugModule};
 use super::histogram::{Measuring, WorkHistogram};
+use super::rules::Candidate;
 use super::session::{Session, Wish};
 use super::slot::{Activity, Bound, Job, Slot};
 use super::stop::{Command, Standing};
@@ -115,28 +116,34 @@ impl DebugLane {
         self.work.snapshot()
     }
 
+    /// As [`DebugLane::measure`], for what is done for each transaction while somebody is attached,
+    /// wanted or not: see [`WorkHistogram::sample`].
+    pub fn sample(&self) -> Option<Measuring<'_>> {
+        self.work.sample()
+    }
+
     /// Decides at READ_REQUEST_HDR whether a session wants the transaction in its debug lane of `filter`,
-    /// and if so claims a slot. `header` appends the value of a request header field and says whether
-    /// there is one. `None`: the fast lane serves it.
+    /// and if so claims a slot. `None`: the fast lane serves it.
     pub fn choose(
         self: &Arc<Self>,
         filter: FilterId,
         transaction: TransactionId,
-        facts: &RequestFacts,
-        header: &mut dyn FnMut(&str, &mut Vec<u8>) -> bool,
+        request: &Candidate<'_>,
     ) -> Option<Claim> {
         if !self.any_session() {
             return None;
         }
-        let _measuring = self.measure();
+        let sampling = self.sample();
         let sessions = self.sessions();
         let wanted = |session: &Arc<Session>| -> Option<(Arc<Session>, usize)> {
             let index = session.filters.iter().position(|wish| wish.filter == filter)?;
             let rules = &session.filters[index].rules;
-            rules.take(transaction, facts, header).then(|| (Arc::clone(session), index))
+            rules.take(transaction, request).then(|| (Arc::clone(session), index))
         };
         let (session, index) = sessions.iter().find_map(wanted)?;
-        let wish = &session.filters[index];
+        drop(sampling);
+        let _measuring = self.measure();
+        let (wish, facts) = (&session.filters[index], request.facts());
         match self.claim(&session, wish, transaction, facts) {
             Ok(slot) => Some(Claim::new(Arc::clone(self), slot)),
             Err(reason) => {

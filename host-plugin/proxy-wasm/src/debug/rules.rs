@@ -2,6 +2,7 @@
 //! header's value, no lock.
 #![forbid(unsafe_code)]
 
+use std::cell::OnceCell;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -12,6 +13,32 @@ use crate::embedder::RequestFacts;
 
 /// The header of the rule that is made when a client names none.
 pub(crate) const TOKEN_HEADER: &str = "x-wasmdbg";
+
+/// A request that a session may want. It is asked only for what the rules look at: most requests are
+/// nobody's.
+pub struct Candidate<'a> {
+    header: &'a dyn Fn(&str, &mut Vec<u8>) -> bool,
+    find_facts: &'a dyn Fn() -> RequestFacts,
+    facts: OnceCell<RequestFacts>,
+}
+
+impl<'a> Candidate<'a> {
+    /// `facts` is called once at most; `header` appends the value of a request header field and says
+    /// whether there is one.
+    pub fn new(facts: &'a dyn Fn() -> RequestFacts, header: &'a dyn Fn(&str, &mut Vec<u8>) -> bool) -> Self {
+        Self { header, find_facts: facts, facts: OnceCell::new() }
+    }
+
+    pub(crate) fn facts(&self) -> &RequestFacts {
+        self.facts.get_or_init(self.find_facts)
+    }
+}
+
+impl std::fmt::Debug for Candidate<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.facts().fmt(f)
+    }
+}
 
 /// The rules of one session for one filter.
 #[derive(Debug)]
@@ -54,14 +81,9 @@ impl Rules {
     }
 
     /// Whether the transaction is wanted. A "next N" rule is charged: [`Rules::put_back`] when the
-    /// transaction is not taken after all. `header` gives the value of a request header field.
-    pub(crate) fn take(
-        &self,
-        transaction: TransactionId,
-        facts: &RequestFacts,
-        header: &mut dyn FnMut(&str, &mut Vec<u8>) -> bool,
-    ) -> bool {
-        self.certain.iter().all(|rule| holds(rule, facts, header))
+    /// transaction is not taken after all.
+    pub(crate) fn take(&self, transaction: TransactionId, request: &Candidate<'_>) -> bool {
+        self.certain.iter().all(|rule| holds(rule, request))
             && self.share.is_none_or(|share| draw(self.seed, transaction) < share)
             && self.next.as_ref().is_none_or(|left| {
                 let less = |left: u64| left.checked_sub(1);
@@ -76,14 +98,16 @@ impl Rules {
     }
 }
 
-fn holds(rule: &Rule, facts: &RequestFacts, header: &mut dyn FnMut(&str, &mut Vec<u8>) -> bool) -> bool {
+fn holds(rule: &Rule, request: &Candidate<'_>) -> bool {
     match rule {
         Rule::Header { name, value } => {
             let mut found = Vec::new();
-            header(name, &mut found) && found == value.as_bytes()
+            (request.header)(name, &mut found) && found == value.as_bytes()
         }
-        Rule::Path { prefix } => facts.path.starts_with(prefix.as_str()),
-        Rule::Client { address } => facts.client.is_some_and(|client| same_client(client, *address)),
+        Rule::Path { prefix } => request.facts().path.starts_with(prefix.as_str()),
+        Rule::Client { address } => {
+            request.facts().client.is_some_and(|client| same_client(client, *address))
+        }
         // Not among the certain ones.
         Rule::Percent { .. } | Rule::Next { .. } => true,
     }
@@ -120,10 +144,11 @@ mod tests {
 
     fn takes(rules: &[Rule], transaction: u64) -> bool {
         let rules = Rules::new(rules, 7).expect("good rules");
-        rules.take(TransactionId(transaction), &facts(), &mut |name, value| {
+        let header = |name: &str, value: &mut Vec<u8>| {
             value.extend_from_slice(b"yes");
             name == "x-debug"
-        })
+        };
+        rules.take(TransactionId(transaction), &Candidate::new(&facts, &header))
     }
 
     #[test]
@@ -152,8 +177,8 @@ mod tests {
         let rules = [Rule::Path { prefix: "/shop".into() }, Rule::Next { count: 2 }];
         let rules = Rules::new(&rules, 1).expect("good rules");
         let take = |path: &str| {
-            let facts = RequestFacts { path: path.into(), ..facts() };
-            rules.take(TransactionId(1), &facts, &mut |_, _| false)
+            let facts = || RequestFacts { path: path.into(), ..facts() };
+            rules.take(TransactionId(1), &Candidate::new(&facts, &|_, _| false))
         };
         assert!(!take("/other"));
         assert!(take("/shop"));

@@ -17,6 +17,7 @@ use wasmdbg_control::state::Value;
 use wasmdbg_control::status::{GetStatus, Status};
 use wasmdbg_control::stop::{Resume, ResumeMode, Stopped};
 use wasmdbg_control::{Client, Connection, ErrorKind, Event, FilterId, ModuleHash, StopId, TransactionId};
+use wasmdbg_proxy_wasm::debug::Candidate;
 use wasmdbg_proxy_wasm::{
     Action, Agent, AgentParts, Callback, DebugContext, DebugLane, Embedder, Ending, Filter, FilterConfig,
     Level, Outcome, Runtime, Settings, ThreadHandle, Transaction,
@@ -168,14 +169,16 @@ impl Stage {
     pub(crate) fn try_filter(&self, filter: u32, id: u64, headers: &[(&str, &str)]) -> Option<Flow> {
         let mut request = Request::new(id, headers);
         let facts = request.facts();
-        let mut header = |name: &str, value: &mut Vec<u8>| match headers.iter().find(|(k, _)| *k == name) {
+        let header = |name: &str, value: &mut Vec<u8>| match headers.iter().find(|(k, _)| *k == name) {
             Some((_, found)) => {
                 value.extend_from_slice(found.as_bytes());
                 true
             }
             None => false,
         };
-        let claim = self.lane.choose(FilterId(filter), TransactionId(id), &facts, &mut header)?;
+        let facts = || facts.clone();
+        let claim =
+            self.lane.choose(FilterId(filter), TransactionId(id), &Candidate::new(&facts, &header))?;
         let (outcomes, receiver) = mpsc::channel();
         let (effects, effect_receiver) = mpsc::channel();
         let context = claim.enter(request.boxed(), Box::new(move |action| _ = effects.send(action)));
