@@ -1,6 +1,6 @@
 //! A program that embeds wasmtime, for the profiler's tests: it knows nothing of profilers and sets no flag
-//! for them. Calls two callbacks of the first module and one of the second, round after round, until its
-//! standard input ends.
+//! for them. Calls two callbacks of the first module and one of the second equally often until its standard
+//! input ends; their order is shuffled, so that nothing that happens at a fixed rate can keep step with them.
 //!
 //!     embedder FIRST.wasm SECOND.wasm [reload]
 //!
@@ -30,15 +30,16 @@ fn main() -> Result<()> {
     println!("ready");
     std::io::stdout().flush()?;
     let mut turn = 0;
+    let mut order = Order(0x9e37_79b9_7f4a_7c15);
     while !ended.load(Ordering::Relaxed) {
         if let Some((store, callbacks)) = &mut loaded {
-            call(store, callbacks)?;
+            call(store, callbacks, &mut order)?;
             continue;
         }
         let (mut store, callbacks) = load(&engine, &paths[turn % paths.len()..][..1])?;
         // Rounds of the two modules take 4 and 1 parts of time: both get the same.
-        for _ in 0..if turn % 2 == 0 { 500 } else { 2000 } {
-            call(&mut store, &callbacks)?;
+        for _ in 0..if turn % 2 == 0 { 50 } else { 200 } {
+            call(&mut store, &callbacks, &mut order)?;
         }
         turn += 1;
     }
@@ -58,6 +59,25 @@ fn load(engine: &Engine, paths: &[OsString]) -> Result<(Store<()>, Vec<Callback>
     Ok((store, callbacks))
 }
 
-fn call(store: &mut Store<()>, callbacks: &[Callback]) -> Result<()> {
-    callbacks.iter().try_for_each(|callback| callback.call(&mut *store, (1, 0, 1)).map(drop))
+/// Calls of each callback in a round.
+const CALLS: usize = 10;
+
+fn call(store: &mut Store<()>, callbacks: &[Callback], order: &mut Order) -> Result<()> {
+    let mut round: Vec<_> = callbacks.iter().cycle().take(callbacks.len() * CALLS).collect();
+    order.shuffle(&mut round);
+    round.into_iter().try_for_each(|callback| callback.call(&mut *store, (1, 0, 1)).map(drop))
+}
+
+/// A generator of numbers (xorshift).
+struct Order(u64);
+
+impl Order {
+    fn shuffle<T>(&mut self, list: &mut [T]) {
+        for last in (1..list.len()).rev() {
+            self.0 ^= self.0 << 13;
+            self.0 ^= self.0 >> 7;
+            self.0 ^= self.0 << 17;
+            list.swap(last, (self.0 % (last as u64 + 1)) as usize);
+        }
+    }
 }

@@ -8,7 +8,9 @@ use std::fs::{self, File};
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
-use linux_perf_data::linux_perf_event_reader::{CpuMode, EventRecord, PerfClock, SampleRecord};
+use linux_perf_data::linux_perf_event_reader::{
+    CpuMode, EventRecord, PerfClock, RawData, RecordType, SampleRecord,
+};
 use linux_perf_data::{PerfFileReader, PerfFileRecord};
 use rustc_hash::FxBuildHasher;
 
@@ -253,7 +255,9 @@ fn each_record(path: &Path, mut each: impl FnMut(PerfClock, EventRecord<'_>)) ->
     loop {
         match record_iter.next_record(&mut perf_file) {
             Ok(Some(PerfFileRecord::EventRecord { record, .. })) => {
-                if let Ok(record) = record.parse() {
+                if can_be_parsed(record.record_type, record.misc, record.data)
+                    && let Ok(record) = record.parse()
+                {
                     each(clock, record);
                 }
             }
@@ -262,6 +266,17 @@ fn each_record(path: &Path, mut each: impl FnMut(PerfClock, EventRecord<'_>)) ->
             Ok(None) | Err(_) => return Ok(()),
         }
     }
+}
+
+/// The reader takes for granted that a build id has 20 bytes at most, and panics else.
+fn can_be_parsed(kind: RecordType, misc: u16, data: RawData<'_>) -> bool {
+    const WITH_BUILD_ID: u16 = 1 << 14;
+    /// Behind process, thread, address, length and offset.
+    const BUILD_ID_LENGTH: usize = 32;
+    if kind != RecordType::MMAP2 || misc & WITH_BUILD_ID == 0 {
+        return true;
+    }
+    data.get(BUILD_ID_LENGTH..BUILD_ID_LENGTH + 1).is_some_and(|length| length.as_slice()[0] <= 20)
 }
 
 /// A title and a unit for what perf does not say.
@@ -273,4 +288,22 @@ pub fn describe(recording: &mut Recording, data: &Path) {
         unit: "ns".into(),
         ..Info::default()
     };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_build_id_that_is_too_long_is_no_record() {
+        let mut body = [0; 64];
+        let mut check = |length: u8, misc| {
+            body[32] = length;
+            can_be_parsed(RecordType::MMAP2, misc, RawData::Single(&body))
+        };
+        assert!(check(20, 1 << 14));
+        assert!(!check(21, 1 << 14));
+        assert!(check(21, 0), "without the bit it is the device's number");
+        assert!(!can_be_parsed(RecordType::MMAP2, 1 << 14, RawData::Single(&[0; 32])));
+    }
 }

@@ -42,6 +42,8 @@ pub enum Next {
     Go,
     /// The time is over.
     Time,
+    /// There are enough samples.
+    Samples,
     /// The user has had enough.
     Interrupt,
 }
@@ -100,6 +102,7 @@ pub fn record<W: Write>(
             Next::Go if alive => {}
             Next::Go => break "exit",
             Next::Time => break "time",
+            Next::Samples => break "samples",
             Next::Interrupt => break "interrupt",
         }
     };

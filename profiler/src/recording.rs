@@ -173,7 +173,7 @@ pub struct Summary {
     pub rate: Option<f64>,
     /// CPU seconds of the recorder.
     pub own_cpu: f64,
-    /// Why it ended: `time`, `interrupt`, `exit`.
+    /// Why it ended: `time`, `samples`, `interrupt`, `exit`.
     pub ended: String,
 }
 

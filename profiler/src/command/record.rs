@@ -29,6 +29,8 @@ Ctrl-C ends the recording and keeps it.
       --socket PATH     the proxy with this control socket
   -F, --frequency HZ    samples a second of CPU time (99)
   -d, --duration S      seconds (10); 0: until Ctrl-C
+      --samples N       end as soon as there are N samples; the duration is a limit then, and none is
+                        the default
   -o, --output FILE     out.svg, out.folded, out.json, or out.wasmprof for the recording alone
                         (wasmprof-PID.svg); the recording is kept beside it
   -e, --event EVENT     cpu-clock (the default), cycles, instructions, cache-misses, branch-misses,
@@ -40,10 +42,13 @@ Ctrl-C ends the recording and keeps it.
   -q, --quiet           no progress
 ";
 
+const DEFAULT_DURATION: Duration = Duration::from_secs(10);
+
 struct Arguments {
     chosen: Chosen,
     options: Options,
     duration: Duration,
+    samples: Option<u64>,
     output: Option<PathBuf>,
     modules: Vec<PathBuf>,
     lines: Lines,
@@ -77,6 +82,8 @@ pub(super) fn run(arguments: Vec<OsString>) -> Result<()> {
         let wait = if duration.is_zero() { interval } else { interval.min(left) };
         if interrupt.wait(wait) {
             Next::Interrupt
+        } else if arguments.samples.is_some_and(|wanted| progress.samples >= wanted) {
+            Next::Samples
         } else if !duration.is_zero() && start.elapsed() >= duration {
             Next::Time
         } else {
@@ -112,12 +119,14 @@ fn parse(arguments: Vec<OsString>) -> Result<Option<Arguments>> {
     let mut parsed = Arguments {
         chosen: Chosen::default(),
         options: Options { event: Event::CpuClock, frequency: 99, stack: 32_768, kernel: true },
-        duration: Duration::from_secs(10),
+        duration: Duration::ZERO,
+        samples: None,
         output: None,
         modules: Vec::new(),
         lines: Lines::default(),
         quiet: false,
     };
+    let mut duration = None;
     let mut parser = lexopt::Parser::from_args(arguments);
     while let Some(argument) = parser.next()? {
         match argument {
@@ -129,7 +138,8 @@ fn parse(arguments: Vec<OsString>) -> Result<Option<Arguments>> {
                     bail!("the frequency must be 1 to 50000 Hz");
                 }
             }
-            Short('d') | Long("duration") => parsed.duration = seconds(&parser.value()?.string()?)?,
+            Short('d') | Long("duration") => duration = Some(seconds(&parser.value()?.string()?)?),
+            Long("samples") => parsed.samples = Some(parser.value()?.parse()?),
             Short('o') | Long("output") => parsed.output = Some(parser.value()?.into()),
             Short('e') | Long("event") => parsed.options.event = parser.value()?.string()?.parse()?,
             Long("module") => parsed.modules.push(parser.value()?.into()),
@@ -147,6 +157,8 @@ fn parse(arguments: Vec<OsString>) -> Result<Option<Arguments>> {
             other => return Err(other.unexpected().into()),
         }
     }
+    let default = if parsed.samples.is_some() { Duration::ZERO } else { DEFAULT_DURATION };
+    parsed.duration = duration.unwrap_or(default);
     Ok(Some(parsed))
 }
 

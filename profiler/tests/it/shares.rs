@@ -1,9 +1,22 @@
 //! Truth by construction: modules that spend 30, 50 and 20 % of their time in three functions.
 
+use std::path::Path;
+
 use crate::support::{Embedder, Folder, fixture, json, share, succeed, turn};
 
 /// Largest difference to the truth in points.
 const NEAR: f64 = 2.0;
+
+/// So many samples that `NEAR` is five standard errors of a share of one half.
+const SAMPLES: u64 = 16_000;
+
+/// Records `samples` samples of `pid` at `hertz` into `out`, however long they take.
+fn record(pid: &str, hertz: u64, samples: u64, out: &Path, further: &[&str]) -> String {
+    let (hertz, samples, out) = (hertz.to_string(), samples.to_string(), out.to_str().unwrap());
+    let arguments =
+        ["record", "-p", pid, "-F", &hertz, "--samples", &samples, "-d", "300", "--stack", "8192", "-o", out];
+    succeed(&[&arguments[..], further].concat())
+}
 
 fn assert_near(what: &str, found: f64, truth: f64) {
     assert!((found - truth).abs() <= NEAR, "{what}: {found:.2} % instead of {truth} %");
@@ -15,8 +28,7 @@ fn an_embedder_that_knows_no_profiler_by_its_memory() {
     let embedder = Embedder::start();
     let folder = Folder::new();
     let svg = folder.path("out.svg");
-    let printed =
-        succeed(&["record", "-p", &embedder.pid(), "-F", "999", "-d", "5", "-o", svg.to_str().unwrap()]);
+    let printed = record(&embedder.pid(), 3999, SAMPLES, &svg, &[]);
     let profile = json(&folder.path("out.wasmprof"));
     assert_near("inlined", share(&profile, "functions", "inlined_third"), 30.0);
     assert_near("called from two callbacks", share(&profile, "functions", "half"), 50.0);
@@ -28,8 +40,10 @@ fn an_embedder_that_knows_no_profiler_by_its_memory() {
     assert!(coverage("line") >= coverage("wasm") * 0.99, "{}", profile["coverage"]);
     let summary = |field: &str| profile["summary"][field].as_f64().unwrap();
     assert!(summary("wasm_rooted") >= summary("wasm") * 0.999, "{}", profile["summary"]);
-    assert!((900.0..=1060.0).contains(&summary("rate")), "{}", profile["summary"]);
-    assert!(printed.contains("0 lost, 0 unresolved"), "{printed}");
+    // More would be samples counted twice. A busy or virtual machine may well skip some.
+    assert!((0.5 * 3999.0..=1.06 * 3999.0).contains(&summary("rate")), "{}", profile["summary"]);
+    assert!(printed.contains(", 0 unresolved"), "{printed}");
+    assert!(summary("samples") >= SAMPLES as f64 && profile["summary"]["ended"] == "samples", "{printed}");
     // What the sampled lines say is what the source says.
     let source = std::fs::read_to_string(fixture("shares/lib.rs")).unwrap();
     let top = profile["lines"][0]["name"].as_str().unwrap();
@@ -47,7 +61,7 @@ fn code_that_takes_the_place_of_other_code_is_told_apart() {
     let embedder = Embedder::with(&fixture("shares_first.wasm"), &fixture("shares_second.wasm"), &["reload"]);
     let folder = Folder::new();
     let out = folder.path("out.wasmprof");
-    succeed(&["record", "-p", &embedder.pid(), "-F", "999", "-d", "5", "-o", out.to_str().unwrap()]);
+    record(&embedder.pid(), 1999, SAMPLES, &out, &[]);
     let profile = json(&out);
     let filters = profile["filters"].as_array().unwrap();
     let generations = filters.iter().filter(|row| row["name"].as_str().unwrap().contains("generation"));
@@ -56,8 +70,9 @@ fn code_that_takes_the_place_of_other_code_is_told_apart() {
     let first = parts[0] + parts[1];
     assert_near("inlined", parts[0] * 100.0 / first, 37.5);
     assert!(parts.iter().sum::<f64>() > 70.0, "compiling takes little: {parts:?}");
+    // Both get the same time but for the last turn: there are twenty at least.
     let (first, second) = (first, parts[2]);
-    assert!((0.85..=1.18).contains(&(first / second)), "both have the same time: {parts:?}");
+    assert!((0.8..=1.25).contains(&(first / second)), "both have the same time: {parts:?}");
 }
 
 #[test]
@@ -70,10 +85,9 @@ fn a_stripped_module_is_named_by_its_unstripped_copy() {
     let embedder = Embedder::with(&stripped, &fixture("shares_second.wasm"), &[]);
     let out = folder.path("out.wasmprof");
     let (pid, copy) = (embedder.pid(), fixture("shares_first.wasm"));
-    let arguments = ["record", "-p", &pid, "-F", "499", "-d", "2", "-o", out.to_str().unwrap()];
-    succeed(&arguments);
-    assert_near("unnamed", share(&json(&out), "functions", "half"), 0.0);
-    succeed(&[&arguments[..], &["--module", copy.to_str().unwrap()]].concat());
+    record(&pid, 3999, 1000, &out, &[]);
+    assert!(share(&json(&out), "functions", "half") == 0.0, "nothing names it");
+    record(&pid, 3999, SAMPLES, &out, &["--module", copy.to_str().unwrap()]);
     assert_near("named", share(&json(&out), "functions", "half"), 50.0);
 }
 

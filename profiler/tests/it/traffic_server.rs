@@ -1,12 +1,17 @@
 //! The same truth in Traffic Server with the plugin: by the control socket and by a jitdump.
 
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use wasmdbg_profiler::target::Target;
 use wasmdbg_tests::ats::{Ats, Filter};
 use wasmdbg_tests::http::Request;
 use wasmdbg_tests::load::{Load, Plan};
+use wasmdbg_tests::scratch::wait_for;
 
 use crate::support::{Folder, fixture, json, share, succeed, turn};
 
@@ -19,6 +24,9 @@ fn start() -> (Ats, Load) {
     let load = Load::start(ats.address(), &Plan::new(2, Request::get("/cache/100/x")));
     (ats, load)
 }
+
+/// So many samples in the filters that two points are four standard errors of a share of one half.
+const SAMPLES: &str = "16000";
 
 /// Shares of the time that is spent in the three functions together: the server takes time too.
 fn assert_shares(profile: &serde_json::Value, inlined: &str) {
@@ -38,7 +46,8 @@ fn filters_by_the_control_socket() {
     let folder = Folder::new();
     let out = folder.path("out.wasmprof");
     let pid = ats.pid().to_string();
-    succeed(&["record", "-p", &pid, "-F", "999", "-d", "5", "-o", out.to_str().unwrap()]);
+    let out_name = out.to_str().unwrap();
+    succeed(&["record", "-p", &pid, "-F", "1999", "--samples", SAMPLES, "-d", "300", "-o", out_name]);
     assert_eq!(load.stop().errors, 0);
     let profile = json(&out);
     assert_shares(&profile, "inlined_third");
@@ -57,19 +66,35 @@ fn filters_by_the_control_socket() {
     assert!(frames.iter().any(|frame| frame.starts_with("proxy_on_")), "{frames:?}");
 }
 
-/// Runs `perf`; `None` when this machine has none.
-fn perf(arguments: &[&str]) -> Option<String> {
-    let output = Command::new("perf").args(arguments).output().ok()?;
+/// Runs `perf`.
+fn perf(arguments: &[&str]) {
+    let output = Command::new("perf").args(arguments).output();
+    let output = output.expect("perf is missing: tests/setup/install.sh test installs it");
     assert!(output.status.success(), "perf {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-    Some(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// Has `perf record` sample `pid` for so many seconds of its CPU time.
+fn perf_record(pid: u32, data: &str, seconds: f64) {
+    let used = || Target::open(pid).unwrap().cpu_seconds().unwrap().0;
+    let mut recorder = Command::new("perf")
+        .args(["record", "-q", "-g", "-k", "mono", "-e", "cpu-clock:u", "-F", "3999", "-o", data, "-p"])
+        .arg(pid.to_string())
+        .spawn()
+        .expect("perf is missing: tests/setup/install.sh test installs it");
+    wait_for("perf to begin", Duration::from_secs(60), || {
+        std::fs::metadata(data).ok().filter(|data| data.len() > 0)
+    })
+    .unwrap();
+    let start = used();
+    wait_for("the server's CPU time", Duration::from_secs(300), || (used() - start > seconds).then_some(()))
+        .unwrap();
+    kill(Pid::from_raw(recorder.id() as i32), Signal::SIGINT).unwrap();
+    recorder.wait().unwrap();
 }
 
 #[test]
 fn filters_by_a_jitdump_that_perf_reads_too() {
     let _turn = turn();
-    if Command::new("perf").arg("--version").output().is_err() {
-        panic!("perf is missing: tests/setup/install.sh test installs it");
-    }
     let (ats, load) = start();
     let folder = Folder::new();
     let pid = ats.pid().to_string();
@@ -78,24 +103,7 @@ fn filters_by_a_jitdump_that_perf_reads_too() {
     let _gone = Remove(&dump);
     let (data, injected) = (folder.path("perf.data"), folder.path("perf.jit.data"));
     let data = data.to_str().unwrap();
-    perf(&[
-        "record",
-        "-q",
-        "-g",
-        "-k",
-        "mono",
-        "-e",
-        "cpu-clock:u",
-        "-F",
-        "999",
-        "-p",
-        &pid,
-        "-o",
-        data,
-        "--",
-        "sleep",
-        "4",
-    ]);
+    perf_record(ats.pid(), data, 5.0);
     assert_eq!(load.stop().errors, 0);
     let out = folder.path("out.json");
     succeed(&["flamegraph", "-o", out.to_str().unwrap(), data]);
@@ -108,9 +116,28 @@ fn filters_by_a_jitdump_that_perf_reads_too() {
     assert!((fifth * 100.0 / modules - 20.0).abs() <= 2.0, "half: {half}, fifth: {fifth} of {modules}");
     let injected = injected.to_str().unwrap();
     perf(&["inject", "--jit", "-i", data, "-o", injected]);
-    let text = perf(&["script", "-i", injected, "-F", "ip,sym,srcline"]).unwrap();
-    assert!(text.contains("first: ") && text.contains("half"), "perf names the filter's function");
-    assert!(text.contains("lib.rs:"), "perf names the filter's lines");
+    assert_script_has(injected, &["first: ", "half", "lib.rs:"]);
+}
+
+/// Reads what `perf script` prints until each of `texts` was there: all of it takes minutes.
+fn assert_script_has(data: &str, texts: &[&str]) {
+    let mut script = Command::new("perf")
+        .args(["script", "-i", data, "-F", "ip,sym,srcline"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut missing = texts.to_vec();
+    for line in BufReader::new(script.stdout.take().unwrap()).lines() {
+        let line = line.unwrap();
+        missing.retain(|text| !line.contains(text));
+        if missing.is_empty() {
+            break;
+        }
+    }
+    script.kill().unwrap();
+    script.wait().unwrap();
+    assert!(missing.is_empty(), "perf script does not name {missing:?}");
 }
 
 struct Remove<'a>(&'a Path);
@@ -131,10 +158,8 @@ fn a_perf_map_from_the_start_and_a_folder_that_is_missing() {
         .start()
         .unwrap();
     let map = folder.path(&format!("perf-{}.map", ats.pid()));
-    let text = wasmdbg_tests::scratch::wait_for("the perf map", Duration::from_secs(20), || {
-        std::fs::read_to_string(&map).ok()
-    })
-    .unwrap();
+    let text =
+        wait_for("the perf map", Duration::from_secs(20), || std::fs::read_to_string(&map).ok()).unwrap();
     assert!(text.lines().any(|line| line.ends_with("half")), "{text}");
     drop(ats);
     let ats = Ats::options()
