@@ -14,6 +14,7 @@ mod fast_lane;
 mod harness;
 mod hygiene;
 mod installing;
+mod lldb;
 mod parking;
 mod rules;
 mod socket;

@@ -57,6 +57,15 @@ wasmdbg: a debugger for Proxy-Wasm filters in a running proxy
       --allow-remote        let other machines connect: whoever reaches the port controls the filters
       --filter, --when, --all, --deadline as for attach
 
+  wasmdbg lldb [PID] [--yes] [--gdb | --program PATH] [-- ARGUMENTS]
+      Starts lldb (or gdb) on the whole proxy process: filter, plugin and server in one stack. Every
+      request stops while it stands. The plugin's settings must say `debug: { native: true }`.
+
+      --yes                 do not ask
+      --gdb                 gdb instead of lldb
+      --program PATH        this debugger
+      -- ARGUMENTS          for the debugger, as in `-- --batch -o bt`
+
   wasmdbg dap [--listen ADDRESS:PORT]
       Serves an editor by the Debug Adapter Protocol, on standard input and output or at a loopback port.
 
@@ -83,6 +92,8 @@ pub(crate) enum Action {
     Run(Box<Run>),
     /// Serve LLDB.
     GdbServer(Box<GdbServer>),
+    /// Start a debugger for the whole proxy.
+    Lldb(Native),
     /// Serve editors.
     Dap {
         /// Where; `None`: one editor on standard input and output.
@@ -122,6 +133,16 @@ pub(crate) struct Run {
     pub(crate) attach: Attach,
 }
 
+/// `wasmdbg lldb`.
+#[derive(Debug, Default)]
+pub(crate) struct Native {
+    pub(crate) pid: Option<u32>,
+    pub(crate) yes: bool,
+    pub(crate) gdb: bool,
+    pub(crate) program: Option<OsString>,
+    pub(crate) arguments: Vec<OsString>,
+}
+
 /// `wasmdbg gdb-server`.
 #[derive(Debug)]
 pub(crate) struct GdbServer {
@@ -147,7 +168,7 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Act
         arguments.into_iter().map(|argument| if argument == "-ex" { "--ex".into() } else { argument });
     let mut parser = lexopt::Parser::from_args(arguments);
     let command = match parser.next()? {
-        None => bail!("give a command: ps, attach, run, gdb-server or dap"),
+        None => bail!("give a command: ps, attach, run, gdb-server, lldb or dap"),
         Some(Short('h') | Long("help")) => return Ok(Action::Help),
         Some(Short('V') | Long("version")) => return Ok(Action::Version),
         Some(Value(command)) => command,
@@ -159,8 +180,12 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Act
         Some("attach") => parse_attach(parser),
         Some("run") => parse_run(parser),
         Some("gdb-server") => parse_gdb_server(parser),
+        Some("lldb") => parse_lldb(parser),
         Some("dap") => parse_dap(parser),
-        _ => bail!("{:?} is no command: give ps, attach, run, gdb-server or dap", command.to_string_lossy()),
+        _ => bail!(
+            "{:?} is no command: give ps, attach, run, gdb-server, lldb or dap",
+            command.to_string_lossy()
+        ),
     }
 }
 
@@ -283,6 +308,33 @@ fn parse_gdb_server(mut parser: lexopt::Parser) -> Result<Action> {
     Ok(Action::GdbServer(Box::new(server)))
 }
 
+fn parse_lldb(mut parser: lexopt::Parser) -> Result<Action> {
+    let mut native = Native::default();
+    loop {
+        // Behind `--` everything is the debugger's, and so it is behind the pid.
+        if let Some(rest) = parser.try_raw_args()
+            && rest.peek().is_some_and(|argument| argument == "--")
+        {
+            native.arguments = rest.skip(1).collect();
+            return Ok(Action::Lldb(native));
+        }
+        match parser.next()? {
+            None => return Ok(Action::Lldb(native)),
+            Some(Long("yes") | Short('y')) => native.yes = true,
+            Some(Long("gdb")) => native.gdb = true,
+            Some(Long("program")) => native.program = Some(parser.value()?),
+            Some(Short('h') | Long("help")) => return Ok(Action::Help),
+            Some(Value(pid)) if native.pid.is_none() => {
+                let text = pid.to_string_lossy();
+                let parsed = text.parse().ok();
+                native.pid =
+                    Some(parsed.with_context(|| format!("{text:?} is no process id: see `wasmdbg ps`"))?);
+            }
+            Some(other) => return Err(other.unexpected().into()),
+        }
+    }
+}
+
 /// An option that several commands have.
 enum Known {
     Short(char),
@@ -355,8 +407,11 @@ mod tests {
 
     #[test]
     fn wrong_usage_is_named() {
-        assert_eq!(error(&[]), "give a command: ps, attach, run, gdb-server or dap");
-        assert_eq!(error(&["atach"]), "\"atach\" is no command: give ps, attach, run, gdb-server or dap");
+        assert_eq!(error(&[]), "give a command: ps, attach, run, gdb-server, lldb or dap");
+        assert_eq!(
+            error(&["atach"]),
+            "\"atach\" is no command: give ps, attach, run, gdb-server, lldb or dap"
+        );
         assert_eq!(error(&["ps", "--jason"]), "invalid option '--jason'");
         assert_eq!(error(&["attach", "1", "2"]), "\"2\" is one target too many: attach to one proxy");
         assert!(error(&["attach", "--deadline", "5"]).starts_with("--deadline: \"5\" is no duration"));

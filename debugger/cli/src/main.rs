@@ -14,6 +14,7 @@ mod events;
 mod failure;
 mod gdb_server;
 mod input;
+mod native;
 mod ps;
 mod rule;
 mod run;
@@ -47,6 +48,10 @@ fn main() -> ExitCode {
             Code::Command
         }),
         Ok(Action::GdbServer(options)) => gdb_server::run(*options, &mut console).err().map(|error| {
+            console.complain(&explain(&error));
+            Code::Attach
+        }),
+        Ok(Action::Lldb(options)) => native::run(options, &mut console).err().map(|error| {
             console.complain(&explain(&error));
             Code::Attach
         }),

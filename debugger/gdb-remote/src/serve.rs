@@ -25,6 +25,8 @@ use crate::threads::{PROXY, Standing};
 const PACKET: usize = 64 << 10;
 /// How often LLDB's questions count as a sign of life.
 const ALIVE: Duration = Duration::from_secs(1);
+/// Until the next try when the system gives no connection.
+const RETRY: Duration = Duration::from_millis(100);
 
 /// Why serving ended.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +55,8 @@ pub enum ServeError {
 
 /// What the loop waits for.
 enum Input {
+    /// An LLDB has connected.
+    Client(TcpStream),
     Bytes(Vec<u8>),
     /// LLDB has gone.
     Hangup,
@@ -88,7 +92,8 @@ impl Listener {
         self.listener.local_addr()
     }
 
-    /// Serves one LLDB after the other until the proxy is gone. Between two of them nothing can stop.
+    /// Serves one LLDB after the other until the proxy is gone; one that connects while another is
+    /// served is turned away. Between two of them nothing stays stopped.
     ///
     /// # Errors
     /// See [`ServeError`]; it only ends with one.
@@ -96,9 +101,19 @@ impl Listener {
         let Attached { client, events, modules, .. } = attached;
         let (inputs, input) = mpsc::channel();
         forward(events, inputs.clone())?;
+        accept(self.listener, inputs.clone())?;
         let mut filters = Filters::new(client, modules);
         loop {
-            let (stream, _) = self.listener.accept()?;
+            let stream = match input.recv() {
+                Ok(Input::Client(stream)) => stream,
+                Ok(Input::Event(event)) => {
+                    take(&mut filters, event);
+                    filters.let_go();
+                    continue;
+                }
+                Ok(Input::Bytes(_) | Input::Hangup) => continue,
+                Ok(Input::Lost) | Err(_) => return Err(ServeError::Proxy(fault_of(&filters))),
+            };
             stream.set_nodelay(true)?;
             listen_to(stream.try_clone()?, inputs.clone())?;
             let ended = talk(&mut filters, stream, &input);
@@ -120,6 +135,27 @@ fn forward(events: Receiver<Event>, inputs: Sender<Input>) -> io::Result<()> {
         let _ = inputs.send(Input::Lost);
     };
     thread::Builder::new().name("wasmdbg-events".into()).spawn(body)?;
+    Ok(())
+}
+
+/// Connections come from a thread of their own, so that the end of the proxy shows meanwhile.
+fn accept(listener: TcpListener, inputs: Sender<Input>) -> io::Result<()> {
+    let body = move || {
+        for stream in listener.incoming() {
+            let input = match stream {
+                Ok(stream) => Input::Client(stream),
+                // Of one connection, or of too many.
+                Err(_) => {
+                    thread::sleep(RETRY);
+                    continue;
+                }
+            };
+            if inputs.send(input).is_err() {
+                return;
+            }
+        }
+    };
+    thread::Builder::new().name("wasmdbg-accept".into()).spawn(body)?;
     Ok(())
 }
 
@@ -154,7 +190,7 @@ fn talk(filters: &mut Filters, stream: TcpStream, input: &Receiver<Input>) -> Op
     while lost.is_none() && !hung_up {
         match input.recv() {
             Ok(Input::Hangup) => hung_up = true,
-            Ok(Input::Bytes(_)) => {}
+            Ok(Input::Bytes(_) | Input::Client(_)) => {}
             Ok(Input::Event(event)) => take(filters, event),
             Ok(Input::Lost) | Err(_) => return Some(fault_of(filters)),
         }
@@ -240,6 +276,7 @@ impl Conversation<'_> {
                             take(self.filters, event);
                             inner.into()
                         }
+                        Ok(Input::Client(_)) => inner.into(),
                         Ok(Input::Hangup) => {
                             *self.hung_up = true;
                             return Ok(None);
@@ -262,6 +299,7 @@ impl Conversation<'_> {
                         take(self.filters, event);
                         inner.into()
                     }
+                    Ok(Input::Client(_)) => inner.into(),
                     Ok(Input::Hangup) => {
                         *self.hung_up = true;
                         return Ok(None);

@@ -112,12 +112,16 @@ impl Agent {
 
     /// The greeting of this plugin, for the loop.
     pub fn welcome(lane: &DebugLane) -> Welcome {
+        let mut capabilities = vec![String::from("code"), String::from("start")];
+        if lane.runtime.settings.debug.native {
+            capabilities.push(String::from("native"));
+        }
         Welcome {
             protocol: wasmdbg_control::PROTOCOL_VERSION,
             plugin: env!("CARGO_PKG_VERSION").to_owned(),
             host: lane.runtime.embedder.host_name(),
             pid: std::process::id(),
-            capabilities: vec![String::from("code")],
+            capabilities,
         }
     }
 

@@ -40,11 +40,16 @@ pub(crate) struct FastEngine {
 }
 
 impl FastEngine {
-    /// `thread_stack`: stack size in bytes of the threads that will run guests.
-    pub(crate) fn new(thread_stack: usize) -> Result<Self, EngineError> {
+    /// `thread_stack`: stack size in bytes of the threads that will run guests. `native`: for debuggers of
+    /// the whole process, see `debug.native` of the settings.
+    pub(crate) fn new(thread_stack: usize, native: bool) -> Result<Self, EngineError> {
         let mut config = Config::new();
         base(&mut config);
         config.max_wasm_stack(wasm_stack(thread_stack)?).cranelift_opt_level(OptLevel::Speed);
+        if native {
+            // In optimised code variables show wrong values.
+            config.debug_info(true).cranelift_opt_level(OptLevel::None);
+        }
         let engine = Engine::new(&config)?;
         let ticker = Arc::new(Ticker::default());
         Ok(Self { engine, ticker })

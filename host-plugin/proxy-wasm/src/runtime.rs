@@ -36,7 +36,7 @@ impl Runtime {
         thread_stack: usize,
     ) -> Result<(Arc<Self>, Receiver<TrapReport>), EngineError> {
         let (traps, receiver) = sync_channel(TRAPS_WAITING);
-        let fast = FastEngine::new(thread_stack)?;
+        let fast = FastEngine::new(thread_stack, settings.debug.native)?;
         Ok((Arc::new(Self { embedder, settings, fast, traps, bell: OnceLock::new() }), receiver))
     }
 

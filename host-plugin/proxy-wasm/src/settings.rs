@@ -86,11 +86,14 @@ pub struct Debug {
     /// How long a transaction may stand at a stop without a sign of life of its controller.
     #[serde(deserialize_with = "duration")]
     pub pause_deadline: Duration,
+    /// Whether lldb and gdb can debug the filters in the proxy's own process: the fast lane's code is
+    /// compiled without optimisation and with debug info. Costs every request; for no production.
+    pub native: bool,
 }
 
 impl Default for Debug {
     fn default() -> Self {
-        Self { max_vms: 4, max_memory: 512 << 20, pause_deadline: Duration::from_secs(300) }
+        Self { max_vms: 4, max_memory: 512 << 20, pause_deadline: Duration::from_secs(300), native: false }
     }
 }
 
