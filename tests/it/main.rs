@@ -17,6 +17,7 @@ mod installing;
 mod lldb;
 mod parking;
 mod rules;
+mod run;
 mod socket;
 mod state;
 mod stops;

@@ -2,23 +2,21 @@
 //! instruction, or requests of a file played through it.
 
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 
 use anyhow::{Context, Result};
 use wasmdbg_control::Client;
-use wasmdbg_proxy_wasm::config::LimitsOverride;
-use wasmdbg_proxy_wasm::{FilterConfig, Level, Settings};
+use wasmdbg_proxy_wasm::Level;
 use wasmdbg_session::LaneStart;
 use wasmdbg_standalone::request_file::{self, FileRequest};
-use wasmdbg_standalone::{Change, Happening, Host, Options, Playing, Report, Side, Upstream};
+use wasmdbg_standalone::{Happening, Host, Playing, Program, Report, Verdict};
 
 use crate::args::Run;
 use crate::attach;
 use crate::console::{Console, harmless};
 use crate::failure::{Code, explain};
-use crate::input::watch_interrupts;
+use crate::input::{Input, watch_interrupts};
 use crate::target::client_name;
 
 /// Threads that serve requests.
@@ -26,6 +24,13 @@ const THREADS: usize = 1;
 
 /// Runs the filter.
 pub(crate) fn run(options: Run, mut console: Console) -> Option<Code> {
+    let debugs = options.listen.is_some() || options.prompt || !options.attach.commands.is_empty();
+    let (input, inputs) = mpsc::channel();
+    // Before the host starts threads. Requests that are only played end as every program does.
+    if debugs && let Err(error) = watch_interrupts(input.clone()) {
+        console.complain(&explain(&error));
+        return Some(Code::Attach);
+    }
     let printer = Arc::new(Printer { callbacks: options.request.is_some(), ..Printer::default() });
     let made = host(&options, Arc::clone(&printer), &mut console)
         .and_then(|host| Ok((host, requests(&options).transpose()?)));
@@ -36,9 +41,8 @@ pub(crate) fn run(options: Run, mut console: Console) -> Option<Code> {
             return Some(Code::Attach);
         }
     };
-    let debugs = options.listen.is_some() || options.prompt || !options.attach.commands.is_empty();
     if debugs {
-        return debug(options, host, requests, &printer, console);
+        return debug(options, host, requests, &printer, (input, inputs), console);
     }
     match host.play(requests.unwrap_or_default()) {
         Ok(playing) => {
@@ -57,12 +61,12 @@ fn debug(
     host: Host,
     requests: Option<Vec<FileRequest>>,
     printer: &Arc<Printer>,
+    (input, inputs): (mpsc::Sender<Input>, mpsc::Receiver<Input>),
     mut console: Console,
 ) -> Option<Code> {
     let mode = attach::mode(&options.attach);
-    let (input, inputs) = mpsc::channel();
-    let attached = watch_interrupts(input.clone()).and_then(|()| {
-        let connection = host.connect().context("cannot reach the debugger's side of this process")?;
+    let connection = host.connect().context("cannot reach the debugger's side of this process");
+    let attached = connection.and_then(|connection| {
         let (client, events) = Client::greet(connection, &client_name())?;
         attach::attach_over(client, events, &options.attach, LaneStart::Held, mode, &input, &mut console)
     });
@@ -106,48 +110,16 @@ fn debug(
 }
 
 fn host(options: &Run, printer: Arc<Printer>, console: &mut Console) -> Result<Host> {
-    let upstream = options.upstream.as_deref().map(Upstream::parse).transpose()?;
-    let settings = match &options.settings {
-        Some(path) => {
-            let (settings, warnings) = Settings::read(path)?;
-            warnings.iter().for_each(|warning| console.note(&format!("settings: {warning}")));
-            settings
-        }
-        None => Settings::default(),
+    let program = Program {
+        module: options.program.clone(),
+        config: options.config.clone(),
+        configuration: options.configuration.clone(),
+        settings: options.settings.clone(),
+        upstream: options.upstream.clone(),
     };
-    let mut filter = match &options.config {
-        Some(path) => {
-            let (filter, warnings) = FilterConfig::read(path, None)?;
-            warnings.iter().for_each(|warning| console.note(&format!("{}: {warning}", path.display())));
-            filter
-        }
-        None => plain(&options.program),
-    };
-    filter.module_path.clone_from(&options.program);
-    if let Some(text) = &options.configuration {
-        filter.configuration.clone_from(text);
-    }
-    if options.upstream.is_none() {
-        console.note("no --upstream: a plain 200 answers every request that the filter lets pass");
-    }
-    Ok(Host::new(Options { filter, settings, upstream, report: printer, cache_folder: cache_folder() })?)
-}
-
-/// A filter without a file about it.
-fn plain(program: &Path) -> FilterConfig {
-    let name = program.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-    FilterConfig {
-        root_id: name.clone(),
-        vm_id: name.clone(),
-        name,
-        configuration: String::new(),
-        fail_open: true,
-        vm_configuration: String::new(),
-        module_path: program.to_owned(),
-        environment: Vec::new(),
-        capabilities: None,
-        limits: LimitsOverride::default(),
-    }
+    let (made, notes) = program.options(printer)?;
+    notes.iter().for_each(|note| console.note(note));
+    Ok(Host::new(made)?)
 }
 
 fn requests(options: &Run) -> Option<Result<Vec<FileRequest>>> {
@@ -158,14 +130,6 @@ fn requests(options: &Run) -> Option<Result<Vec<FileRequest>>> {
         request_file::parse(&text).with_context(|| path.display().to_string())
     };
     Some(read())
-}
-
-/// `$XDG_CACHE_HOME/wasmdbg/code`; without a home nothing is kept.
-fn cache_folder() -> Option<PathBuf> {
-    let set = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    let folder = set("XDG_CACHE_HOME").or_else(|| Some(set("HOME")?.join(".cache")))?.join("wasmdbg");
-    std::fs::create_dir_all(&folder).ok()?;
-    Some(folder.join("code"))
 }
 
 /// Prints what happens, whole lines at a time.
@@ -180,74 +144,21 @@ struct Printer {
 
 impl Report for Printer {
     fn take(&self, happening: Happening) {
-        match happening {
-            Happening::Log { source, level, transaction, message } => {
-                let own = source == "wasmdbg" && level < Level::Warn;
+        match &happening {
+            Happening::Log { source, level, .. } => {
+                let own = source == "wasmdbg" && *level < Level::Warn;
                 if own || self.session.load(Ordering::Relaxed) {
                     return;
                 }
-                let indent = if transaction.is_some() { "    " } else { "" };
-                say(format_args!("{indent}log {}: {}", level_name(level), harmless(&message)));
             }
-            Happening::Started { transaction, method, path } => {
-                say(format_args!("#{transaction} {} {}", harmless(&method), harmless(&path)));
-            }
-            Happening::Callback { callback, changes, verdict, .. } => {
-                if verdict == wasmdbg_standalone::Verdict::Failed {
-                    self.died.store(true, Ordering::Relaxed);
-                }
-                let mut text = format!("  {callback}: {}", harmless(&verdict.to_string()));
-                for change in &changes {
-                    text.push_str("\n    ");
-                    text.push_str(&harmless(&show(change)));
-                }
-                say(format_args!("{text}"));
-            }
-            Happening::Resumed { verdict, .. } => {
-                say(format_args!("  resumed: {}", harmless(&verdict.to_string())))
-            }
-            Happening::Upstream { answer: Ok(status), .. } => say(format_args!("  upstream: {status}")),
-            Happening::Upstream { answer: Err(why), .. } => {
-                say(format_args!("  upstream: {}", harmless(&why)))
-            }
-            Happening::Ended { status, .. } => {
-                let status = status.map_or_else(|| "no response".to_owned(), |status| status.to_string());
-                say(format_args!("  client: {status}"));
-            }
+            Happening::Callback { verdict: Verdict::Failed, .. } => self.died.store(true, Ordering::Relaxed),
+            _ => {}
         }
+        // That nobody reads it any more is no reason to stop serving.
+        let _ = writeln!(std::io::stdout().lock(), "{}", harmless(&happening.to_string()));
     }
 
     fn wants_callbacks(&self) -> bool {
         self.callbacks
-    }
-}
-
-/// A line on standard output; that nobody reads it any more is no reason to stop serving.
-fn say(line: std::fmt::Arguments<'_>) {
-    let _ = writeln!(std::io::stdout().lock(), "{line}");
-}
-
-fn level_name(level: Level) -> &'static str {
-    match level {
-        Level::Trace => "trace",
-        Level::Debug => "debug",
-        Level::Info => "info",
-        Level::Warn => "warn",
-        Level::Error => "error",
-        Level::Critical => "critical",
-    }
-}
-
-fn show(change: &Change) -> String {
-    let Change { side, name, before, after } = change;
-    let side = match side {
-        Side::Request => "request",
-        Side::Response => "response",
-    };
-    match (before, after) {
-        (None, Some(after)) => format!("{side} + {name}: {after}"),
-        (Some(before), None) => format!("{side} - {name}: {before}"),
-        (Some(before), Some(after)) => format!("{side} ~ {name}: {before} -> {after}"),
-        (None, None) => format!("{side}   {name}"),
     }
 }

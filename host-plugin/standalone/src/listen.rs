@@ -19,6 +19,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 use wasmdbg_proxy_wasm::debug::Ending;
 
 use crate::embedder::STACK;
@@ -33,7 +34,10 @@ use crate::worker::Worker;
 /// A pause after an accept that failed: most often no descriptor is left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// A port that is served; closed when dropped, with the requests under way.
+/// How long requests under way may take once the port is closed.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// A port that is served; closed when dropped, which waits for the requests under way, but not long.
 pub struct Listening {
     address: SocketAddr,
     stop: watch::Sender<bool>,
@@ -50,17 +54,13 @@ impl Listening {
         let mut listening = Self { address: bound, stop, threads: Vec::new() };
         for _ in 0..threads.max(1) {
             let listener = listener.try_clone().map_err(fault)?;
-            let (shared, mut stopped) = (Arc::clone(shared), stopped.clone());
+            let (shared, stopped) = (Arc::clone(shared), stopped.clone());
             let runtime =
                 tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Thread)?;
             let body = move || {
                 let tasks = tokio::task::LocalSet::new();
                 tasks.block_on(&runtime, async move {
-                    let worker = Worker::new(shared);
-                    tokio::select! {
-                        () = accept(listener, &worker) => {}
-                        _ = stopped.wait_for(|stopped| *stopped) => {}
-                    }
+                    accept(listener, &Worker::new(shared), stopped).await;
                 });
             };
             let thread = thread::Builder::new().name("[WASMDBG_NET]".into()).stack_size(STACK).spawn(body);
@@ -84,19 +84,29 @@ impl Drop for Listening {
     }
 }
 
-async fn accept(listener: TcpListener, worker: &Rc<Worker>) {
+async fn accept(listener: TcpListener, worker: &Rc<Worker>, mut stopped: watch::Receiver<bool>) {
     let Ok(listener) = tokio::net::TcpListener::from_std(listener) else { return };
+    let mut connections = JoinSet::new();
+    let for_each = stopped.clone();
     loop {
-        match listener.accept().await {
-            Ok((stream, _)) => {
-                tokio::task::spawn_local(connection(Rc::clone(worker), stream));
-            }
-            Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => {
+                    connections.spawn_local(connection(Rc::clone(worker), stream, for_each.clone()));
+                }
+                Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
+            },
+            Some(_) = connections.join_next() => {}
+            _ = stopped.wait_for(|stopped| *stopped) => break,
         }
     }
+    drop(listener);
+    let ended = async { while connections.join_next().await.is_some() {} };
+    // Those that take longer are cut.
+    let _ = tokio::time::timeout(GRACE, ended).await;
 }
 
-async fn connection(worker: Rc<Worker>, stream: TcpStream) {
+async fn connection(worker: Rc<Worker>, stream: TcpStream, mut stopped: watch::Receiver<bool>) {
     let _ = stream.set_nodelay(true);
     let peers = Peers { client: stream.peer_addr().ok(), local: stream.local_addr().ok() };
     let service = service_fn(|request: Request<Incoming>| {
@@ -112,7 +122,13 @@ async fn connection(worker: Rc<Worker>, stream: TcpStream) {
     server.http1().timer(TokioTimer::new());
     server.http2().timer(TokioTimer::new());
     // A client that breaks HTTP or goes away is no news.
-    let _ = server.serve_connection(TokioIo::new(stream), service).await;
+    let serving = server.serve_connection(TokioIo::new(stream), service);
+    tokio::pin!(serving);
+    tokio::select! {
+        _ = serving.as_mut() => return,
+        _ = stopped.wait_for(|stopped| *stopped) => serving.as_mut().graceful_shutdown(),
+    }
+    let _ = serving.await;
 }
 
 /// Tasks stay on their thread.

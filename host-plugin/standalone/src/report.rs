@@ -74,6 +74,39 @@ pub enum Happening {
     },
 }
 
+/// As lines for a person; from the second on they are indented.
+impl fmt::Display for Happening {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Log { level, transaction, message, .. } => {
+                let indent = if transaction.is_some() { "    " } else { "" };
+                write!(f, "{indent}log {}: {message}", name_of(*level))
+            }
+            Self::Started { transaction, method, path } => write!(f, "#{transaction} {method} {path}"),
+            Self::Callback { callback, changes, verdict, .. } => {
+                write!(f, "  {callback}: {verdict}")?;
+                changes.iter().try_for_each(|change| write!(f, "\n    {change}"))
+            }
+            Self::Resumed { verdict, .. } => write!(f, "  resumed: {verdict}"),
+            Self::Upstream { answer: Ok(status), .. } => write!(f, "  upstream: {status}"),
+            Self::Upstream { answer: Err(why), .. } => write!(f, "  upstream: {why}"),
+            Self::Ended { status: Some(status), .. } => write!(f, "  client: {status}"),
+            Self::Ended { status: None, .. } => f.write_str("  client: no response"),
+        }
+    }
+}
+
+fn name_of(level: Level) -> &'static str {
+    match level {
+        Level::Trace => "trace",
+        Level::Debug => "debug",
+        Level::Info => "info",
+        Level::Warn => "warn",
+        Level::Error => "error",
+        Level::Critical => "critical",
+    }
+}
+
 /// A change of a header map.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
@@ -85,6 +118,22 @@ pub struct Change {
     pub before: Option<String>,
     /// Its values now; none: it is gone.
     pub after: Option<String>,
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { side, name, before, after } = self;
+        let side = match side {
+            Side::Request => "request",
+            Side::Response => "response",
+        };
+        match (before, after) {
+            (None, Some(after)) => write!(f, "{side} + {name}: {after}"),
+            (Some(before), None) => write!(f, "{side} - {name}: {before}"),
+            (Some(before), Some(after)) => write!(f, "{side} ~ {name}: {before} -> {after}"),
+            (None, None) => write!(f, "{side}   {name}"),
+        }
+    }
 }
 
 /// A header map.
