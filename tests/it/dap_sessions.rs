@@ -13,7 +13,7 @@ use wasmdbg_tests::process::product;
 
 use crate::adapter::{Editor, PRIME};
 
-/// All but `initialize`, `attach`, `launch` and `disconnect`, which change what the next one meets.
+/// All but `initialize`, `attach`, `launch`, `restart`, `terminate` and `disconnect`, which change what the next one meets.
 const COMMANDS: [&str; 28] = [
     "configurationDone",
     "cancel",
@@ -94,7 +94,7 @@ fn every_request_is_answered_whatever_its_arguments_and_whenever_it_comes() -> R
     editor.dap.event("initialized")?;
     torment(&mut editor.dap).context("attached")?;
     assert!(editor.dap.refused("attach", &json!({}))?.contains("attached already"));
-    assert!(editor.dap.refused("launch", &Value::Null)?.contains("attach"));
+    assert!(editor.dap.refused("launch", &Value::Null)?.contains("attached already"));
     editor.break_at(&[(PRIME, json!({}))])?;
     let pending = editor.request(&ats, "7");
     let thread = editor.stopped()?;

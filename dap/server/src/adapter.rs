@@ -9,12 +9,13 @@ use std::time::{Duration, Instant};
 use wasmdbg_control::{FilterId, TransactionId};
 use wasmdbg_session::{Progress, Session, Stop};
 
-use crate::attaching::Pending;
+use crate::attaching::{Beginning, Begun, Pending};
 use crate::breakpoints::Breakpoints;
 use crate::handles::Handles;
+use crate::launching::Launched;
 use crate::line::Line;
 use crate::peer::Peer;
-use crate::protocol::{Body, CancelArguments, Event, Incoming, Request, capabilities};
+use crate::protocol::{Body, CancelArguments, Event, Incoming, Request, ThreadEvent, capabilities};
 use crate::sources::Sources;
 use crate::threads::Threads;
 
@@ -33,8 +34,12 @@ pub(crate) enum Input {
     Wake,
     /// The attach goes on.
     Progress(Progress),
-    /// The attach is over.
-    Attached(Box<Result<Session, String>>),
+    /// The session stands, or cannot.
+    Begun(Box<Result<Begun, String>>),
+    /// What happens in a launched proxy.
+    Told(String),
+    /// All requests of a launch have been played.
+    Played,
 }
 
 /// Requests that the client wants no more, noted by the thread that reads.
@@ -82,6 +87,11 @@ pub(crate) struct Adapter {
     /// What a filter logged last for whom: a panic's message comes before its trap.
     pub(crate) last_log: HashMap<(FilterId, Option<TransactionId>), VecDeque<String>>,
     pub(crate) configured: bool,
+    /// As the session began, for a restart.
+    pub(crate) beginning: Option<Beginning>,
+    pub(crate) launched: Option<Launched>,
+    /// Nothing stops.
+    pub(crate) no_debug: bool,
     cancelled: Cancelled,
     last_activity: Option<Instant>,
     ending: bool,
@@ -100,6 +110,9 @@ impl Adapter {
             sources: Sources::default(),
             last_log: HashMap::new(),
             configured: false,
+            beginning: None,
+            launched: None,
+            no_debug: false,
             cancelled: Cancelled::default(),
             last_activity: None,
             ending: false,
@@ -120,7 +133,9 @@ impl Adapter {
                 Input::Closed => break,
                 Input::Wake => {}
                 Input::Progress(progress) => self.show_progress(&progress),
-                Input::Attached(result) => self.attached(*result),
+                Input::Begun(result) => self.begun(*result),
+                Input::Told(text) => self.peer.say(crate::protocol::Category::Stdout, &text),
+                Input::Played => self.end_launched(),
             }
             self.session_events();
         }
@@ -143,7 +158,13 @@ impl Adapter {
         self.activity();
         match request {
             // Answered when the session stands.
-            Request::Attach(arguments) => self.begin_attach(seq, arguments),
+            Request::Attach(arguments) => self.begin(seq, "attach", Beginning::Attach(arguments)),
+            Request::Launch(arguments) => self.begin(seq, "launch", Beginning::Launch(arguments)),
+            Request::Restart(arguments) => self.restart(seq, arguments),
+            Request::Terminate => {
+                self.peer.respond(seq, &command, &Ok(None));
+                self.end_launched();
+            }
             Request::Initialize(arguments) => {
                 self.peer.features = arguments;
                 let body = Body::from(Box::new(capabilities()));
@@ -156,8 +177,7 @@ impl Adapter {
             }
             Request::ConfigurationDone => {
                 self.peer.respond(seq, &command, &Ok(None));
-                self.configured = true;
-                self.invite();
+                self.configuration_done();
             }
             request => {
                 let answer = self.answer(request);
@@ -170,11 +190,11 @@ impl Adapter {
         match request {
             Request::Initialize(_)
             | Request::Attach(_)
+            | Request::Launch(_)
+            | Request::Restart(_)
+            | Request::Terminate
             | Request::ConfigurationDone
             | Request::Disconnect => Ok(None),
-            Request::Launch => {
-                Err("this wasmdbg debugs filters in a running proxy: use \"request\": \"attach\"".into())
-            }
             Request::Cancel(arguments) => self.cancel(&arguments),
             Request::SetBreakpoints(arguments) => self.set_breakpoints(arguments),
             Request::SetFunctionBreakpoints(arguments) => self.set_function_breakpoints(arguments),
@@ -247,16 +267,30 @@ impl Adapter {
         }
     }
 
-    /// Ends the session, if there is one; what it held goes on.
+    /// Ends the session for good; what it held goes on.
     fn leave(&mut self) {
         if let Phase::Attaching(_) = self.phase {
             self.abandon_attach("disconnected");
         }
-        if let Phase::Live(session) = std::mem::replace(&mut self.phase, Phase::Over) {
-            // Gone already if it fails.
-            let _ = session.detach();
-        }
+        self.end_session();
+        self.phase = Phase::Over;
         self.line.close();
+        self.launched = None;
+    }
+
+    /// Ends the session, if there is one; what it held goes on.
+    pub(crate) fn end_session(&mut self) {
+        if !matches!(self.phase, Phase::Live(_)) {
+            return;
+        }
+        let Phase::Live(session) = std::mem::replace(&mut self.phase, Phase::New) else { return };
+        // Gone already if it fails.
+        let _ = session.detach();
+        for thread_id in self.threads.clear() {
+            self.peer.event(&Event::Thread(ThreadEvent { reason: "exited", thread_id }));
+        }
+        self.handles.clear();
+        self.last_log.clear();
     }
 
     /// The proxy is gone, or the session with it.

@@ -53,6 +53,11 @@ impl Handles {
         }
     }
 
+    /// No number means anything any more.
+    pub(crate) fn clear(&mut self) {
+        self.given.clear();
+    }
+
     pub(crate) fn get(&self, id: i64) -> Result<(Arc<Stop>, Handle), String> {
         let known = self.given.get(&id).cloned();
         known.ok_or_else(|| "this belongs to a stop that is over".into())

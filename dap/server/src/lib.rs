@@ -21,6 +21,7 @@ mod evaluate;
 mod framing;
 mod handles;
 mod inspect;
+mod launching;
 mod line;
 mod memory;
 mod peer;

@@ -77,8 +77,11 @@ impl Adapter {
             self.peer.say(Category::Console, &text);
             return;
         }
-        if let StopReason::Trap { message } = stop.reason()
-            && !self.breakpoints.stops_at_trap(message)
+        let unwanted = match stop.reason() {
+            StopReason::Trap { message } => !self.breakpoints.stops_at_trap(message),
+            _ => false,
+        };
+        if (unwanted || self.no_debug)
             && self.session().is_ok_and(|session| session.resume(stop.id(), Step::Continue).is_ok())
         {
             return;
@@ -90,7 +93,12 @@ impl Adapter {
         let mut notes = summary.notes;
         let hit: Vec<_> =
             stop.breakpoints().iter().filter_map(|number| self.breakpoints.of_number(*number)).collect();
+        let at_entry = self.launched.as_ref().is_some_and(|launched| launched.is_entry(stop.breakpoints()));
+        if at_entry {
+            self.entered();
+        }
         let reason = match stop.reason() {
+            StopReason::Breakpoint { .. } if at_entry && hit.is_empty() => "entry",
             StopReason::Breakpoint { .. } => hit.first().map_or("breakpoint", |(_, reason)| reason),
             StopReason::Step => "step",
             StopReason::Interrupt => "pause",
@@ -100,7 +108,8 @@ impl Adapter {
             }
         };
         let description = match stop.reason() {
-            StopReason::Breakpoint { .. } => "at a breakpoint".to_owned(),
+            StopReason::Breakpoint { .. } if reason == "entry" => "at the filter's entry".to_owned(),
+            StopReason::Breakpoint { .. } => "at a breakpoint".into(),
             StopReason::Step => "after a step".into(),
             StopReason::Interrupt => "paused".into(),
             StopReason::Trap { message } => format!("trap: {message}"),

@@ -77,6 +77,15 @@ impl Threads {
         self.ids.remove(&who)
     }
 
+    /// All are over. Returns their ids.
+    pub(crate) fn clear(&mut self) -> Vec<i64> {
+        self.slots.clear();
+        self.focus = None;
+        let mut ids: Vec<_> = self.ids.drain().map(|(_, id)| id).collect();
+        ids.sort_unstable();
+        ids
+    }
+
     pub(crate) fn who(&self, id: i64) -> Option<Who> {
         self.ids.iter().find(|(_, known)| **known == id).map(|(who, _)| *who)
     }

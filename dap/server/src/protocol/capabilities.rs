@@ -33,6 +33,8 @@ pub struct Capabilities {
     pub supports_write_memory_request: bool,
     pub supports_disassemble_request: bool,
     pub supports_cancel_request: bool,
+    pub supports_restart_request: bool,
+    pub supports_terminate_request: bool,
 }
 
 /// `ExceptionBreakpointsFilter`.
@@ -93,5 +95,7 @@ pub fn capabilities() -> Capabilities {
         supports_write_memory_request: true,
         supports_disassemble_request: true,
         supports_cancel_request: true,
+        supports_restart_request: true,
+        supports_terminate_request: true,
     }
 }

@@ -30,8 +30,18 @@ pub enum Event {
     Invalidated(InvalidatedEvent),
     /// Bytes were written.
     Memory(MemoryEvent),
+    /// The launched proxy has ended.
+    Exited(ExitedEvent),
     /// The session is over.
     Terminated,
+}
+
+/// `exited`.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ExitedEvent {
+    /// 0.
+    pub exit_code: i64,
 }
 
 /// `stopped`.

@@ -128,7 +128,9 @@ fn understood<T: serde::de::DeserializeOwned>(command: &str, arguments: Value) -
 requests! {
     "initialize" Initialize(InitializeArguments),
     "attach" Attach(AttachArguments),
-    "launch" Launch,
+    "launch" Launch(LaunchArguments),
+    "restart" Restart(RestartArguments),
+    "terminate" Terminate,
     "configurationDone" ConfigurationDone,
     "disconnect" Disconnect,
     "cancel" Cancel(CancelArguments),

@@ -1,4 +1,4 @@
-//! The beginning and the end: initialize, attach, cancel.
+//! The beginning and the end: initialize, attach, launch, restart, cancel.
 
 use serde::{Deserialize, Deserializer};
 
@@ -58,7 +58,52 @@ pub struct AttachArguments {
     /// Names of filters; none: every active one.
     #[serde(deserialize_with = "one_or_many")]
     pub filter: Vec<String>,
-    /// Which requests stop; none: those with a generated header.
+    /// The rest.
+    #[serde(flatten)]
+    pub common: CommonArguments,
+}
+
+/// `launch`, as written in `launch.json`: the filter in a small proxy of the adapter's own.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct LaunchArguments {
+    /// The filter's `.wasm` file.
+    pub program: String,
+    /// The filter's YAML, as for the plugin.
+    pub config: Option<String>,
+    /// What the filter's configure reads, instead of the YAML's.
+    pub configuration: Option<String>,
+    /// The plugin's settings.
+    pub settings: Option<String>,
+    /// Where to serve, such as `127.0.0.1:8080`; port 0: a free one.
+    pub listen: Option<String>,
+    /// Where requests go, `http://HOST:PORT`; none: a plain 200 answers them.
+    pub upstream: Option<String>,
+    /// A `.http` file whose requests are played.
+    pub requests: Option<String>,
+    /// The same; where a `launch.json` has the word for itself it says `launch`.
+    pub request: Option<String>,
+    /// Stop in the first callback of the filter.
+    pub stop_on_entry: bool,
+    /// Stop nowhere.
+    pub no_debug: bool,
+    /// The rest.
+    #[serde(flatten)]
+    pub common: CommonArguments,
+}
+
+impl LaunchArguments {
+    /// The `.http` file.
+    pub fn request_file(&self) -> Option<&String> {
+        self.requests.as_ref().or(self.request.as_ref().filter(|request| *request != "launch"))
+    }
+}
+
+/// What `attach` and `launch` have in common.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct CommonArguments {
+    /// Which requests stop; none: those with a generated header, all of a launch.
     #[serde(deserialize_with = "one_or_many")]
     pub when: Vec<String>,
     /// Every request.
@@ -119,6 +164,14 @@ fn one_or_many<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>
             Err(serde::de::Error::custom("`filter`, `when` and `module` are a text or a list of texts"))
         }
     }
+}
+
+/// `restart`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct RestartArguments {
+    /// Those of the `launch` or `attach` as they are now; none: as they were.
+    pub arguments: Option<serde_json::Value>,
 }
 
 /// `cancel`.
