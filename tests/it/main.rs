@@ -22,6 +22,7 @@ mod run;
 mod socket;
 mod state;
 mod stops;
+mod stream_state;
 mod transactions;
 mod values;
 mod vscode;

@@ -72,6 +72,10 @@ impl Adapter {
                 ScopeKind::Locals => Some("locals"),
                 ScopeKind::Statics => Some("globals"),
                 ScopeKind::WasmLocals | ScopeKind::WasmGlobals => Some("registers"),
+                ScopeKind::RequestHeaders
+                | ScopeKind::ResponseHeaders
+                | ScopeKind::Properties
+                | ScopeKind::Filter => None,
             },
             variables_reference: self.handles.give_once(&stop, Handle::Scope(frame, scope.kind)),
             expensive: scope.expensive,

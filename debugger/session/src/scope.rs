@@ -3,12 +3,14 @@
 
 use std::sync::Arc;
 
-use wasmdbg_symbols::{self as symbols, Language, Symbols};
+use wasmdbg_control::stop::Context;
+use wasmdbg_control::stream::{Field, Property};
+use wasmdbg_symbols::{self as symbols, Language, Symbols, Unreadable};
 
-use crate::Error;
 use crate::frame::Scoped;
 use crate::target::{Activation, Target, wasm_value};
 use crate::value::{Place, Scalar, Shape, Value, ValueState, Variable, VariableKind};
+use crate::{Error, expression};
 
 /// What a [`Scope`] holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,6 +26,14 @@ pub enum ScopeKind {
     WasmLocals,
     /// The module's Wasm globals by index.
     WasmGlobals,
+    /// Header fields of the request, pseudo-headers first.
+    RequestHeaders,
+    /// Header fields of the response.
+    ResponseHeaders,
+    /// Properties of the transaction, by their path with dots.
+    Properties,
+    /// The filter's settings.
+    Filter,
 }
 
 /// A group of variables of a frame; its variables are read on request.
@@ -38,7 +48,7 @@ pub struct Scope {
 }
 
 /// The scopes of a frame.
-pub(crate) fn scopes(scoped: &Scoped) -> Vec<Scope> {
+pub(crate) fn scopes(target: &Target, scoped: &Scoped) -> Vec<Scope> {
     let scope = |name: &str, kind, expensive| Scope { name: name.into(), kind, expensive };
     let mut scopes = Vec::new();
     if scoped.instance.is_some() {
@@ -46,6 +56,12 @@ pub(crate) fn scopes(scoped: &Scoped) -> Vec<Scope> {
         scopes.push(scope("Locals", ScopeKind::Locals, false));
         scopes.push(scope("Statics", ScopeKind::Statics, true));
     }
+    if let Context::Stream { .. } = target.info().context {
+        scopes.push(scope("Request headers", ScopeKind::RequestHeaders, true));
+        scopes.push(scope("Response headers", ScopeKind::ResponseHeaders, true));
+        scopes.push(scope("Properties", ScopeKind::Properties, true));
+    }
+    scopes.push(scope("Filter", ScopeKind::Filter, true));
     scopes.push(scope("Wasm locals", ScopeKind::WasmLocals, true));
     scopes.push(scope("Wasm globals", ScopeKind::WasmGlobals, true));
     scopes
@@ -63,7 +79,43 @@ pub(crate) fn variables(
         ScopeKind::Statics => statics(target, scoped),
         ScopeKind::WasmLocals => wasm_locals(target, scoped),
         ScopeKind::WasmGlobals => wasm_globals(target),
+        ScopeKind::RequestHeaders
+        | ScopeKind::ResponseHeaders
+        | ScopeKind::Properties
+        | ScopeKind::Filter => stream(target, kind),
     }
+}
+
+/// What belongs to the transaction or the filter; nothing where it is not there in this phase.
+fn stream(target: &Target, kind: ScopeKind) -> Result<Vec<Variable>, Error> {
+    let found = entries(target, kind).map_err(|why| Error::Invalid(why.to_string()))?;
+    let variable = |(name, value)| Variable { name, kind: VariableKind::Stream, value };
+    Ok(found.into_iter().map(variable).collect())
+}
+
+/// The same by name.
+pub(crate) fn entries(target: &Target, kind: ScopeKind) -> Result<Vec<(String, Value)>, Unreadable> {
+    let state = target.stream()?;
+    let texts = |fields: &[Field]| -> Vec<(String, Value)> {
+        let of = |(name, text): &Field| (name.clone(), expression::text(text, Language::Other));
+        fields.iter().map(of).collect()
+    };
+    Ok(match kind {
+        ScopeKind::RequestHeaders => texts(state.request_headers.as_deref().unwrap_or_default()),
+        ScopeKind::ResponseHeaders => texts(state.response_headers.as_deref().unwrap_or_default()),
+        ScopeKind::Filter => texts(&state.filter),
+        ScopeKind::Properties => {
+            let value = |property: &Property| match property {
+                Property::Text(text) => expression::text(text, Language::Other),
+                Property::Integer(value) => expression::integer(i128::from(*value), Language::Other),
+                Property::Bool(value) => {
+                    Value::computed("bool", Language::Other, Shape::Scalar(Scalar::Bool(*value)))
+                }
+            };
+            state.properties.iter().map(|(name, property)| (name.clone(), value(property))).collect()
+        }
+        _ => Vec::new(),
+    })
 }
 
 fn of_function(

@@ -157,7 +157,7 @@ impl Stop {
     /// # Errors
     /// [`Error::NoFrame`].
     pub fn scopes(&self, frame: u32) -> Result<Vec<Scope>, Error> {
-        Ok(scope::scopes(&self.scoped(frame)?))
+        Ok(scope::scopes(&self.target, &self.scoped(frame)?))
     }
 
     /// The variables of a scope of a frame.

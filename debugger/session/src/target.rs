@@ -8,6 +8,7 @@ use wasmdbg_control::Client;
 use wasmdbg_control::client::CallError;
 use wasmdbg_control::state::{ReadGlobals, ReadMemory, Value as Wire, WriteGlobal, WriteMemory};
 use wasmdbg_control::stop::{Frame as WireFrame, GetFrames, Stopped};
+use wasmdbg_control::stream::{ReadStream, StreamState};
 use wasmdbg_symbols::frame_setup::StackFrame;
 use wasmdbg_symbols::{Machine, ModulePc, Symbols, Unreadable, WasmValue};
 
@@ -34,6 +35,7 @@ pub(crate) struct Target {
     activations: Mutex<Vec<WireFrame>>,
     memory: Mutex<Memory>,
     globals: Mutex<Option<Arc<[Wire]>>>,
+    stream: Mutex<Option<Arc<StreamState>>>,
     /// Of the activations known when last asked; more are known after a deeper look.
     stack_pointers: Mutex<Vec<Option<u32>>>,
 }
@@ -56,6 +58,7 @@ impl Target {
             activations,
             memory: Mutex::default(),
             globals: Mutex::default(),
+            stream: Mutex::default(),
             stack_pointers: Mutex::default(),
         }
     }
@@ -165,6 +168,18 @@ impl Target {
         }
         match self.client.call(ReadGlobals { stop: self.info.stop }) {
             Ok(reply) => Ok(Arc::clone(globals.insert(reply.globals.into()))),
+            Err(error) => Err(Unreadable(error.to_string())),
+        }
+    }
+
+    /// The transaction's header maps and properties, and the filter's settings.
+    pub(crate) fn stream(&self) -> Result<Arc<StreamState>, Unreadable> {
+        let mut stream = lock(&self.stream);
+        if let Some(known) = &*stream {
+            return Ok(Arc::clone(known));
+        }
+        match self.client.call(ReadStream { stop: self.info.stop }) {
+            Ok(reply) => Ok(Arc::clone(stream.insert(Arc::new(reply)))),
             Err(error) => Err(Unreadable(error.to_string())),
         }
     }

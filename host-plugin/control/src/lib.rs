@@ -22,6 +22,7 @@ pub mod session;
 pub mod state;
 pub mod status;
 pub mod stop;
+pub mod stream;
 pub mod transactions;
 
 pub use client::{AttachError, CallError, Client};

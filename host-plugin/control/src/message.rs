@@ -4,7 +4,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    breakpoints as b, code as c, filters as f, session as s, state as m, status as p, stop, transactions as t,
+    breakpoints as b, code as c, filters as f, session as s, state as m, status as p, stop, stream as st,
+    transactions as t,
 };
 
 /// Chosen by the client, echoed in the response; unique among its requests under way.
@@ -168,6 +169,8 @@ calls! {
     "read_globals" ReadGlobals(m::ReadGlobals) -> m::GlobalValues;
     /// Writes one mutable global of a stopped slot.
     "write_global" WriteGlobal(m::WriteGlobal) -> m::GlobalWritten;
+    /// Reads the header maps and properties of a stopped slot's transaction.
+    "read_stream" ReadStream(st::ReadStream) -> st::StreamState;
 }
 
 /// What the proxy tells a client unasked.

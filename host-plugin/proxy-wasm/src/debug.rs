@@ -22,6 +22,7 @@ pub(crate) mod session;
 pub(crate) mod slot;
 mod stepping;
 pub(crate) mod stop;
+mod stream;
 mod vm;
 pub(crate) mod worker;
 

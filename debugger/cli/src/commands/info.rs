@@ -34,7 +34,7 @@ session        which requests are debugged, and until when they may stop",
 
 type Subject = (&'static str, fn(&mut Debugger) -> Result<Flow, Failure>);
 
-const SUBJECTS: [Subject; 8] = [
+const SUBJECTS: [Subject; 11] = [
     ("breakpoints", breakpoints),
     ("transactions", transactions::show),
     ("filters", filters),
@@ -42,6 +42,11 @@ const SUBJECTS: [Subject; 8] = [
     ("args", |debugger| variables::show(debugger, &[ScopeKind::Arguments], "no arguments")),
     ("wasm", |debugger| variables::show(debugger, &[ScopeKind::WasmLocals], "no Wasm locals")),
     ("globals", |debugger| variables::show(debugger, &[ScopeKind::WasmGlobals], "no Wasm globals")),
+    ("request", |debugger| variables::show(debugger, &[ScopeKind::RequestHeaders], "no request headers")),
+    ("response", |debugger| {
+        variables::show(debugger, &[ScopeKind::ResponseHeaders], "no response headers in this phase")
+    }),
+    ("properties", |debugger| variables::show(debugger, &[ScopeKind::Properties], "no properties")),
     ("session", session),
 ];
 

@@ -9,7 +9,7 @@ use super::operators;
 use super::parser::{Expression, Node, Unary};
 use crate::EvalError;
 use crate::frame::Scoped;
-use crate::scope;
+use crate::scope::{self, ScopeKind};
 use crate::target::Target;
 use crate::value::{PointerStyle, Scalar, Shape, Value, ValueState};
 
@@ -47,6 +47,9 @@ impl Evaluator<'_> {
                 let found = field(&base, name, MOST_POINTERS).or_else(|| missing(&base));
                 found.ok_or_else(|| fail(no_field(&base, name)))
             }
+            Node::Index { base, index } if let Node::Special(name) = &base.node => {
+                self.entry(name, &self.value(index)?).map_err(fail)
+            }
             Node::Index { base, index } => {
                 let (base, index) = (self.value(base)?, self.value(index)?);
                 element(&base, &index, MOST_POINTERS).map_err(fail)
@@ -77,8 +80,50 @@ impl Evaluator<'_> {
             ("txn", Context::Root { .. }) => Err("no transaction runs: this is a root context".into()),
             ("method", Context::Stream { method, .. }) => Ok(operators::text(method, self.scoped.language)),
             ("path", Context::Stream { path, .. }) => Ok(operators::text(path, self.scoped.language)),
-            _ => Err(format!("there is no `${name}`: there are $txn, $method and $path")),
+            _ => {
+                let entries = self.entries(name)?.into_iter();
+                let language = self.scoped.language;
+                let entries: Vec<_> =
+                    entries.map(|(key, value)| (operators::text(&key, language), value)).collect();
+                let length = entries.len() as u64;
+                Ok(Value::computed("", language, Shape::Map { entries, length }))
+            }
         }
+    }
+
+    /// `$req`, `$resp`, `$prop`, `$filter`, by name.
+    fn entries(&self, name: &str) -> Result<Vec<(String, Value)>, String> {
+        let kind = match name {
+            "req" => ScopeKind::RequestHeaders,
+            "resp" => ScopeKind::ResponseHeaders,
+            "prop" => ScopeKind::Properties,
+            "filter" => ScopeKind::Filter,
+            _ => {
+                return Err(format!(
+                    "there is no `${name}`: there are $txn, $method, $path, $req[\"name\"], $resp[\"name\"], \
+                     $prop[\"a.path\"] and $filter[\"name\"]"
+                ));
+            }
+        };
+        scope::entries(self.target, kind).map_err(|why| why.to_string())
+    }
+
+    /// `$req["name"]`, whatever the case of its letters. An empty text when there is none: a condition
+    /// is asked for every request, and most have no such header. Fields that repeat are joined by commas.
+    fn entry(&self, name: &str, key: &Value) -> Result<Value, String> {
+        let key =
+            key.text().ok_or_else(|| format!("${name} wants a name in quotes, as in ${name}[\"name\"]"))?;
+        let entries = self.entries(name)?;
+        let mut found: Vec<_> = entries
+            .into_iter()
+            .filter(|(known, _)| known.eq_ignore_ascii_case(&key))
+            .map(|(_, value)| value)
+            .collect();
+        if found.len() == 1 {
+            return Ok(found.remove(0));
+        }
+        let texts: Vec<_> = found.iter().filter_map(Value::text).collect();
+        Ok(operators::text(&texts.join(","), self.scoped.language))
     }
 
     fn name(&self, name: &str) -> Result<Value, String> {

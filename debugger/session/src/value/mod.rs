@@ -56,6 +56,8 @@ pub enum VariableKind {
     Pointee,
     /// A raw Wasm local, operand or global.
     Wasm,
+    /// A header field, a property or a setting of the filter.
+    Stream,
 }
 
 /// Whether a value could be read.
@@ -272,6 +274,13 @@ impl Value {
     /// The bytes as they lie in memory, `None` where they are not known.
     pub fn bytes(&self) -> Option<Vec<u8>> {
         self.read(self.byte_size()?).ok()
+    }
+
+    /// The text that an expression made.
+    pub(crate) fn text(&self) -> Option<String> {
+        let Shape::Text { place, length } = self.shape() else { return None };
+        let bytes = place.read(self.target().map(Arc::as_ref), *length).ok()?;
+        Some(String::from_utf8_lossy(&bytes).into_owned())
     }
 
     pub(crate) fn shape(&self) -> &Shape {

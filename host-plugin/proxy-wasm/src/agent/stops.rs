@@ -163,6 +163,7 @@ fn about_stop(request: &Request) -> Option<(StopId, Right, Option<String>)> {
         Request::Frames(asked) => (asked.stop, Right::Look, None),
         Request::ReadMemory(asked) => (asked.stop, Right::Look, None),
         Request::ReadGlobals(asked) => (asked.stop, Right::Look, None),
+        Request::ReadStream(asked) => (asked.stop, Right::Look, None),
         Request::WriteMemory(asked) => {
             let deed = format!("write of {} bytes of memory at {:#x}", asked.data.len(), asked.address);
             (asked.stop, Right::Control, Some(deed))

@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::Duration;
 
 use wasmdbg_control::stop::{Context, ReleaseCause, Released, ResumeMode, Resumed, StopReason, Stopped};
-use wasmdbg_control::{ErrorKind, Event, SessionId, StopId, WireError};
+use wasmdbg_control::{ErrorKind, Event, Request, SessionId, StopId, WireError};
 use wasmtime::{AsContextMut, DebugEvent, DebugHandler, StoreContextMut};
 
 use super::budget::GuestTime;
@@ -30,6 +30,7 @@ use super::query;
 use super::slot::{Running, Slot};
 use super::stepping::{Start, Stepping, Verdict};
 use super::stop::Command;
+use super::stream;
 use crate::state::VmState;
 use crate::trap::{Stop as Halt, TrapFrame};
 
@@ -350,6 +351,9 @@ impl Handler {
             // The agent is gone: nobody can resume this any more.
             let Ok(command) = commands.recv() else { return (ReleaseCause::Detached, None) };
             match command {
+                Command::Query(client, id, Request::ReadStream(_)) => {
+                    let _ = client.reply(id, stream::read(store.data_mut()));
+                }
                 Command::Query(client, id, request) => {
                     let mut frames = self.frames(store.as_context_mut());
                     let answered = match query::answer(&mut frames, request) {
