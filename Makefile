@@ -27,7 +27,9 @@ test: setup ## all tests, with a real Traffic Server
 	@tests/setup/install.sh ats test npm
 	$(BUILD)
 	RUST_TEST_THREADS=4 $(CARGO) test --workspace --release --locked --no-fail-fast
+	@$(MAKE) --no-print-directory test-vscode
 
+# Alone: a browser and an editor take both processors.
 test-vscode: setup ## the extension in a real VS Code (Chromium, and a gigabyte in ~/.cache)
 	@tests/setup/install.sh ats vscode
 	@dap/vscode/e2e/install.sh >/dev/null

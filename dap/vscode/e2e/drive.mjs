@@ -2,7 +2,7 @@
 // extension, as a user would, and writes every DAP message into a file. Exit code 0: all of it worked.
 //
 // usage: node drive.mjs PLAN.json
-//   { tools, vsix, wasmdbg, workspace, source, line, next, filter, launch, token, conditional, images, trace, work, port }
+//   { tools, vsix, wasmdbg, workspace, source, line, next, filter, launch, run, token, conditional, images, trace, work, port }
 import { spawn } from 'node:child_process';
 import fs from 'node:fs';
 import net from 'node:net';
@@ -48,10 +48,13 @@ function profile() {
   file(path.join(data, 'Machine/settings.json'), { 'wasmdbg.path': plan.wasmdbg });
   file(path.join(plan.workspace, '.vscode/launch.json'), {
     version: '0.2.0',
-    configurations: [{ type: 'wasmdbg', request: 'attach', name: 'Attach to a live filter', ...plan.launch }],
+    configurations: [
+      { type: 'wasmdbg', request: 'attach', name: 'Attach to a live filter', ...plan.launch },
+      { type: 'wasmdbg', request: 'launch', name: 'Run the filter', ...plan.run },
+    ],
   });
   fs.rmSync(plan.trace, { force: true });
-  file(orders, []);
+  file(orders, { breakpoints: [] });
 }
 function listener() {
   const folder = path.join(extensions, 'e2e.listener-0.0.1');
@@ -75,9 +78,10 @@ function listener() {
       fs.watchFile(${JSON.stringify(orders)}, { interval: 100 }, () => {
         const wanted = JSON.parse(fs.readFileSync(${JSON.stringify(orders)}, 'utf8'));
         vscode.debug.removeBreakpoints(vscode.debug.breakpoints);
-        vscode.debug.addBreakpoints(wanted.map(one => new vscode.SourceBreakpoint(
+        vscode.debug.addBreakpoints(wanted.breakpoints.map(one => new vscode.SourceBreakpoint(
           new vscode.Location(vscode.Uri.file(one.path), new vscode.Position(one.line - 1, 0)),
           true, one.condition, one.hitCondition, one.logMessage)));
+        if (wanted.start) { vscode.debug.startDebugging(vscode.workspace.workspaceFolders[0], wanted.start); }
       });
     };`);
   // A folder that this list does not have is no extension.
@@ -235,7 +239,7 @@ async function scenario() {
   await page.keyboard.press('F10');
   await stopsAt(plan.next);
   say('stepped over');
-  file(orders, plan.conditional);
+  file(orders, { breakpoints: plan.conditional });
   await until('the conditional breakpoint and the log point at the adapter', async () =>
     messages().some(({ message }) => message.command === 'setBreakpoints' && message.success
       && message.body.breakpoints.filter(one => one.verified).length === plan.conditional.length));
@@ -258,6 +262,25 @@ async function scenario() {
     : message.success === false && !expected.test(message.message));
   if (failed.length > 0) { throw new Error(`failed: ${JSON.stringify(failed)}`); }
   say(`ended, after ${messages().length} messages`);
+  await launched();
+}
+
+/** The same filter in a proxy of its own: no other one is needed. */
+async function launched() {
+  const before = messages().length;
+  const since = () => messages().slice(before);
+  file(orders, { breakpoints: [{ path: plan.source, line: plan.line }], start: 'Run the filter' });
+  await stopsAt(plan.line);
+  await variable('token', plan.token);
+  say('launched, and stopped in a request of the file');
+  await picture('launched.png');
+  await page.keyboard.press('F5');
+  await until('the end of the launched proxy', () => ['exited', 'terminated'].every(name =>
+    since().some(({ message }) => message.type === 'event' && message.event === name)));
+  await until('what its callbacks did', async () => (await consoleText()).includes('client: 200'));
+  await until('the end of the session', () =>
+    since().some(({ message }) => message.command === 'disconnect' && message.success));
+  say('the requests are played, and it is over');
 }
 
 let browser, code, result = 1;

@@ -5,10 +5,14 @@ import { explained } from './explained';
 import { pickFilter } from './filters';
 
 const ATTACH: vscode.DebugConfiguration = { type: 'wasmdbg', request: 'attach', name: 'Attach to a live filter' };
+const LAUNCH: vscode.DebugConfiguration = {
+  type: 'wasmdbg', request: 'launch', name: 'Run a filter in a proxy of its own',
+  program: '${workspaceFolder}/filter.wasm', listen: '127.0.0.1:8080',
+};
 
 export class Configurations implements vscode.DebugConfigurationProvider {
   provideDebugConfigurations(): vscode.DebugConfiguration[] {
-    return [ATTACH];
+    return [ATTACH, LAUNCH];
   }
 
   resolveDebugConfiguration(
@@ -22,6 +26,9 @@ export class Configurations implements vscode.DebugConfigurationProvider {
     folder: vscode.WorkspaceFolder | undefined, configuration: vscode.DebugConfiguration,
   ): Promise<vscode.DebugConfiguration | undefined> {
     const resolved = { cwd: folder?.uri.fsPath, ...configuration };
+    if (configuration.request === 'launch') {
+      return resolved;
+    }
     if (configuration.pid || configuration.socket) {
       return resolved;
     }
