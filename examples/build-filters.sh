@@ -12,7 +12,7 @@ cd "$(dirname "$0")/.."
 root=$PWD
 cache=${WASMDBG_CACHE:-$root/.cache}/filters
 mkdir -p "$cache"
-all=(examples/rust-token examples/cpp-headers tests/fixtures/values-rust tests/fixtures/values-cpp tests/fixtures/misbehave
+all=(examples/rust-token examples/cpp-headers tests/fixtures/values-rust tests/fixtures/values-cpp tests/fixtures/misbehave tests/fixtures/wide
     debugger/session/tests/fixtures/containers-rust debugger/session/tests/fixtures/containers-cpp)
 
 install=no

@@ -6,6 +6,7 @@
 
 pub mod batch;
 pub mod counter;
+pub mod editor;
 pub mod heavy;
 pub mod large;
 pub mod light;

@@ -93,7 +93,10 @@ fn milliseconds(time: Duration) -> f64 {
 }
 
 /// The token filter with all of std's debug info, built when it is absent or older than its source.
-fn module() -> Result<PathBuf> {
+///
+/// # Errors
+/// When there is no compiler for it.
+pub fn module() -> Result<PathBuf> {
     let repository = process::repository();
     let cache = std::env::var_os("WASMDBG_CACHE").map_or_else(|| repository.join(".cache"), PathBuf::from);
     let module = cache.join("bench/rust-token.full.wasm");

@@ -127,7 +127,11 @@ pub fn source() -> std::path::PathBuf {
     process::repository().join(SOURCE)
 }
 
-fn breakpoint_line() -> Result<usize> {
+/// The line of the example's source where it is stopped.
+///
+/// # Errors
+/// When the source has no such line any more.
+pub fn breakpoint_line() -> Result<usize> {
     let path = source();
     let text = read(&path)?;
     let index = text.lines().position(|line| line.trim() == LINE);

@@ -1,6 +1,6 @@
 //! Prints the benchmark table: `make bench`.
 //!
-//!     bench [--counter perf|callgrind|cpu] [light] [heavy] [parked] [control] [large]
+//!     bench [--counter perf|callgrind|cpu] [light] [heavy] [parked] [control] [large] [editor]
 
 #![forbid(unsafe_code)]
 
@@ -11,10 +11,11 @@ use anyhow::{Context, Result, bail};
 use wasmdbg_tests::bench::counter::Method;
 use wasmdbg_tests::bench::table::{Row, render};
 use wasmdbg_tests::bench::variant::Variant;
-use wasmdbg_tests::bench::{heavy, large, light, machine, parked};
+use wasmdbg_tests::bench::{editor, heavy, large, light, machine, parked};
 
-const USAGE: &str = "usage: bench [--counter perf|callgrind|cpu] [light] [heavy] [parked] [control] [large]";
-const PARTS: [&str; 5] = ["light", "heavy", "parked", "control", "large"];
+const USAGE: &str =
+    "usage: bench [--counter perf|callgrind|cpu] [light] [heavy] [parked] [control] [large] [editor]";
+const PARTS: [&str; 6] = ["light", "heavy", "parked", "control", "large", "editor"];
 
 fn main() -> ExitCode {
     match run() {
@@ -103,6 +104,10 @@ fn measure(method: Method, parts: &[String]) -> Vec<Row> {
     if wanted("large") {
         progress("a large module: attach, stop and step");
         add("large module", large::rows());
+    }
+    if wanted("editor") {
+        progress("an editor: attach, variables, step");
+        add("editor", editor::rows());
     }
     rows
 }
