@@ -5,6 +5,7 @@
 mod adapter;
 mod bad_filters;
 mod command_line;
+mod dap_client;
 mod dap_launch;
 mod dap_sessions;
 mod dap_stops;
