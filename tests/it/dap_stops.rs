@@ -367,3 +367,27 @@ fn a_loop_is_paused() -> Result<()> {
     editor.dap.ask("disconnect", &json!({}))?;
     Ok(())
 }
+
+#[test]
+fn a_local_response_is_an_exception_when_it_is_asked_for() -> Result<()> {
+    let ats = Ats::options().filter(Filter::example("rust-token", "debug")).start()?;
+    let mut editor = Editor::attach(&ats, &json!({}))?;
+    let condition = json!({ "filterId": "local_response", "condition": "$req[\"token\"] == \"9\"" });
+    editor.dap.ask("setExceptionBreakpoints", &json!({ "filters": [], "filterOptions": [condition] }))?;
+    editor.dap.ask("configurationDone", &Value::Null)?;
+    assert_eq!(editor.request(&ats, "8").wait()?.status, 403, "the condition does not hold");
+    let pending = editor.request(&ats, "9");
+    let stopped = editor.dap.event("stopped")?;
+    assert_eq!(stopped["reason"], "exception");
+    let said = stopped["description"].as_str().unwrap_or_default();
+    assert!(said.contains(": 403, body \"9 is not prime: 3 divides it"), "{said}");
+    let info = editor.dap.ask("exceptionInfo", &json!({ "threadId": stopped["threadId"] }))?;
+    assert_eq!(info["exceptionId"], "local response");
+    let stack = info["details"]["stackTrace"].as_str().unwrap_or_default();
+    assert!(stack.contains("on_http_request_headers"), "{stack}");
+    editor.go_on(stopped["threadId"].as_i64().unwrap_or_default())?;
+    assert_eq!(pending.wait()?.status, 403);
+    editor.dap.ask("setExceptionBreakpoints", &json!({ "filters": ["trap", "panic"] }))?;
+    assert_eq!(editor.request(&ats, "9").wait()?.status, 403, "nothing stops any more");
+    Ok(())
+}

@@ -241,7 +241,8 @@ fn lldb_on_the_whole_process_sees_filter_and_server_in_one_stack() -> Result<()>
     lldb.expect("EVERY request of this proxy stops")?;
     lldb.expect("stop reason")?;
     let line = line_of(SOURCE, PRIME);
-    lldb.ask(&format!("breakpoint set --file lib.rs --line {line}"), "Breakpoint 1:")?;
+    // The plugin's own crates have files named lib.rs too.
+    lldb.ask(&format!("breakpoint set --file rust-token/src/lib.rs --line {line}"), "Breakpoint 1:")?;
     lldb.ask("continue", "resuming")?;
     let token = random();
     let request = Request::get("/cache/10/x").header("token", &token.to_string());

@@ -11,7 +11,8 @@ pub(crate) struct Proxy(pub(crate) Value);
 
 impl Proxy {
     pub(crate) fn of(ats: &Ats) -> Result<Self> {
-        let output = wasmdbg::run(&["ps", "--json"])?;
+        // Only it: another test's may be stopped by a debugger.
+        let output = wasmdbg::run(&["ps", "--json", &ats.pid().to_string()])?;
         ensure!(output.status.success(), "ps: {}", String::from_utf8_lossy(&output.stderr));
         let all: Value = serde_json::from_slice(&output.stdout).context("ps --json prints JSON")?;
         let proxies = all["proxies"].as_array().context("ps --json has proxies")?;

@@ -10,7 +10,7 @@ use crate::memory::code_reference;
 use crate::peer::Peer;
 use crate::protocol::{
     Body, Breakpoint, BreakpointEvent, BreakpointLocation, BreakpointLocationsArguments,
-    BreakpointLocationsBody, BreakpointsBody, Event, SetBreakpointsArguments,
+    BreakpointLocationsBody, BreakpointsBody, Event, LOCAL_RESPONSE, PANIC, SetBreakpointsArguments,
     SetExceptionBreakpointsArguments, SetFunctionBreakpointsArguments, SetInstructionBreakpointsArguments,
     SourceBreakpoint, TRAP,
 };
@@ -22,7 +22,12 @@ enum Group {
     File(String),
     Functions,
     Instructions,
+    /// What stands for the filter of local responses.
+    Responses,
 }
+
+/// The host function by which a filter answers itself.
+const RESPOND: &str = "proxy_send_local_response";
 
 /// A place as the client gave it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,6 +82,7 @@ impl Breakpoints {
             Group::File(_) => "breakpoint",
             Group::Functions => "function breakpoint",
             Group::Instructions => "instruction breakpoint",
+            Group::Responses => "exception",
         };
         Some((found.id, reason))
     }
@@ -252,18 +258,29 @@ impl Adapter {
         arguments: SetExceptionBreakpointsArguments,
     ) -> Answer {
         let mut parts = Vec::new();
+        let mut responses = Vec::new();
         let mut breakpoints = Vec::new();
         let plain = arguments.filters.into_iter().map(|filter| (filter, None));
         let conditional = arguments.filter_options.into_iter().map(|one| (one.filter_id, one.condition));
         for (filter, condition) in plain.chain(conditional) {
-            let known = filter == TRAP;
-            let message = (!known).then(|| format!("there is no filter {filter:?}"));
-            breakpoints.push(Breakpoint { verified: known, message, ..Breakpoint::default() });
-            if known {
-                parts.push(condition.unwrap_or_default().trim().to_owned());
+            let condition = condition.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
+            let mut told = Breakpoint { verified: true, ..Breakpoint::default() };
+            match filter.as_str() {
+                TRAP => parts.push(condition.unwrap_or_default()),
+                // What a panic and an abort end with.
+                PANIC => parts.push("unreachable".into()),
+                LOCAL_RESPONSE => {
+                    responses.push((Place::Function(RESPOND.into()), with(condition, None)));
+                }
+                _ => {
+                    told.verified = false;
+                    told.message = Some(format!("there is no filter {filter:?}"));
+                }
             }
+            breakpoints.push(told);
         }
         self.breakpoints.traps = Traps::Some(parts);
+        self.replace_breakpoints(Group::Responses, responses)?;
         Ok(Some(Body::from(BreakpointsBody { breakpoints })))
     }
 
@@ -290,9 +307,14 @@ impl Adapter {
         let Phase::Live(session) = &mut self.phase else { return };
         let mut planter = Planter { session, sources: &mut self.sources, peer: &self.peer };
         let mut changed = Vec::new();
-        for wanted in self.breakpoints.groups.values_mut().flatten() {
-            planter.plant(wanted);
-            changed.push(wanted.told.clone());
+        for (group, list) in &mut self.breakpoints.groups {
+            for wanted in list {
+                planter.plant(wanted);
+                // The client has no breakpoint of its own for it.
+                if *group != Group::Responses {
+                    changed.push(wanted.told.clone());
+                }
+            }
         }
         for breakpoint in changed {
             self.peer.event(&Event::Breakpoint(BreakpointEvent { reason: "changed", breakpoint }));

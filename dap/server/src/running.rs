@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use wasmdbg_control::SlotId;
 use wasmdbg_control::stop::{Context, StopReason};
-use wasmdbg_session::{Step, Stop};
+use wasmdbg_session::{Frame, Step, Stop};
 
 use crate::adapter::{Adapter, Answer};
 use crate::protocol::{
     Body, ContinueBody, ExceptionDetails, ExceptionInfoBody, Granularity, StepArguments, ThreadArguments,
 };
+use crate::stops::local_response;
 use crate::threads::{PROXY, Who};
 
 impl Adapter {
@@ -85,8 +86,29 @@ impl Adapter {
 
     pub(crate) fn exception_info(&mut self, arguments: &ThreadArguments) -> Answer {
         let stop = self.stop_of(arguments.thread_id)?;
+        let responds = stop
+            .breakpoints()
+            .iter()
+            .filter_map(|number| self.breakpoints.of_number(*number))
+            .any(|(_, reason)| reason == "exception");
         let StopReason::Trap { message } = stop.reason() else {
-            return Err("this request is not stopped by a trap".into());
+            if responds {
+                return Ok(Some(Body::from(ExceptionInfoBody {
+                    exception_id: "local response".into(),
+                    description: format!(
+                        "{} is about to answer the request itself{}",
+                        stop.info().callback,
+                        local_response(&stop)
+                    ),
+                    break_mode: "always",
+                    details: ExceptionDetails {
+                        message: None,
+                        type_name: "local response".into(),
+                        stack_trace: stack_trace(&stop)?,
+                    },
+                })));
+            }
+            return Err("this request is stopped neither by a trap nor at a local response".into());
         };
         let info = stop.info();
         let transaction = match &info.context {
@@ -95,14 +117,6 @@ impl Adapter {
         };
         let logged = self.last_log.get(&(info.filter, transaction));
         let logged = logged.map(|lines| lines.iter().cloned().collect::<Vec<_>>().join("\n"));
-        let frames = stop.frames(0, 50).map_err(|error| error.to_string())?;
-        let lines: Vec<_> = frames
-            .iter()
-            .map(|frame| match &frame.position {
-                Some(position) => format!("{} ({position})", frame.function),
-                None => frame.function.clone(),
-            })
-            .collect();
         let said =
             logged.as_ref().map_or_else(String::new, |text| format!("; the filter logged last: {text}"));
         Ok(Some(Body::from(ExceptionInfoBody {
@@ -112,8 +126,18 @@ impl Adapter {
             details: ExceptionDetails {
                 message: logged,
                 type_name: "trap".into(),
-                stack_trace: lines.join("\n"),
+                stack_trace: stack_trace(&stop)?,
             },
         })))
     }
+}
+
+/// Frames as lines.
+fn stack_trace(stop: &Stop) -> Result<String, String> {
+    let frames = stop.frames(0, 50).map_err(|error| error.to_string())?;
+    let line = |frame: &Frame| match &frame.position {
+        Some(position) => format!("{} ({position})", frame.function),
+        None => frame.function.clone(),
+    };
+    Ok(frames.iter().map(line).collect::<Vec<_>>().join("\n"))
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use wasmdbg_control::state::Value;
 use wasmdbg_control::stop::{CallbackEnded, CallbackOutcome, Context, ReleaseCause, Released, StopReason};
 use wasmdbg_control::transactions::{LogLine, Missed};
 use wasmdbg_session::text::show_duration;
@@ -109,6 +110,9 @@ impl Adapter {
         };
         let description = match stop.reason() {
             StopReason::Breakpoint { .. } if reason == "entry" => "at the filter's entry".to_owned(),
+            StopReason::Breakpoint { .. } if reason == "exception" => {
+                format!("the filter answers itself{}", local_response(stop))
+            }
             StopReason::Breakpoint { .. } => "at a breakpoint".into(),
             StopReason::Step => "after a step".into(),
             StopReason::Interrupt => "paused".into(),
@@ -133,7 +137,11 @@ impl Adapter {
             preserve_focus_hint,
             text: (!notes.is_empty()).then(|| notes.join("; ")),
             all_threads_stopped: false,
-            hit_breakpoint_ids: hit.into_iter().map(|(id, _)| id).collect(),
+            hit_breakpoint_ids: hit
+                .into_iter()
+                .filter(|(_, reason)| *reason != "exception")
+                .map(|(id, _)| id)
+                .collect(),
         }));
     }
 
@@ -231,4 +239,26 @@ impl Adapter {
         let output = format!("{text}\n");
         self.peer.event(&Event::Output(OutputEvent { category, output, source, line }));
     }
+}
+
+/// `: 403, body "…"`, of a call of `proxy_send_local_response` that is about to happen: its arguments lie on
+/// the operand stack (status; address and size of the details, the body and the headers; gRPC status).
+pub(crate) fn local_response(stop: &Stop) -> String {
+    const ARGUMENTS: usize = 8;
+    const BODY: u32 = 200;
+    let number = |value: &Value| match value {
+        Value::I32(value) => Some(value.cast_unsigned()),
+        _ => None,
+    };
+    let operands = stop.info().frames.first().map(|frame| frame.operands.as_slice()).unwrap_or_default();
+    let arguments: Vec<_> =
+        operands.iter().skip(operands.len().saturating_sub(ARGUMENTS)).filter_map(number).collect();
+    let [status, _, _, body, size, ..] = arguments.as_slice() else { return String::new() };
+    let mut text = format!(": {status}");
+    if *size > 0
+        && let Ok(bytes) = stop.read_memory(u64::from(*body), (*size).min(BODY))
+    {
+        text.push_str(&format!(", body {:?}", String::from_utf8_lossy(&bytes)));
+    }
+    text
 }

@@ -1,6 +1,6 @@
 //! The command line: what the user wants, or what is wrong with it. Starts nothing.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -14,8 +14,8 @@ use crate::rule::{parse_duration, parse_rule};
 pub(crate) const USAGE: &str = "\
 wasmdbg: a debugger for Proxy-Wasm filters in a running proxy
 
-  wasmdbg ps [--json]
-      The proxies on this machine that have the plugin, and their filters.
+  wasmdbg ps [PID] [--json]
+      The proxies on this machine that have the plugin (or one of them), and their filters.
 
   wasmdbg attach [PID|SOCKET] [options]
       Attaches to the filters of a proxy; without PID or SOCKET to the only proxy there is.
@@ -85,6 +85,8 @@ pub(crate) enum Action {
     Ps {
         /// For programs.
         json: bool,
+        /// Only this one.
+        pid: Option<u32>,
     },
     /// Debug.
     Attach(Box<Attach>),
@@ -190,15 +192,21 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Act
 }
 
 fn parse_ps(mut parser: lexopt::Parser) -> Result<Action> {
-    let mut json = false;
+    let (mut json, mut pid) = (false, None);
     while let Some(argument) = parser.next()? {
         match argument {
             Long("json") => json = true,
+            Value(text) if pid.is_none() => pid = Some(process_id(&text)?),
             Short('h') | Long("help") => return Ok(Action::Help),
             other => return Err(other.unexpected().into()),
         }
     }
-    Ok(Action::Ps { json })
+    Ok(Action::Ps { json, pid })
+}
+
+fn process_id(text: &OsStr) -> Result<u32> {
+    let text = text.to_string_lossy();
+    text.parse().ok().with_context(|| format!("{text:?} is no process id: see `wasmdbg ps`"))
 }
 
 fn parse_dap(mut parser: lexopt::Parser) -> Result<Action> {
@@ -324,12 +332,7 @@ fn parse_lldb(mut parser: lexopt::Parser) -> Result<Action> {
             Some(Long("gdb")) => native.gdb = true,
             Some(Long("program")) => native.program = Some(parser.value()?),
             Some(Short('h') | Long("help")) => return Ok(Action::Help),
-            Some(Value(pid)) if native.pid.is_none() => {
-                let text = pid.to_string_lossy();
-                let parsed = text.parse().ok();
-                native.pid =
-                    Some(parsed.with_context(|| format!("{text:?} is no process id: see `wasmdbg ps`"))?);
-            }
+            Some(Value(pid)) if native.pid.is_none() => native.pid = Some(process_id(&pid)?),
             Some(other) => return Err(other.unexpected().into()),
         }
     }

@@ -39,7 +39,7 @@ fn main() -> ExitCode {
             console.say(&target::client_name());
             None
         }
-        Ok(Action::Ps { json }) => ps::run(json, &mut console).err().map(|error| {
+        Ok(Action::Ps { json, pid }) => ps::run(json, pid, &mut console).err().map(|error| {
             console.complain(&explain(&error));
             Code::Command
         }),

@@ -48,13 +48,20 @@ enum Answer {
     Silent { error: String },
 }
 
-/// Lists the proxies.
-pub(crate) fn run(json: bool, console: &mut Console) -> Result<()> {
-    let found = discover::proxies().context("cannot read /proc, which is how proxies are found")?;
-    let proxies: Vec<Entry> = found.into_iter().map(ask).collect();
+/// Lists the proxies, or the one with this process id. All are asked at once: one that is stopped by a
+/// debugger keeps nobody waiting for the others.
+pub(crate) fn run(json: bool, pid: Option<u32>, console: &mut Console) -> Result<()> {
+    let mut found = discover::proxies().context("cannot read /proc, which is how proxies are found")?;
+    found.retain(|proxy| pid.is_none() || proxy.pid == pid);
+    let proxies: Vec<Entry> = std::thread::scope(|scope| {
+        let asked: Vec<_> = found.into_iter().map(|proxy| scope.spawn(|| ask(proxy))).collect();
+        asked.into_iter().filter_map(|asked| asked.join().ok()).collect()
+    });
     if json {
         let listing = Listing { schema: SCHEMA, proxies };
         console.say(&serde_json::to_string_pretty(&listing)?);
+    } else if let (true, Some(pid)) = (proxies.is_empty(), pid) {
+        console.say(&format!("process {pid} has no wasmdbg.so loaded, as far as this user can see"));
     } else if proxies.is_empty() {
         console.say("no running proxy has wasmdbg.so loaded, as far as this user can see");
     } else {
@@ -100,7 +107,7 @@ fn ask(proxy: Proxy) -> Entry {
 }
 
 fn status(path: &Path) -> Result<Answer> {
-    let (client, _events) = Client::unix(path, &client_name())?;
+    let (client, _events) = Client::unix_within(path, &client_name(), PATIENCE)?;
     let status = Box::new(client.call_within(GetStatus {}, PATIENCE)?);
     let welcome = client.welcome();
     Ok(Answer::Answered {

@@ -4,13 +4,15 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
+use wasmparser::Operator;
+
 use crate::address::{ModulePc, PcRange};
 use crate::demangle::{can_be_called, demangle, path_parts, without_generics};
 use crate::dwarf::{DebugInfo, lock};
 use crate::entries::{NONE, Node};
 use crate::error::LookupError;
 use crate::lines::{BreakPlace, Position};
-use crate::module::Function;
+use crate::module::{Function, Import, ImportKind};
 use crate::symbols::{Language, Symbols};
 
 /// One instance of a function in the code: a function body, or a copy inlined into one.
@@ -171,7 +173,8 @@ impl Symbols {
     }
 
     /// Where to plant a breakpoint on a function: `is_prime`, `Type::method`, `Trait::method`, a full
-    /// path, with or without generic arguments, an export's name, or `func[N]`.
+    /// path, with or without generic arguments, an export's name, or `func[N]`. A function of the host, such
+    /// as `proxy_log`, has no code here: each of its calls is a place.
     ///
     /// # Errors
     /// No function has that name.
@@ -185,6 +188,9 @@ impl Symbols {
                 places.extend(self.function_place(function.index));
             }
         }
+        if places.is_empty() {
+            places = self.calls_of_import(query);
+        }
         places.sort_by_key(|p| p.pc);
         places.dedup_by_key(|p| p.pc);
         if places.is_empty() {
@@ -192,6 +198,30 @@ impl Symbols {
             return Err(LookupError::UnknownFunction { name: name.to_owned(), similar });
         }
         Ok(FunctionBinding { requested: name.to_owned(), places })
+    }
+
+    /// The direct calls of an imported function.
+    fn calls_of_import(&self, name: &str) -> Vec<BreakPlace> {
+        let wanted = |import: &Import| match import.kind {
+            ImportKind::Function(index) if import.name == name => Some(index),
+            _ => None,
+        };
+        let imported: Vec<u32> = self.module.imports().iter().filter_map(wanted).collect();
+        let mut pcs = Vec::new();
+        if imported.is_empty() {
+            return Vec::new();
+        }
+        for function in self.module.functions() {
+            self.module.instructions(function, |pc, operator| {
+                if let Operator::Call { function_index } | Operator::ReturnCall { function_index } = operator
+                    && imported.contains(function_index)
+                {
+                    pcs.push(pc);
+                }
+                true
+            });
+        }
+        pcs.into_iter().filter_map(|pc| self.break_place(pc, true)).collect()
     }
 
     fn plain_match(&self, function: u32, query: &str) -> bool {

@@ -137,12 +137,32 @@ impl Client {
         Self::greet(Connection::unix(path)?, name)
     }
 
+    /// As [`Client::unix`], with another limit for the greeting than the usual ten seconds.
+    ///
+    /// # Errors
+    /// As [`Client::unix`].
+    pub fn unix_within(
+        path: &Path,
+        name: &str,
+        patience: Duration,
+    ) -> Result<(Self, mpsc::Receiver<Event>), AttachError> {
+        Self::greet_within(Connection::unix(path)?, name, patience)
+    }
+
     /// Greets over `connection`. The receiver gives events in the proxy's order and is disconnected when
     /// the connection is over ([`Client::fault`] says why).
     ///
     /// # Errors
     /// Another protocol version, a refusal, or silence.
     pub fn greet(connection: Connection, name: &str) -> Result<(Self, mpsc::Receiver<Event>), AttachError> {
+        Self::greet_within(connection, name, HELLO_TIMEOUT)
+    }
+
+    fn greet_within(
+        connection: Connection,
+        name: &str,
+        patience: Duration,
+    ) -> Result<(Self, mpsc::Receiver<Event>), AttachError> {
         let Connection { sender, receiver } = connection;
         let shared = Arc::new(Shared::default());
         let (events, event_receiver) = mpsc::channel();
@@ -152,7 +172,7 @@ impl Client {
             .spawn(move || dispatch(&receiver, &dispatcher, &events))
             .map_err(|error| CallError::from(ConnectionError::Io(error.to_string())))?;
         let hello = Hello { protocol: PROTOCOL_VERSION, client: name.to_owned() };
-        let welcome = match call(&sender, &shared, 1, hello, HELLO_TIMEOUT) {
+        let welcome = match call(&sender, &shared, 1, hello, patience) {
             Ok(welcome) => welcome,
             Err(CallError::Refused(error)) if error.kind == ErrorKind::Version => {
                 return Err(AttachError::Version(error.message));

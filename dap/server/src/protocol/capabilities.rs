@@ -52,11 +52,18 @@ pub struct ExceptionBreakpointsFilter {
     /// A condition can be given.
     pub supports_condition: bool,
     /// What the condition is.
+    #[serde(skip_serializing_if = "str::is_empty")]
     pub condition_description: &'static str,
 }
 
 /// The filter for traps.
 pub const TRAP: &str = "trap";
+
+/// The filter for panics and aborts.
+pub const PANIC: &str = "panic";
+
+/// The filter for responses of the filter's own.
+pub const LOCAL_RESPONSE: &str = "local_response";
 
 /// All that works.
 #[must_use]
@@ -69,14 +76,32 @@ pub fn capabilities() -> Capabilities {
         supports_log_points: true,
         supports_instruction_breakpoints: true,
         supports_breakpoint_locations_request: true,
-        exception_breakpoint_filters: vec![ExceptionBreakpointsFilter {
-            filter: TRAP,
-            label: "Traps",
-            description: "Stop where the filter is about to die: a panic, an abort, an access outside its memory",
-            default: true,
-            supports_condition: true,
-            condition_description: "a part of the trap's name, as in: unreachable",
-        }],
+        exception_breakpoint_filters: vec![
+            ExceptionBreakpointsFilter {
+                filter: TRAP,
+                label: "Traps",
+                description: "Stop where the filter is about to die: a panic, an abort, an access outside its memory",
+                default: true,
+                supports_condition: true,
+                condition_description: "a part of the trap's name, as in: unreachable",
+            },
+            ExceptionBreakpointsFilter {
+                filter: PANIC,
+                label: "Panics and aborts",
+                description: "Stop where the filter gives itself up; its last words are shown",
+                default: false,
+                supports_condition: false,
+                condition_description: "",
+            },
+            ExceptionBreakpointsFilter {
+                filter: LOCAL_RESPONSE,
+                label: "Local responses",
+                description: "Stop where the filter answers a request itself",
+                default: false,
+                supports_condition: true,
+                condition_description: "an expression, as in: $path == \"/login\"",
+            },
+        ],
         supports_exception_filter_options: true,
         supports_exception_info_request: true,
         supports_evaluate_for_hovers: true,

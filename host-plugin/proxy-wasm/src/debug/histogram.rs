@@ -29,7 +29,7 @@ impl WorkHistogram {
         Measuring { histogram: self, started: thread_cpu() }
     }
 
-    /// Measures one in [`SAMPLED`] pieces of work: for what every transaction pays, because to read the
+    /// Measures one in 64 pieces of work: for what every transaction pays, because to read the
     /// thread's CPU clock is a system call.
     pub fn sample(&self) -> Option<Measuring<'_>> {
         self.turn.fetch_add(1, Ordering::Relaxed).is_multiple_of(SAMPLED).then(|| self.measure())
