@@ -2,7 +2,8 @@
 //! keeps it until standard input ends or Enter is pressed.
 //!
 //! ```text
-//! cargo run --release -p wasmdbg-tests --bin ats-sandbox -- [--threads N] [--tls] [--configuration TEXT] [FILTER.wasm …]
+//! cargo run --release -p wasmdbg-tests --bin ats-sandbox -- [--threads N] [--tls] [--configuration TEXT]
+//!     [--settings FILE] [FILTER.wasm …]
 //! ```
 
 #![forbid(unsafe_code)]
@@ -24,11 +25,17 @@ fn main() -> Result<()> {
                 options = options.event_threads(count.parse().context("--threads wants a number")?);
             }
             "--tls" => options = options.tls(),
+            "--settings" => {
+                let file = arguments.next().context("--settings wants a file")?;
+                options = options.settings(&std::fs::read_to_string(&file).with_context(|| file.clone())?);
+            }
             "--configuration" => {
                 configuration = Some(arguments.next().context("--configuration wants a text")?);
             }
             "--help" | "-h" => {
-                println!("usage: ats-sandbox [--threads N] [--tls] [--configuration TEXT] [FILTER.wasm …]");
+                println!(
+                    "usage: ats-sandbox [--threads N] [--tls] [--configuration TEXT] [--settings FILE] [FILTER.wasm …]"
+                );
                 return Ok(());
             }
             path if path.ends_with(".wasm") => modules.push(std::path::absolute(path)?),
