@@ -50,8 +50,13 @@ impl Lldb {
 
     /// What comes up to the end of the line with `text`.
     fn expect(&mut self, text: &str) -> Result<String> {
-        let found = self.output.wait(&format!("{text:?}"), self.cursor, PATIENCE, |tail| {
-            let start = tail.find(text)?;
+        self.expect_any(&[text])
+    }
+
+    /// The same with whichever of the texts comes first.
+    fn expect_any(&mut self, texts: &[&str]) -> Result<String> {
+        let found = self.output.wait(&format!("{texts:?}"), self.cursor, PATIENCE, |tail| {
+            let start = texts.iter().filter_map(|text| tail.find(text)).min()?;
             let length = tail[start..].find('\n').map(|end| start + end + 1)?;
             Some(tail[..length].to_string())
         })?;
@@ -84,11 +89,11 @@ struct Server {
     token: u32,
 }
 
-/// `wasmdbg gdb-server` for a server's filter.
+/// `wasmdbg gdb-server` for a server's filters.
 fn serve(ats: &Ats) -> Result<Server> {
     let token = random();
     let (pid, rule) = (ats.pid().to_string(), format!("header:{HEADER}={token}"));
-    let mut wasmdbg = Wasmdbg::start(&["gdb-server", &pid, "--filter", "rust-token", "--when", &rule])?;
+    let mut wasmdbg = Wasmdbg::start(&["gdb-server", &pid, "--when", &rule])?;
     wasmdbg.patience = PATIENCE;
     let said = wasmdbg.expect("connect://")?;
     let url = said.split_whitespace().find(|word| word.starts_with("connect://")).context("an address")?;
@@ -199,6 +204,61 @@ fn an_lldb_that_dies_leaves_nothing_stopped_and_the_next_one_is_served() -> Resu
     ats.stop()?;
     let status = server.wasmdbg.wait(PATIENCE)?;
     assert_eq!(status.code(), Some(3), "{}", server.wasmdbg.transcript());
+    Ok(())
+}
+
+#[test]
+fn requests_that_stop_meanwhile_are_shown_one_after_the_other() -> Result<()> {
+    let ats = start("control:\n  enabled: true\n")?;
+    let server = serve(&ats)?;
+    let mut lldb = server.lldb()?;
+    lldb.ask("breakpoint set --name rust_token::is_prime", "address = 0x4")?;
+    lldb.ask("continue", "resuming")?;
+    let requests = [server.request(&ats, 7), server.request(&ats, 11)];
+    let mut seen = Vec::new();
+    for more in [true, false] {
+        lldb.expect("stop reason = breakpoint 1.1")?;
+        let said = lldb.ask("frame variable number", "number = ")?;
+        seen.push(said.trim().rsplit(' ').next().unwrap_or_default().to_owned());
+        lldb.send(if more { "continue" } else { "detach" })?;
+    }
+    seen.sort();
+    assert_eq!(seen, ["11", "7"], "{}", lldb.output.all());
+    for request in requests {
+        assert_eq!(request.wait()?.status, 200);
+    }
+    Ok(())
+}
+
+#[test]
+fn a_running_callback_is_interrupted() -> Result<()> {
+    let ats = Ats::options().filter(crate::fast_lane::misbehave()).start()?;
+    let server = serve(&ats)?;
+    let mut lldb = server.lldb()?;
+    let request =
+        Request::get("/cache/10/x").header(HEADER, &server.token.to_string()).header("do", "request=loop");
+    let pending = Pending::start(ats.address(), request, PATIENCE);
+    lldb.ask("continue", "resuming")?;
+    let mut runs = true;
+    let stopped = wait_for("a stop in the loop", PATIENCE, || {
+        if !std::mem::replace(&mut runs, true) {
+            lldb.ask("continue", "resuming").ok()?;
+        }
+        lldb.send("process interrupt").ok()?;
+        // It says that it resumes before it does.
+        if lldb.expect_any(&["stop reason", "Failed to halt"]).ok()?.contains("Failed to halt") {
+            return None;
+        }
+        // One that comes before the loop finds nothing that runs.
+        runs = false;
+        lldb.send("bt").ok()?;
+        let frames = lldb.ask("version", "lldb version").ok()?;
+        frames.contains("endless_loop").then_some(())
+    });
+    stopped.with_context(|| lldb.output.all())?;
+    lldb.send("detach")?;
+    // Its budget ends it, by the fail policy.
+    pending.wait()?;
     Ok(())
 }
 
