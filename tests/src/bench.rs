@@ -12,6 +12,7 @@ pub mod large;
 pub mod light;
 pub mod machine;
 pub mod parked;
+pub mod profiler;
 pub mod rounds;
 pub mod session;
 pub mod table;

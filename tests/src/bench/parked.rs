@@ -61,8 +61,11 @@ pub fn rows() -> Result<Vec<Row>> {
     Ok(vec![Row::shown(what, result).limits("≥ 0.97", "1.00", Verdict::at_least(ratio, 0.97, 0.995))])
 }
 
-/// Requests per second of `wrk` in closed loop.
-fn load(address: SocketAddr) -> Result<f64> {
+/// Requests per second of `wrk` in closed loop, for three seconds.
+///
+/// # Errors
+/// There is no wrk, or a request is not answered with 200.
+pub fn load(address: SocketAddr) -> Result<f64> {
     let output = Command::new("wrk")
         .args(["-t1", &format!("-c{CONNECTIONS}"), &format!("-d{SECONDS}s")])
         .args(["-H", &format!("token: {LIGHT}")])

@@ -1,6 +1,6 @@
 //! Prints the benchmark table: `make bench`.
 //!
-//!     bench [--counter perf|callgrind|cpu] [light] [heavy] [parked] [control] [large] [editor]
+//!     bench [--counter perf|callgrind|cpu] [light] [heavy] [parked] [control] [large] [editor] [profiler]
 
 #![forbid(unsafe_code)]
 
@@ -11,11 +11,10 @@ use anyhow::{Context, Result, bail};
 use wasmdbg_tests::bench::counter::Method;
 use wasmdbg_tests::bench::table::{Row, render};
 use wasmdbg_tests::bench::variant::Variant;
-use wasmdbg_tests::bench::{editor, heavy, large, light, machine, parked};
+use wasmdbg_tests::bench::{editor, heavy, large, light, machine, parked, profiler};
 
-const USAGE: &str =
-    "usage: bench [--counter perf|callgrind|cpu] [light] [heavy] [parked] [control] [large] [editor]";
-const PARTS: [&str; 6] = ["light", "heavy", "parked", "control", "large", "editor"];
+const USAGE: &str = "usage: bench [--counter perf|callgrind|cpu] [light] [heavy] [parked] [control] [large] [editor] [profiler]";
+const PARTS: [&str; 7] = ["light", "heavy", "parked", "control", "large", "editor", "profiler"];
 
 fn main() -> ExitCode {
     match run() {
@@ -108,6 +107,10 @@ fn measure(method: Method, parts: &[String]) -> Vec<Row> {
     if wanted("editor") {
         progress("an editor: attach, variables, step");
         add("editor", editor::rows());
+    }
+    if wanted("profiler") {
+        progress("the profiler: throughput lost while it records");
+        add("profiler", profiler::rows());
     }
     rows
 }
