@@ -63,6 +63,13 @@ fn an_editor_has_scopes_for_them_and_conditions_use_them() -> Result<()> {
     let (_, request) = editor.scope(&frame, "Request headers")?;
     assert_eq!(value(&request, "x-own")?, format!("\"{token}\""));
     assert_eq!(value(&request, ":method")?, "\"GET\"");
+    // It can be watched as it stands there.
+    let own = request.iter().find(|variable| variable["name"] == "x-own").context("x-own")?;
+    let watched = editor.evaluate(&frame, own["evaluateName"].as_str().context("an expression")?)?;
+    assert_eq!(watched["result"], format!("\"{token}\""));
+    let known =
+        editor.dap.ask("completions", &json!({ "text": "$re", "column": 4, "frameId": frame["id"] }))?;
+    assert!(known["targets"].to_string().contains("$req"), "{known}");
     let (_, properties) = editor.scope(&frame, "Properties")?;
     assert_eq!(value(&properties, "source.address")?, "\"127.0.0.1\"");
     ensure!(value(&properties, "source.port")?.parse::<u16>().is_ok());

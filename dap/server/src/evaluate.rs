@@ -15,6 +15,9 @@ use crate::protocol::{
 };
 use crate::threads::Who;
 
+/// What expressions know beside the program's variables.
+const SPECIALS: [&str; 7] = ["$req", "$resp", "$prop", "$filter", "$txn", "$method", "$path"];
+
 impl Adapter {
     pub(crate) fn evaluate(&mut self, arguments: &EvaluateArguments) -> Answer {
         let text = arguments.expression.trim();
@@ -135,6 +138,7 @@ impl Adapter {
                 let commands = console::names().filter(|_| head.trim().is_empty());
                 names
                     .into_iter()
+                    .chain(SPECIALS.map(str::to_owned))
                     .map(|name| (name, "variable"))
                     .chain(commands.map(|name| (name.to_owned(), "keyword")))
                     .collect()

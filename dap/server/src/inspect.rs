@@ -104,7 +104,10 @@ impl Adapter {
                 page.filter(|_| named)
                     .map(|at| {
                         // A name that is hidden by a later one means that one.
-                        let expression = expression_of(None, &all[at]).filter(|_| last_of(at));
+                        let expression = match special_of(kind) {
+                            Some(special) => Some(format!("{special}[{:?}]", all[at].name)),
+                            None => expression_of(None, &all[at]).filter(|_| last_of(at)),
+                        };
                         self.variable(&stop, frame, &all[at], expression, arguments.format)
                     })
                     .collect()
@@ -245,6 +248,17 @@ fn expression_of(parent: Option<&str>, child: &Found) -> Option<String> {
         }
         (VariableKind::Element, Some(parent)) => Some(format!("{parent}{}", child.name)),
         (VariableKind::Pointee, Some(parent)) => Some(format!("*{parent}")),
+        _ => None,
+    }
+}
+
+/// How the variables of a scope of the transaction are asked for.
+fn special_of(kind: ScopeKind) -> Option<&'static str> {
+    match kind {
+        ScopeKind::RequestHeaders => Some("$req"),
+        ScopeKind::ResponseHeaders => Some("$resp"),
+        ScopeKind::Properties => Some("$prop"),
+        ScopeKind::Filter => Some("$filter"),
         _ => None,
     }
 }
