@@ -68,6 +68,23 @@ fn requests_of_a_file_are_played_and_stop_and_then_it_is_over() -> Result<()> {
 }
 
 #[test]
+fn the_exit_code_says_whether_a_callback_died() -> Result<()> {
+    let folder = Scratch::new("launch")?;
+    for (order, code) in [("request=header", 0), ("request=panic", 1)] {
+        std::fs::write(folder.path().join("a.http"), format!("GET /played\ndo: {order}\n"))?;
+        let program = repository().join("tests/fixtures/misbehave/misbehave.debug.wasm");
+        let further = json!({ "program": program, "requests": "a.http", "cwd": folder.path() });
+        let (mut editor, _) = launch(&further)?;
+        editor.dap.event("initialized")?;
+        editor.dap.ask("setExceptionBreakpoints", &json!({ "filters": [] }))?;
+        editor.dap.ask("configurationDone", &Value::Null)?;
+        assert_eq!(editor.dap.event("exited")?["exitCode"], code, "{order}");
+        editor.dap.event("terminated")?;
+    }
+    Ok(())
+}
+
+#[test]
 fn it_stops_on_entry_serves_restarts_with_its_breakpoints_and_terminates() -> Result<()> {
     let (mut editor, _) = launch(&json!({ "listen": "127.0.0.1:0", "stopOnEntry": true }))?;
     editor.dap.event("initialized")?;

@@ -14,8 +14,8 @@ fn token_server() -> Result<Ats> {
     Ats::options().filter(Filter::example("rust-token", "debug")).start()
 }
 
-fn misbehave() -> Result<Ats> {
-    let module = repository().join("tests/fixtures/misbehave/misbehave.debug.wasm");
+fn misbehave(build: &str) -> Result<Ats> {
+    let module = repository().join(format!("tests/fixtures/misbehave/misbehave.{build}.wasm"));
     Ats::options().filter(Filter::new("misbehave", &module)).start()
 }
 
@@ -311,7 +311,7 @@ fn the_console_has_commands_and_completes() -> Result<()> {
 
 #[test]
 fn a_trap_is_an_exception_with_its_message() -> Result<()> {
-    let ats = misbehave()?;
+    let ats = misbehave("debug")?;
     let mut editor = Editor::attach(&ats, &json!({}))?;
     editor.dap.ask("setExceptionBreakpoints", &json!({ "filters": ["trap"], "exceptionOptions": [] }))?;
     let orders = |what: &str| editor_request(what);
@@ -342,13 +342,52 @@ fn a_trap_is_an_exception_with_its_message() -> Result<()> {
     Ok(())
 }
 
+/// For the engine all three are one trap.
+#[test]
+fn a_panic_an_abort_and_a_bad_instruction_are_told_apart() -> Result<()> {
+    for build in ["debug", "release"] {
+        let ats = misbehave(build)?;
+        let mut editor = Editor::attach(&ats, &json!({}))?;
+        editor.dap.ask("setExceptionBreakpoints", &json!({ "filters": ["panic"] }))?;
+        let panic = exception(&mut editor, &ats, "request=panic")?;
+        assert_eq!(
+            (&panic["exceptionId"], &panic["details"]["typeName"]),
+            (&json!("panic"), &json!("panic"))
+        );
+        let said = panic["description"].as_str().unwrap_or_default();
+        assert!(said.contains("a panic") && said.contains("told to panic in request"), "{panic}");
+        assert_eq!(exception(&mut editor, &ats, "request=abort")?["exceptionId"], "abort");
+        for order in ["request=unreachable", "request=bounds"] {
+            // Would never end if it stopped.
+            ats.fetch(&editor.matching(editor_request(order)))?;
+        }
+        editor.dap.ask("setExceptionBreakpoints", &json!({ "filters": ["trap"] }))?;
+        let trap = exception(&mut editor, &ats, "request=unreachable")?;
+        assert_eq!(trap["details"]["typeName"], "trap");
+        assert!(trap["exceptionId"].as_str().is_some_and(|id| id.contains("unreachable")), "{trap}");
+        assert_eq!(exception(&mut editor, &ats, "request=panic")?["exceptionId"], "panic");
+        editor.dap.ask("disconnect", &json!({}))?;
+    }
+    Ok(())
+}
+
+/// What the editor is told of a request that stops as an exception, and goes on.
+fn exception(editor: &mut Editor, ats: &Ats, orders: &str) -> Result<Value> {
+    let pending = Pending::start(ats.address(), editor.matching(editor_request(orders)), PATIENCE);
+    let thread = editor.dap.event("stopped")?["threadId"].as_i64().unwrap_or_default();
+    let info = editor.dap.ask("exceptionInfo", &json!({ "threadId": thread }))?;
+    editor.go_on(thread)?;
+    pending.wait()?;
+    Ok(info)
+}
+
 fn editor_request(orders: &str) -> Request {
     Request::get("/cache/10/x").header("do", orders)
 }
 
 #[test]
 fn a_loop_is_paused() -> Result<()> {
-    let ats = misbehave()?;
+    let ats = misbehave("debug")?;
     let mut editor = Editor::attach(&ats, &json!({}))?;
     let idle = editor.dap.refused("pause", &json!({ "threadId": 1 }))?;
     assert!(!idle.is_empty());

@@ -88,7 +88,8 @@ fn locals_list_and_steps_follow_the_source() -> Result<()> {
     assert_eq!(debugger.print("number")?, "91");
     debugger.ask("up", "judge")?;
     debugger.ask("down", "is_prime")?;
-    debugger.ask("finish", &format!("lib.rs:{line}"))?;
+    let finished = debugger.ask("finish", &format!("lib.rs:{line}"))?;
+    assert!(finished.contains("is_prime returned false"), "{finished}");
     debugger.ask("next", &format!("lib.rs:{}", line + 1))?;
     assert_eq!(debugger.print("prime")?, "false");
     debugger.wasmdbg.send("continue")?;

@@ -23,7 +23,18 @@ fn the_prompt_shows_them() -> Result<()> {
     assert_eq!(debugger.print("$req[\"x-OWN\"]")?, format!("\"{token}\""));
     assert_eq!(debugger.print("$prop[\"request.path\"]")?, "\"/cache/10/x\"");
     assert_eq!(debugger.print("$prop[\"source.address\"] == \"127.0.0.1\"")?, "true");
-    assert_eq!(debugger.print("$req[\"absent\"]")?, "\"\"");
+    assert_eq!(debugger.print("$req[\"absent\"]")?, "<none>");
+    for (expression, value) in [
+        ("$req[\"absent\"] == \"\"", "false"),
+        ("$req[\"absent\"] != \"\"", "true"),
+        ("$req[\"absent\"] == $resp[\"absent\"]", "true"),
+        ("!$req[\"absent\"] && !!$req[\"token\"]", "true"),
+        ("$prop[\"request.headers.token\"]", "\"7\""),
+        ("$prop[\"plugin_name\"]", "\"rust-token\""),
+        ("$prop[\"request.headers.absent\"]", "<none>"),
+    ] {
+        assert_eq!(debugger.print(expression)?, value, "{expression}");
+    }
     assert_eq!(debugger.print("$filter[\"configuration\"]")?, "\"token\"");
     debugger.ask("info request", &token)?;
     debugger.ask("info response", "no response headers in this phase")?;

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use wasmdbg_session::{self as session, BreakpointOptions, BreakpointSpec, Session};
+use wasmdbg_session::{self as session, BreakpointOptions, BreakpointSpec, End, Session, Stop};
 
 use crate::adapter::{Adapter, Answer, Phase};
 use crate::memory::code_reference;
@@ -69,8 +69,12 @@ pub(crate) struct Breakpoints {
 enum Traps {
     #[default]
     All,
-    /// Those whose name contains one of these.
-    Some(Vec<String>),
+    Some {
+        /// Those whose name contains one of these.
+        parts: Vec<String>,
+        /// Those that a panic or an abort ends with.
+        panics: bool,
+    },
 }
 
 impl Breakpoints {
@@ -87,10 +91,14 @@ impl Breakpoints {
         Some((found.id, reason))
     }
 
-    pub(crate) fn stops_at_trap(&self, message: &str) -> bool {
+    /// Whether the client wants to see this trap.
+    pub(crate) fn stops_at_trap(&self, message: &str, stop: &Stop) -> bool {
         match &self.traps {
             Traps::All => true,
-            Traps::Some(parts) => parts.iter().any(|part| message.contains(part.as_str())),
+            Traps::Some { parts, panics } => {
+                parts.iter().any(|part| message.contains(part.as_str()))
+                    || (*panics && matches!(stop.end(), Some(End::Panic | End::Abort)))
+            }
         }
     }
 
@@ -258,6 +266,7 @@ impl Adapter {
         arguments: SetExceptionBreakpointsArguments,
     ) -> Answer {
         let mut parts = Vec::new();
+        let mut panics = false;
         let mut responses = Vec::new();
         let mut breakpoints = Vec::new();
         let plain = arguments.filters.into_iter().map(|filter| (filter, None));
@@ -267,8 +276,7 @@ impl Adapter {
             let mut told = Breakpoint { verified: true, ..Breakpoint::default() };
             match filter.as_str() {
                 TRAP => parts.push(condition.unwrap_or_default()),
-                // What a panic and an abort end with.
-                PANIC => parts.push("unreachable".into()),
+                PANIC => panics = true,
                 LOCAL_RESPONSE => {
                     responses.push((Place::Function(RESPOND.into()), with(condition, None)));
                 }
@@ -279,7 +287,7 @@ impl Adapter {
             }
             breakpoints.push(told);
         }
-        self.breakpoints.traps = Traps::Some(parts);
+        self.breakpoints.traps = Traps::Some { parts, panics };
         self.replace_breakpoints(Group::Responses, responses)?;
         Ok(Some(Body::from(BreakpointsBody { breakpoints })))
     }

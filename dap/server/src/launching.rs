@@ -3,12 +3,13 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
 
 use wasmdbg_control::session::LaneStart;
 use wasmdbg_session::{AttachOptions, BreakpointOptions, BreakpointSpec, Progress, Session};
 use wasmdbg_standalone::request_file::{self, FileRequest};
-use wasmdbg_standalone::{Happening, Host, Listening, Program, Report};
+use wasmdbg_standalone::{Happening, Host, Listening, Program, Report, Verdict};
 
 use crate::adapter::{Adapter, Input, Phase};
 use crate::attaching::{Begun, client_name, common, over};
@@ -28,6 +29,8 @@ pub(crate) struct Launched {
     listening: Option<Listening>,
     host: Arc<Host>,
     requests: Vec<FileRequest>,
+    /// A callback of a request that was played has died.
+    died: Arc<AtomicBool>,
     stop_on_entry: bool,
     /// The breakpoints of `stopOnEntry`.
     entry: Vec<u32>,
@@ -69,7 +72,9 @@ pub(crate) fn launch(
     if listen.is_none() && requests.is_empty() {
         return Err("give `listen` (as in 127.0.0.1:8080), or `requests`, a .http file that is played".into());
     }
-    let report = Arc::new(Teller { input: input.clone(), callbacks: !requests.is_empty() });
+    let died = Arc::new(AtomicBool::new(false));
+    let report = Teller { input: input.clone(), callbacks: !requests.is_empty(), died: Arc::clone(&died) };
+    let report = Arc::new(report);
     let (made, notes) = program.options(report).map_err(|error| error.to_string())?;
     for note in notes {
         let _ = input.send(Input::Told(note));
@@ -82,7 +87,7 @@ pub(crate) fn launch(
         wasmdbg_control::Client::greet(connection, &client_name()).map_err(|error| error.to_string())?;
     let session = over(client, events, &options, input, line, progress)?;
     let stop_on_entry = arguments.stop_on_entry;
-    let launched = Launched { listening, host, requests, stop_on_entry, entry: Vec::new() };
+    let launched = Launched { listening, host, requests, died, stop_on_entry, entry: Vec::new() };
     Ok(Begun { session, launched: Some(launched) })
 }
 
@@ -101,10 +106,14 @@ fn within(folder: Option<&str>, path: &str) -> PathBuf {
 struct Teller {
     input: Sender<Input>,
     callbacks: bool,
+    died: Arc<AtomicBool>,
 }
 
 impl Report for Teller {
     fn take(&self, happening: Happening) {
+        if matches!(happening, Happening::Callback { verdict: Verdict::Failed, .. }) {
+            self.died.store(true, Ordering::Relaxed);
+        }
         if !matches!(happening, Happening::Log { .. }) {
             let _ = self.input.send(Input::Told(happening.to_string()));
         }
@@ -158,10 +167,14 @@ impl Adapter {
         }
     }
 
-    /// All requests of the file have been played, or the client wants the end.
+    /// All requests of the file have been played, or the client wants the end. The exit code is that of
+    /// `wasmdbg run --request`: 1 when a callback died.
     pub(crate) fn end_launched(&mut self) {
-        if self.launched.is_some() && !matches!(self.phase, Phase::Over) {
-            self.peer.event(&Event::Exited(ExitedEvent { exit_code: 0 }));
+        if let Some(launched) = &self.launched
+            && !matches!(self.phase, Phase::Over)
+        {
+            let exit_code = i64::from(launched.died.load(Ordering::Relaxed));
+            self.peer.event(&Event::Exited(ExitedEvent { exit_code }));
         }
         self.end_session();
         self.terminate();

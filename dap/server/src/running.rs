@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use wasmdbg_control::SlotId;
 use wasmdbg_control::stop::{Context, StopReason};
-use wasmdbg_session::{Frame, Step, Stop};
+use wasmdbg_session::{End, Frame, Step, Stop};
 
 use crate::adapter::{Adapter, Answer};
 use crate::protocol::{
@@ -119,13 +119,19 @@ impl Adapter {
         let logged = logged.map(|lines| lines.iter().cloned().collect::<Vec<_>>().join("\n"));
         let said =
             logged.as_ref().map_or_else(String::new, |text| format!("; the filter logged last: {text}"));
+        let end = stop.end().unwrap_or(End::Trap);
+        let (exception_id, what) = match end {
+            End::Panic => (end.name().to_owned(), "a panic".to_owned()),
+            End::Abort => (end.name().to_owned(), "an abort".to_owned()),
+            End::Trap => (message.clone(), format!("a trap: {message}")),
+        };
         Ok(Some(Body::from(ExceptionInfoBody {
-            exception_id: message.clone(),
-            description: format!("{} is about to end with a trap: {message}{said}", info.callback),
+            exception_id,
+            description: format!("{} is about to end with {what}{said}", info.callback),
             break_mode: "always",
             details: ExceptionDetails {
                 message: logged,
-                type_name: "trap".into(),
+                type_name: end.name().into(),
                 stack_trace: stack_trace(&stop)?,
             },
         })))

@@ -79,7 +79,7 @@ impl Adapter {
             return;
         }
         let unwanted = match stop.reason() {
-            StopReason::Trap { message } => !self.breakpoints.stops_at_trap(message),
+            StopReason::Trap { message } => !self.breakpoints.stops_at_trap(message, stop),
             _ => false,
         };
         if (unwanted || self.no_debug)
@@ -92,6 +92,7 @@ impl Adapter {
         let (thread_id, _) = self.threads.id(Who::of_stop(stop));
         let summary = stop.summary();
         let mut notes = summary.notes;
+        notes.extend(stop.returned().map(str::to_owned));
         let hit: Vec<_> =
             stop.breakpoints().iter().filter_map(|number| self.breakpoints.of_number(*number)).collect();
         let at_entry = self.launched.as_ref().is_some_and(|launched| launched.is_entry(stop.breakpoints()));
@@ -116,7 +117,7 @@ impl Adapter {
             StopReason::Breakpoint { .. } => "at a breakpoint".into(),
             StopReason::Step => "after a step".into(),
             StopReason::Interrupt => "paused".into(),
-            StopReason::Trap { message } => format!("trap: {message}"),
+            StopReason::Trap { .. } => summary.reason,
         };
         let Phase::Live(session) = &self.phase else { return };
         // One's own step is looked at in any case.

@@ -24,6 +24,9 @@ impl Debugger {
                 self.console.note(note);
             }
         }
+        if let Some(returned) = stop.returned() {
+            self.console.say(&harmless(returned));
+        }
         self.show_place(true);
     }
 

@@ -105,17 +105,22 @@ pub(crate) fn entries(target: &Target, kind: ScopeKind) -> Result<Vec<(String, V
         ScopeKind::ResponseHeaders => texts(state.response_headers.as_deref().unwrap_or_default()),
         ScopeKind::Filter => texts(&state.filter),
         ScopeKind::Properties => {
-            let value = |property: &Property| match property {
-                Property::Text(text) => expression::text(text, Language::Other),
-                Property::Integer(value) => expression::integer(i128::from(*value), Language::Other),
-                Property::Bool(value) => {
-                    Value::computed("bool", Language::Other, Shape::Scalar(Scalar::Bool(*value)))
-                }
-            };
-            state.properties.iter().map(|(name, property)| (name.clone(), value(property))).collect()
+            let value = |(name, property): &(String, Property)| (name.clone(), property_value(property));
+            state.properties.iter().map(value).collect()
         }
         _ => Vec::new(),
     })
+}
+
+/// A property as a value.
+pub(crate) fn property_value(property: &Property) -> Value {
+    match property {
+        Property::Text(text) => expression::text(text, Language::Other),
+        Property::Integer(value) => expression::integer(i128::from(*value), Language::Other),
+        Property::Bool(value) => {
+            Value::computed("bool", Language::Other, Shape::Scalar(Scalar::Bool(*value)))
+        }
+    }
 }
 
 fn of_function(

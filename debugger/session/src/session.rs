@@ -365,13 +365,14 @@ impl Session {
                 Stop::new(Arc::clone(&target), hidden, info.reason.clone())
             }
             StopReason::Step => {
+                let returned = plan.as_ref().and_then(|plan| plan.returned(&target));
                 let hidden = match plan.map(|plan| self.go_on(&target, plan, Plan::arrived)) {
                     Some(Ok(None)) => return None,
                     Some(Ok(Some(hidden))) => hidden,
                     // The step cannot be finished; where it stands is a stop as good as any.
                     Some(Err(_)) | None => 0,
                 };
-                Stop::new(Arc::clone(&target), hidden, StopReason::Step)
+                Stop::new(Arc::clone(&target), hidden, StopReason::Step).with_returned(returned)
             }
             StopReason::Interrupt | StopReason::Trap { .. } => {
                 Stop::new(Arc::clone(&target), 0, info.reason.clone())

@@ -5,11 +5,15 @@
 //! that was stepped into. In front of an inlined call the pc is the callee's first opcode already; the
 //! callee's frames are then hidden, and stepping into it shows them without moving.
 
+use std::sync::Arc;
+
+use wasmdbg_control::state::Value as Wire;
 use wasmdbg_control::stop::{Calls, PcRange, ResumeMode};
 use wasmdbg_symbols::{InstanceId, ModulePc, SourceFrame, Symbols};
 
 use crate::frame::source_frames;
 use crate::target::Target;
+use crate::value::{Place, Value};
 use crate::{Error, Position, Stop};
 
 /// How a stopped callback goes on.
@@ -73,6 +77,8 @@ pub(crate) struct Plan {
     libraries: Libraries,
     /// Of [`Kind::Once`]: the places that end it; empty: the frame's return does.
     until: Vec<u32>,
+    /// The function body that is run to its end.
+    leaves: Option<InstanceId>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -133,6 +139,7 @@ pub(crate) fn begin(stop: &Stop, step: Step, libraries: Libraries) -> Result<(Ne
         instance: scoped.instance,
         libraries,
         until: Vec::new(),
+        leaves: None,
     };
     let by_line = matches!(step, Step::Over | Step::Into | Step::Until { line: None, .. });
     if by_line && (scoped.instance.is_none() || origin.position.is_none()) {
@@ -163,7 +170,7 @@ pub(crate) fn begin(stop: &Stop, step: Step, libraries: Libraries) -> Result<(Ne
         Step::Out { .. } if scoped.frame.inlined => leave_inlined(stop, &scoped, plan),
         Step::Out { .. } => {
             let mode = ResumeMode::Out { frame: scoped.frame.activation };
-            Ok((Next::Resume(mode), Some(plan(Kind::Once))))
+            Ok((Next::Resume(mode), Some(Plan { leaves: scoped.instance, ..plan(Kind::Once) })))
         }
     }
 }
@@ -245,6 +252,26 @@ impl Plan {
             Some(hidden) => Next::Report { hidden },
             None => Next::Resume(here.run(self)),
         })
+    }
+
+    /// What the function that this step has left returned, in words. Only what fits one Wasm value is
+    /// returned as one; larger things are written to where the caller wants them.
+    pub(crate) fn returned(&self, target: &Arc<Target>) -> Option<String> {
+        let left = self.leaves.filter(|_| target.info().frame_count + 1 == self.depth)?;
+        let symbols = target.symbols()?;
+        let ty = symbols.return_type(left).ok().flatten()?;
+        let left = symbols.instance(left)?;
+        let [_] = symbols.module().function(left.function)?.results[..] else { return None };
+        let bytes = match target.info().frames.first()?.operands.last()? {
+            Wire::I32(value) => value.to_le_bytes().to_vec(),
+            Wire::F32(bits) => bits.to_le_bytes().to_vec(),
+            Wire::I64(value) => value.to_le_bytes().to_vec(),
+            Wire::F64(bits) => bits.to_le_bytes().to_vec(),
+            _ => return None,
+        };
+        let size = symbols.resolved_type(ty).ok()??.size? as usize;
+        let value = Value::typed(target, ty, Place::whole(bytes.get(..size)?));
+        Some(format!("{} returned {}", left.name.short, value.summary()))
     }
 
     /// The slot stands in the middle of a run of this plan, at breakpoints that let it pass.

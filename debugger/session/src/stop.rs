@@ -9,8 +9,8 @@ use wasmdbg_control::stop::{Context, StopReason, Stopped};
 use crate::expression::Expression;
 use crate::frame::{Expansion, Scoped};
 use crate::target::Target;
-use crate::{Error, EvalError, Frame, Scope, ScopeKind, SourceFinder, SourceLines, Value, Variable};
-use crate::{expression, scope};
+use crate::{End, Error, EvalError, Frame, Scope, ScopeKind, SourceFinder, SourceLines, Value, Variable};
+use crate::{end, expression, scope};
 
 /// One stop of one slot.
 #[derive(Debug)]
@@ -23,6 +23,8 @@ pub struct Stop {
     reason: StopReason,
     /// What the session has to say about it.
     notes: Vec<String>,
+    /// What a function that was run to its end returned, in words.
+    returned: Option<String>,
     expansion: Mutex<Expansion>,
 }
 
@@ -31,7 +33,7 @@ pub struct Stop {
 pub struct StopSummary {
     /// `GET /path #17`, or `root context 1`.
     pub thread: String,
-    /// `breakpoint 1, 3`, `step`, `interrupt`, `trap: unreachable`.
+    /// `breakpoint 1, 3`, `step`, `interrupt`, `trap: unreachable`, `panic (trap: unreachable)`.
     pub reason: String,
     /// What the user should know now: a fresh virtual machine, another controller.
     pub notes: Vec<String>,
@@ -39,12 +41,22 @@ pub struct StopSummary {
 
 impl Stop {
     pub(crate) fn new(target: Arc<Target>, hidden: u32, reason: StopReason) -> Self {
-        Self { target, hidden, reason, notes: Vec::new(), expansion: Mutex::default() }
+        Self { target, hidden, reason, notes: Vec::new(), returned: None, expansion: Mutex::default() }
     }
 
     pub(crate) fn with_notes(mut self, notes: Vec<String>) -> Self {
         self.notes = notes;
         self
+    }
+
+    pub(crate) fn with_returned(mut self, returned: Option<String>) -> Self {
+        self.returned = returned;
+        self
+    }
+
+    /// What the function returned that a step has just run to its end: `is_prime returned false`.
+    pub fn returned(&self) -> Option<&str> {
+        self.returned.as_deref()
     }
 
     pub(crate) fn target(&self) -> &Arc<Target> {
@@ -82,7 +94,10 @@ impl Stop {
             }
             StopReason::Step => "step".into(),
             StopReason::Interrupt => "interrupt".into(),
-            StopReason::Trap { message } => format!("trap: {message}"),
+            StopReason::Trap { message } => match self.end() {
+                Some(end @ (End::Panic | End::Abort)) => format!("{} (trap: {message})", end.name()),
+                _ => format!("trap: {message}"),
+            },
         };
         let mut notes = self.notes.clone();
         if info.fresh_vm {
@@ -96,6 +111,13 @@ impl Stop {
             notes.push("another session controls this stop: it can be looked at, not resumed".into());
         }
         StopSummary { thread: thread_name(&info.context), reason, notes }
+    }
+
+    /// What the filter is about to die of; `None` when it is not.
+    pub fn end(&self) -> Option<End> {
+        let StopReason::Trap { message } = &self.reason else { return None };
+        // Without frames it is what the engine says.
+        Some(end::end(message, &self.frames(0, end::FRAMES).unwrap_or_default()))
     }
 
     /// Numbers of this session's breakpoints that were hit here.

@@ -8,7 +8,7 @@ use wasmdbg_control::Client;
 use wasmdbg_control::client::CallError;
 use wasmdbg_control::state::{ReadGlobals, ReadMemory, Value as Wire, WriteGlobal, WriteMemory};
 use wasmdbg_control::stop::{Frame as WireFrame, GetFrames, Stopped};
-use wasmdbg_control::stream::{ReadStream, StreamState};
+use wasmdbg_control::stream::{Property, ReadStream, StreamState};
 use wasmdbg_symbols::frame_setup::StackFrame;
 use wasmdbg_symbols::{Machine, ModulePc, Symbols, Unreadable, WasmValue};
 
@@ -178,10 +178,24 @@ impl Target {
         if let Some(known) = &*stream {
             return Ok(Arc::clone(known));
         }
-        match self.client.call(ReadStream { stop: self.info.stop }) {
-            Ok(reply) => Ok(Arc::clone(stream.insert(Arc::new(reply)))),
-            Err(error) => Err(Unreadable(error.to_string())),
+        let state = self.read_stream(Vec::new())?;
+        Ok(Arc::clone(stream.insert(Arc::new(state))))
+    }
+
+    /// A property that is not among those of [`Target::stream`]; `None`: it has no value now.
+    pub(crate) fn property(&self, path: &str) -> Result<Option<Property>, Unreadable> {
+        let state = self.read_stream(vec![path.to_owned()])?;
+        Ok(state.properties.into_iter().find(|(known, _)| known == path).map(|(_, value)| value))
+    }
+
+    fn read_stream(&self, properties: Vec<String>) -> Result<StreamState, Unreadable> {
+        if !self.client.welcome().capabilities.iter().any(|name| name == "stream") {
+            let why =
+                "the proxy's plugin is older than this and does not show headers and properties: update it";
+            return Err(Unreadable(why.into()));
         }
+        let asked = ReadStream { stop: self.info.stop, properties };
+        self.client.call(asked).map_err(|error| Unreadable(error.to_string()))
     }
 
     /// Writes linear memory; what was read of it before is forgotten.

@@ -126,6 +126,20 @@ impl Symbols {
         Ok(out)
     }
 
+    /// The type that a function returns (DW_AT_type of its subprogram); `None`: nothing, or nothing known.
+    ///
+    /// # Errors
+    /// When the function's debug info is broken.
+    pub fn return_type(&self, instance: InstanceId) -> Result<Option<TypeId>, DwarfError> {
+        let Some(info) = &self.info else { return Ok(None) };
+        let open = info.open(instance.unit)?;
+        let Some(node) = info.entries(instance.unit)?.nodes.get(instance.node as usize) else {
+            return Ok(None);
+        };
+        let entry = open.unit.entry(open.local(node.entry)?).map_err(open.fail(node.entry))?;
+        describe(info, &open, &entry).map(|described| described.ty)
+    }
+
     /// The variables of a function that the optimiser left out of this copy of it: only the function's
     /// abstract instance (DWARF 5, 3.3.8.1) still has them. Without a block in this copy nothing says
     /// where they are in scope; those declared by the frame's line are taken.

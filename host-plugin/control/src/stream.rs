@@ -9,6 +9,10 @@ use crate::StopId;
 pub struct ReadStream {
     /// Which stop.
     pub stop: StopId,
+    /// Further properties to read, by their paths with dots: those that have no fixed name, such as
+    /// `request.headers.token`, and those that filters set. What such a property holds is a text.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub properties: Vec<String>,
 }
 
 /// A header field or a setting: its name and its value. Bytes that are no UTF-8 are replaced.

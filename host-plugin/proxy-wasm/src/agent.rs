@@ -112,7 +112,7 @@ impl Agent {
 
     /// The greeting of this plugin, for the loop.
     pub fn welcome(lane: &DebugLane) -> Welcome {
-        let mut capabilities = vec![String::from("code"), String::from("start")];
+        let mut capabilities = vec![String::from("code"), String::from("start"), String::from("stream")];
         if lane.runtime.settings.debug.native {
             capabilities.push(String::from("native"));
         }

@@ -45,7 +45,7 @@ pub struct ContinueBody {
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ExceptionInfoBody {
-    /// The trap's name.
+    /// `panic`, `abort`, `local response`, or the trap's name.
     pub exception_id: String,
     /// In words.
     pub description: String,

@@ -108,8 +108,9 @@ impl Evaluator<'_> {
         scope::entries(self.target, kind).map_err(|why| why.to_string())
     }
 
-    /// `$req["name"]`, whatever the case of its letters. An empty text when there is none: a condition
-    /// is asked for every request, and most have no such header. Fields that repeat are joined by commas.
+    /// `$req["name"]`, whatever the case of its letters. Nothing, not an error, when there is none: a
+    /// condition is asked for every request, and most have no such header. Fields that repeat are joined by
+    /// commas.
     fn entry(&self, name: &str, key: &Value) -> Result<Value, String> {
         let key =
             key.text().ok_or_else(|| format!("${name} wants a name in quotes, as in ${name}[\"name\"]"))?;
@@ -119,6 +120,13 @@ impl Evaluator<'_> {
             .filter(|(known, _)| known.eq_ignore_ascii_case(&key))
             .map(|(_, value)| value)
             .collect();
+        if found.is_empty() {
+            let asked = if name == "prop" { self.target.property(&key) } else { Ok(None) };
+            return Ok(match asked.map_err(|why| why.to_string())? {
+                Some(property) => scope::property_value(&property),
+                None => Value::missing("", ValueState::Absent),
+            });
+        }
         if found.len() == 1 {
             return Ok(found.remove(0));
         }

@@ -18,6 +18,8 @@ enum Operand {
     Text(Vec<u8>),
     /// An enumerator, by name.
     Name(Arc<str>, i128),
+    /// A header that is not there: equal to nothing else, and false.
+    Absent,
 }
 
 /// An integer that an expression made.
@@ -49,6 +51,8 @@ pub(crate) fn unary(operator: Unary, value: &Value, language: Language) -> Resul
             value.checked_neg().map(|value| integer(value, language)).ok_or_else(overflow)
         }
         (Unary::Negate, Operand::Float(value)) => Ok(float(-value, language)),
+        (Unary::Not, Operand::Absent) => Ok(bool(true, language)),
+        (Unary::Not, Operand::Text(_)) => Ok(bool(false, language)),
         (Unary::Not, Operand::Bool(value)) => Ok(bool(!value, language)),
         // C's `!`; on Rust's integers `!` is the complement.
         (Unary::Not, Operand::Integer(value)) if language != Language::Rust => Ok(bool(value == 0, language)),
@@ -153,9 +157,9 @@ fn overflow() -> String {
     "the result does not fit 128 bits".into()
 }
 
-/// The order of two operands; `None` when one is not a number (NaN).
+/// The order of two operands; `None` when one is not a number (NaN) or not there.
 fn compare(left: &Operand, right: &Operand) -> Result<Option<std::cmp::Ordering>, String> {
-    use Operand::{Bool, Float, Integer, Name, Text};
+    use Operand::{Absent, Bool, Float, Integer, Name, Text};
     match (left, right) {
         (Integer(left) | Name(_, left), Integer(right) | Name(_, right)) => Ok(Some(left.cmp(right))),
         (Float(left), Float(right)) => Ok(left.partial_cmp(right)),
@@ -164,23 +168,28 @@ fn compare(left: &Operand, right: &Operand) -> Result<Option<std::cmp::Ordering>
         (Bool(left), Bool(right)) => Ok(Some(left.cmp(right))),
         (Bool(left), Integer(right)) => Ok(Some(i128::from(*left).cmp(right))),
         (Integer(left), Bool(right)) => Ok(Some(left.cmp(&i128::from(*right)))),
+        (Absent, Absent) => Ok(Some(std::cmp::Ordering::Equal)),
+        (Absent, _) | (_, Absent) => Ok(None),
         (Text(left), Text(right)) => Ok(Some(left.cmp(right))),
         (Name(name, _), Text(text)) | (Text(text), Name(name, _)) => Ok(Some(name.as_bytes().cmp(text))),
         _ => Err("the two sides cannot be compared".into()),
     }
 }
 
-/// What a condition comes to.
+/// What a condition comes to. A text is true: it is there, as a `char *` that is not null.
 pub(crate) fn truth(value: &Value) -> Result<bool, String> {
     match operand(value)? {
         Operand::Bool(value) => Ok(value),
         Operand::Integer(value) => Ok(value != 0),
+        Operand::Text(_) => Ok(true),
+        Operand::Absent => Ok(false),
         _ => Err(format!("{} is neither true nor false", value.summary())),
     }
 }
 
 fn operand(value: &Value) -> Result<Operand, String> {
     match value.shape() {
+        Shape::Missing(ValueState::Absent) => Ok(Operand::Absent),
         Shape::Missing(state) => Err(format!("a side of it is {state}")),
         Shape::Scalar(Scalar::Bool(value)) => Ok(Operand::Bool(*value)),
         Shape::Scalar(Scalar::Float { value, .. }) => Ok(Operand::Float(*value)),

@@ -65,6 +65,8 @@ pub enum VariableKind {
 pub enum ValueState {
     /// It is there.
     Available,
+    /// There is none: a header that the request does not have.
+    Absent,
     /// The compiler did not keep it at this pc.
     OptimizedOut,
     /// It cannot be read, and why. A wrong value is worse than none.
@@ -81,6 +83,7 @@ impl fmt::Display for ValueState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Available => Ok(()),
+            Self::Absent => f.write_str("<none>"),
             Self::OptimizedOut => f.write_str("<optimized out>"),
             Self::Unreadable(why) => write!(f, "<unreadable: {why}>"),
         }

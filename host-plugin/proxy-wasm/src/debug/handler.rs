@@ -351,8 +351,8 @@ impl Handler {
             // The agent is gone: nobody can resume this any more.
             let Ok(command) = commands.recv() else { return (ReleaseCause::Detached, None) };
             match command {
-                Command::Query(client, id, Request::ReadStream(_)) => {
-                    let _ = client.reply(id, stream::read(store.data_mut()));
+                Command::Query(client, id, Request::ReadStream(asked)) => {
+                    let _ = client.reply(id, stream::read(store.data_mut(), &asked.properties));
                 }
                 Command::Query(client, id, request) => {
                     let mut frames = self.frames(store.as_context_mut());

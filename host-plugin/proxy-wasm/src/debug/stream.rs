@@ -52,7 +52,9 @@ const PROPERTIES: [(&str, Kind); 30] = [
 ];
 
 /// Everything about the context that host functions act on now.
-pub(crate) fn read(vm: &mut VmState) -> StreamState {
+///
+/// `further`: paths of properties besides those that hosts usually have.
+pub(crate) fn read(vm: &mut VmState, further: &[String]) -> StreamState {
     let config = &vm.core.config;
     let setting = |name: &str, value: &str| (name.to_owned(), value.to_owned());
     let filter = vec![
@@ -64,13 +66,24 @@ pub(crate) fn read(vm: &mut VmState) -> StreamState {
         setting("module_path", &config.module_path.to_string_lossy()),
         setting("fail_open", if config.fail_open { "true" } else { "false" }),
     ];
+    let own = [
+        setting("plugin_name", &config.name),
+        setting("plugin_root_id", &config.root_id),
+        setting("plugin_vm_id", &config.vm_id),
+    ];
+    let mut properties: Vec<_> = own.into_iter().map(|(name, value)| (name, Property::Text(value))).collect();
     let Ok(transaction) = vm.contexts.transaction() else {
-        return StreamState { request_headers: None, response_headers: None, properties: Vec::new(), filter };
+        return StreamState { request_headers: None, response_headers: None, properties, filter };
     };
+    let known = PROPERTIES.iter().map(|(path, kind)| (*path, *kind));
+    let further = further.iter().map(|path| (path.as_str(), Kind::Text));
+    for (path, kind) in known.chain(further) {
+        properties.extend(property(transaction, path, kind).map(|value| (path.to_owned(), value)));
+    }
     StreamState {
         request_headers: fields(transaction, HeaderMap::RequestHeaders),
         response_headers: fields(transaction, HeaderMap::ResponseHeaders),
-        properties: properties(transaction),
+        properties,
         filter,
     }
 }
@@ -82,25 +95,24 @@ fn fields(transaction: &mut dyn Transaction, map: HeaderMap) -> Option<Vec<Field
     Some(fields)
 }
 
-fn properties(transaction: &mut dyn Transaction) -> Vec<(String, Property)> {
-    let mut found = Vec::new();
+/// `None`: it has no value now.
+fn property(transaction: &mut dyn Transaction, path: &str, kind: Kind) -> Option<Property> {
     let mut value = Vec::new();
-    for (path, kind) in PROPERTIES {
-        value.clear();
-        let segments: Vec<_> = path.split('.').map(str::as_bytes).collect();
-        if transaction.property(&segments, &mut value).is_err() {
-            continue;
+    transaction.property(&segments(path), &mut value).ok()?;
+    Some(match (kind, value.as_slice()) {
+        (Kind::Integer, bytes) if bytes.len() == 8 => {
+            Property::Integer(bytes.iter().rev().fold(0, |sum, byte| sum << 8 | i64::from(*byte)))
         }
-        let value = match (kind, value.as_slice()) {
-            (Kind::Integer, bytes) if bytes.len() == 8 => {
-                Property::Integer(bytes.iter().rev().fold(0, |sum, byte| sum << 8 | i64::from(*byte)))
-            }
-            (Kind::Bool, [byte]) => Property::Bool(*byte != 0),
-            (_, bytes) => Property::Text(text(bytes)),
-        };
-        found.push((path.to_owned(), value));
-    }
-    found
+        (Kind::Bool, [byte]) => Property::Bool(*byte != 0),
+        (_, bytes) => Property::Text(text(bytes)),
+    })
+}
+
+/// The segments of a path with dots. A header's name, the last one, can have dots itself.
+fn segments(path: &str) -> Vec<&[u8]> {
+    let maps = ["request.headers.", "request.trailers.", "response.headers.", "response.trailers."];
+    let limit = if maps.iter().any(|map| path.starts_with(map)) { 3 } else { usize::MAX };
+    path.splitn(limit, '.').map(str::as_bytes).collect()
 }
 
 fn text(bytes: &[u8]) -> String {
