@@ -4,5 +4,6 @@
 pub mod address_map;
 pub mod image;
 pub mod jitdump;
+pub mod name;
 pub mod perf_map;
 pub mod timeline;

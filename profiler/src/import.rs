@@ -4,7 +4,7 @@
 mod checked;
 
 use std::collections::{BTreeMap, HashMap};
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
@@ -15,12 +15,11 @@ use linux_perf_data::{PerfFileReader, PerfFileRecord};
 use rustc_hash::FxBuildHasher;
 
 use self::checked::Checked;
-use crate::code::jitdump::{self, JitdumpError};
-use crate::code::perf_map;
 use crate::code::timeline::Timeline;
+use crate::descriptions::{self, DescriptionError};
 use crate::host::UnwindTables;
 use crate::recording::{Info, ObjectInfo, Recording, SampleRow, Stack};
-use crate::space::{KERNEL, ObjectId, UNKNOWN};
+use crate::space::{JIT, KERNEL, ObjectId, UNKNOWN};
 use crate::unwind::{End, RawFrame};
 
 /// Why an import fails.
@@ -35,16 +34,13 @@ pub enum ImportError {
     /// Cut or damaged.
     #[error("{0} cannot be read as perf.data: {1}")]
     Damaged(PathBuf, std::io::Error),
-    /// Not a jitdump.
-    #[error("{0}: {1}")]
-    Jitdump(PathBuf, JitdumpError),
+    /// A jitdump or a perf map that was named.
+    #[error(transparent)]
+    Description(#[from] DescriptionError),
     /// No samples.
     #[error("{0} has no samples")]
     Empty(PathBuf),
 }
-
-/// Code described by jitdumps and maps.
-const JIT: ObjectId = ObjectId(2);
 
 /// Imports `data`. `described`: jitdumps and perf maps; those that perf saw mapped, and the maps of its
 /// processes in /tmp, are found without being named.
@@ -91,14 +87,8 @@ struct Region {
 }
 
 impl Import {
-    fn describe(&mut self, path: &Path) -> Result<(), ImportError> {
-        let bytes = fs::read(path).map_err(|error| ImportError::Read(path.to_owned(), error))?;
-        if path.extension().is_some_and(|extension| extension == "map") {
-            perf_map::read(&bytes, &mut self.timeline);
-            return Ok(());
-        }
-        let read = jitdump::read(&bytes, &mut self.timeline);
-        read.map(|_| ()).map_err(|error| ImportError::Jitdump(path.to_owned(), error))
+    fn describe(&mut self, path: &Path) -> Result<(), DescriptionError> {
+        descriptions::read_file(path, &mut self.timeline)
     }
 
     fn read(&mut self, path: &Path) -> Result<(), ImportError> {
@@ -213,10 +203,7 @@ impl Import {
         if recording.samples.is_empty() {
             return Err(ImportError::Empty(data.to_owned()));
         }
-        recording.objects.insert(JIT.0, ObjectInfo::Jit { source: "described code".into() });
-        recording.jit = timeline.codes().to_vec();
-        let filter = |name: &str| name.strip_suffix(": [wasmtime]").map(str::to_owned);
-        recording.jit_filters = recording.jit.iter().filter_map(|code| filter(&code.name)).collect();
+        recording.add_code(&timeline);
         Ok(recording)
     }
 }

@@ -13,6 +13,7 @@
 //! themselves: never a byte of the target's stack or of its linear memories.
 
 pub mod code;
+pub mod descriptions;
 pub mod host;
 pub mod host_names;
 pub mod import;

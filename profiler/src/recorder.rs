@@ -8,13 +8,15 @@ use std::time::{Duration, Instant};
 use nix::sys::resource::{UsageWho, getrusage};
 use rustc_hash::FxBuildHasher;
 
+use crate::code::name::{DescribedKind, DescribedName};
+use crate::descriptions::Descriptions;
 use crate::host_names::HostNames;
 use crate::modules::Modules;
 use crate::perf::{Mode, OpenError, Options, Record, Sample, Sampler};
 use crate::recording::{ObjectInfo, SampleRow, Stack, Summary, Writer};
 use crate::space::{KERNEL, Object, ObjectId, Space, UNKNOWN};
 use crate::target::Target;
-use crate::unwind::{End, RawFrame, Registers, Walker};
+use crate::unwind::{CODE, End, RawFrame, Registers, Walker};
 
 /// Why there is no recording.
 #[derive(Debug, thiserror::Error)]
@@ -61,7 +63,7 @@ pub struct Progress {
     pub wasm: u64,
 }
 
-/// Records until `wait` says otherwise or the target ends. `wait` sleeps for the given time.
+/// Records until `wait` says otherwise or the target ends. `descriptions` name code that is no known module's. `wait` sleeps for the given time.
 ///
 /// # Errors
 /// See [`RecordError`]. What happens after the first sample is no error of this kind: see
@@ -69,11 +71,12 @@ pub struct Progress {
 pub fn record<W: Write>(
     target: &Target,
     modules: &mut Modules,
+    descriptions: &mut Descriptions,
     options: &Options,
     writer: &mut Writer<W>,
     mut wait: impl FnMut(Duration, &Progress) -> Next,
 ) -> Result<Summary, RecordError> {
-    let mut state = State::new(target);
+    let mut state = State::new(target, descriptions);
     state.refresh().map_err(|source| RecordError::Target { pid: target.pid(), source })?;
     let mut sampler = Sampler::open(target.pid(), options)?;
     state.write(modules, writer).map_err(RecordError::Write)?;
@@ -92,6 +95,7 @@ pub fn record<W: Write>(
         if looked.elapsed() > Duration::from_secs(1) {
             looked = Instant::now();
             sampler.follow_threads();
+            state.look_for_descriptions();
         }
         state.write(modules, writer).map_err(RecordError::Write)?;
         let alive = target.is_alive();
@@ -109,7 +113,9 @@ pub fn record<W: Write>(
     let seconds = start.elapsed().as_secs_f64();
     let _ = sampler.set_running(false);
     sampler.drain(|record| state.take(record, &mut Vec::new()));
+    state.descriptions.read_again();
     state.write(modules, writer).map_err(RecordError::Write)?;
+    state.count_described();
     let names = state.host_names();
     writer.names(names.iter().map(|(frame, name)| (*frame, name.as_str()))).map_err(RecordError::Write)?;
     let tally = sampler.tally();
@@ -141,8 +147,21 @@ fn own_cpu() -> f64 {
         .map_or(0.0, |usage| seconds(usage.user_time()) + seconds(usage.system_time()))
 }
 
+/// See [`State::unknown`].
+struct UnknownStack {
+    frames: Box<[u32]>,
+    end: End,
+    /// Of its first sample.
+    time: u64,
+    /// Samples.
+    count: u64,
+    /// It has frames of a module that is known.
+    wasm: bool,
+}
+
 struct State<'a> {
     target: &'a Target,
+    descriptions: &'a mut Descriptions,
     space: Space,
     walker: Walker,
     /// Objects that are not in the file yet.
@@ -161,6 +180,8 @@ struct State<'a> {
     written_modules: Vec<wasmdbg_control::ModuleHash>,
     scratch: Vec<RawFrame>,
     key: Vec<u32>,
+    /// Stacks with frames of unknown code, which may be described later.
+    unknown: HashMap<u32, UnknownStack, FxBuildHasher>,
     /// Executable memory has changed since the last look.
     changed: bool,
     looked: Instant,
@@ -175,9 +196,10 @@ struct State<'a> {
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
 impl<'a> State<'a> {
-    fn new(target: &'a Target) -> Self {
+    fn new(target: &'a Target, descriptions: &'a mut Descriptions) -> Self {
         Self {
             target,
+            descriptions,
             space: Space::new(),
             walker: Walker::default(),
             new_objects: Vec::new(),
@@ -194,6 +216,7 @@ impl<'a> State<'a> {
             written_modules: Vec::new(),
             scratch: Vec::new(),
             key: Vec::new(),
+            unknown: HashMap::default(),
             changed: false,
             looked: Instant::now(),
             count: 0,
@@ -212,7 +235,13 @@ impl<'a> State<'a> {
         for (id, object) in &self.new_objects {
             self.objects.entry(*id).or_insert_with(|| object.clone());
         }
+        self.look_for_descriptions();
         result
+    }
+
+    fn look_for_descriptions(&mut self) {
+        self.descriptions.look(self.target, self.space.jitdumps());
+        self.walker.follow_frame_pointers(!self.descriptions.is_empty());
     }
 
     fn progress(&self, elapsed: Duration, sampler: &Sampler) -> Progress {
@@ -255,11 +284,14 @@ impl<'a> State<'a> {
             self.unresolved += 1;
         }
         let is_wasm = |frame: &RawFrame| matches!(self.objects.get(&frame.object), Some(Object::Wasm(_)));
-        if frames.iter().any(is_wasm) {
-            self.wasm += 1;
-            self.wasm_rooted += u64::from(end == End::Root);
-        }
+        let wasm = frames.iter().any(is_wasm);
+        self.count_wasm(wasm, end, 1);
         let stack = self.intern(&frames, end);
+        if frames.iter().any(|frame| frame.object == UNKNOWN) {
+            let key = &self.key[..frames.len()];
+            let new = || UnknownStack { frames: key.into(), end, time: sample.time, count: 0, wasm };
+            self.unknown.entry(stack).or_insert_with(new).count += 1;
+        }
         self.scratch = frames;
         let row = SampleRow { time: sample.time, tid: sample.tid, stack, weight: sample.period };
         self.new_samples.push(row);
@@ -276,11 +308,40 @@ impl<'a> State<'a> {
         // A thread of the kernel has no registers of a program: its stack ends here.
         let Some(set) = sample.registers else { return End::Root };
         let registers = Registers { ip: set.get(8), sp: set.get(7), bp: set.get(6) };
-        let known = self.space.find(registers.ip).is_some_and(|piece| piece.object.is_some());
+        let piece = self.space.find(registers.ip);
+        let known = piece.is_some_and(|piece| piece.object.is_some() || !self.descriptions.is_empty());
         if !known && self.looked.elapsed() > LOOK_AGAIN {
             let _ = self.refresh();
         }
-        self.walker.walk(&self.space, registers, sample.stack, frames)
+        let code = |address| self.target.read(address, CODE).try_into().ok();
+        self.walker.walk(&self.space, registers, sample.stack, code, frames)
+    }
+
+    /// Takes what is described into account, once all of it is known: frames keep their addresses, and the
+    /// reader of the recording names them.
+    fn count_described(&mut self) {
+        if self.descriptions.is_empty() {
+            return;
+        }
+        for stack in std::mem::take(&mut self.unknown).into_values() {
+            let kind = |index: &u32| {
+                let frame = self.frame_list[*index as usize];
+                let name = self.descriptions.name_at(frame.address, stack.time)?;
+                (frame.object == UNKNOWN).then(|| DescribedName::parse(name).kind)
+            };
+            let resolved = stack.frames.first().is_some_and(|index| kind(index).is_some());
+            let is_module = |index| kind(index).is_some_and(|kind| kind != DescribedKind::Engine);
+            let wasm = !stack.wasm && stack.frames.iter().any(is_module);
+            self.unresolved -= if resolved { stack.count } else { 0 };
+            self.count_wasm(wasm, stack.end, stack.count);
+        }
+    }
+
+    fn count_wasm(&mut self, wasm: bool, end: End, samples: u64) {
+        if wasm {
+            self.wasm += samples;
+            self.wasm_rooted += if end == End::Root { samples } else { 0 };
+        }
     }
 
     fn intern(&mut self, frames: &[RawFrame], end: End) -> u32 {
@@ -339,6 +400,7 @@ impl<'a> State<'a> {
                 }
             }
         }
+        self.descriptions.take_new(|timeline, from| writer.described(timeline, from))?;
         for (tid, name) in std::mem::take(&mut self.new_threads) {
             writer.thread(tid, &name)?;
         }

@@ -5,6 +5,7 @@
 //! a request carried cannot be in it.
 
 mod bytes;
+mod described;
 mod read;
 mod write;
 
@@ -55,8 +56,9 @@ pub struct Recording {
     pub threads: BTreeMap<u32, String>,
     /// Names of frames of the host and the kernel, by their index.
     pub names: BTreeMap<u32, String>,
-    /// Code that another program described; only in imported recordings, never in a file. A frame's address
-    /// in such an object is the code's number, shifted left by 32, and the offset in it.
+    /// Code that another program described. A frame's address in such an object is the code's number, shifted
+    /// left by 32, and the offset in it. In a file the frames are of unknown code; see
+    /// [`Recording::describe`].
     pub jit: Vec<JitCode>,
     /// Names before a colon in [`Recording::jit`] that are filters.
     pub jit_filters: BTreeSet<String>,

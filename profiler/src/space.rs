@@ -20,6 +20,9 @@ pub const KERNEL: ObjectId = ObjectId(0);
 /// Memory that is no file and no compiled module, or no code at all.
 pub const UNKNOWN: ObjectId = ObjectId(1);
 
+/// Code that a jitdump or a perf map described, in a recording that has been read.
+pub const JIT: ObjectId = ObjectId(u32::MAX);
+
 /// Something that holds code.
 #[derive(Debug, Clone)]
 pub enum Object {
@@ -74,6 +77,8 @@ pub struct Space {
     files: HashMap<(String, u64), (ObjectId, Arc<HostObject>)>,
     /// Images by address and the first bytes of their code.
     images: HashMap<(u64, u64), (ObjectId, Arc<WasmObject>)>,
+    /// Mappings of jitdumps, by which their writers make them known.
+    jitdumps: Vec<Region>,
     /// Counts the changes.
     generation: u64,
 }
@@ -107,12 +112,20 @@ impl Space {
         self.generation
     }
 
+    /// Where the target has mapped jitdumps.
+    #[must_use]
+    pub fn jitdumps(&self) -> &[Region] {
+        &self.jitdumps
+    }
+
     /// Looks at the target anew. `new` gets every object that was not known before.
     ///
     /// # Errors
     /// The target has ended.
     pub fn refresh(&mut self, target: &Target, mut new: impl FnMut(ObjectId, &Object)) -> io::Result<()> {
         let regions = target.regions()?;
+        self.jitdumps.clear();
+        self.jitdumps.extend(regions.iter().filter(|region| is_jitdump(region)).cloned());
         let mut pieces: Vec<Piece> = Vec::with_capacity(self.pieces.len());
         for (index, region) in regions.iter().enumerate().filter(|(_, region)| region.executable) {
             if pieces.last().is_some_and(|last| last.range.end >= region.end) {
@@ -203,6 +216,13 @@ impl Space {
         let range = start..base + text.end;
         Some(vec![Piece { range, id, bias: start, object: Some(Object::Wasm(object)) }])
     }
+}
+
+/// `jit-PID.dump`, mapped as executable.
+fn is_jitdump(region: &Region) -> bool {
+    let path = region.path.strip_suffix(" (deleted)").unwrap_or(&region.path);
+    let name = path.rsplit('/').next().unwrap_or(path);
+    region.executable && name.starts_with("jit-") && name.ends_with(".dump")
 }
 
 /// The nearest image header before `region` whose text begins at the region.

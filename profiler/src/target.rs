@@ -76,6 +76,15 @@ impl Target {
         line.and_then(|ids| ids.split_whitespace().last()?.parse().ok()).unwrap_or(self.pid)
     }
 
+    /// The user whose process it is.
+    #[must_use]
+    pub fn owner(&self) -> Option<u32> {
+        let status = fs::read_to_string(self.proc("status")).ok()?;
+        let ids = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;
+        // The effective one: files that it makes belong to it.
+        ids.split_whitespace().nth(1)?.parse().ok()
+    }
+
     fn proc(&self, name: &str) -> PathBuf {
         PathBuf::from(format!("/proc/{}/{name}", self.pid))
     }

@@ -1,5 +1,6 @@
 //! From registers and the top of a stack to callers. Compiled Wasm always keeps frame pointers, the host
-//! often does not: frame pointers are followed in Wasm only, unwind tables (CFI) in the host. Where
+//! often does not: frame pointers are followed in Wasm and in what other engines describe,
+//! unwind tables (CFI) in the host. Where
 //! neither says who the caller is, the stack ends there and says so: a caller is never guessed.
 
 use std::collections::HashMap;
@@ -50,6 +51,8 @@ pub struct Walker {
     cache: CacheX86_64,
     /// Whether there is an unwind rule, by address.
     covered: HashMap<u64, bool, FxBuildHasher>,
+    /// See [`Walker::follow_frame_pointers`].
+    frame_pointers: bool,
     generation: u64,
 }
 
@@ -68,19 +71,27 @@ impl Default for Walker {
             unwinder: UnwinderX86_64::new(),
             cache: CacheX86_64::new(),
             covered: HashMap::default(),
+            frame_pointers: false,
             generation: 0,
         }
     }
 }
 
 impl Walker {
+    /// Whether to follow frame pointers in code of unknown origin too: engines that describe their code to
+    /// profilers keep them.
+    pub fn follow_frame_pointers(&mut self, on: bool) {
+        self.frame_pointers = on;
+    }
+
     /// Appends the frames to `out`, innermost first, and says why they end. `stack` is the memory from
-    /// `registers.sp` on.
+    /// `registers.sp` on, `code` reads [`CODE`] bytes of code of unknown origin.
     pub fn walk(
         &mut self,
         space: &Space,
         registers: Registers,
         stack: &[u8],
+        code: impl Fn(u64) -> Option<[u8; CODE]>,
         out: &mut Vec<RawFrame>,
     ) -> End {
         self.follow(space);
@@ -105,6 +116,7 @@ impl Walker {
             let caller = match &piece.object {
                 Some(Object::Wasm(object)) => wasm_caller(object, piece, now, leaf, read),
                 Some(Object::Host(_)) => self.host_caller(piece, now, leaf, read),
+                None if self.frame_pointers => described_caller(space, now, leaf, read, &code),
                 None => Err(End::NoTables),
             };
             match caller {
@@ -166,6 +178,40 @@ impl Walker {
     }
 }
 
+const PUSH_RBP: u8 = 0x55;
+const MOV_RBP_RSP: [u8; 3] = [0x48, 0x89, 0xe5];
+/// Without and with a number of bytes to pop.
+const RETS: [u8; 2] = [0xc3, 0xc2];
+
+/// Bytes of code that tell how far a function's prologue has come: from the byte before the instruction on.
+pub const CODE: usize = 5;
+
+/// In code of an engine that keeps frame pointers: as in Wasm, but where its functions begin is not known.
+/// What the frame pointer leads to must be code.
+fn described_caller(
+    space: &Space,
+    now: Registers,
+    leaf: bool,
+    read: impl Fn(u64) -> Option<u64>,
+    code: impl Fn(u64) -> Option<[u8; CODE]>,
+) -> Result<Registers, End> {
+    let value = |address| read(address).ok_or(End::StackCopy);
+    let caller = match code(now.ip.wrapping_sub(1)).filter(|_| leaf) {
+        Some([_, first, rest @ ..]) if first == PUSH_RBP && rest == MOV_RBP_RSP || RETS.contains(&first) => {
+            Registers { ip: value(now.sp)?, sp: now.sp + 8, bp: now.bp }
+        }
+        Some([PUSH_RBP, next @ .., _]) if next == MOV_RBP_RSP => {
+            Registers { ip: value(now.sp + 8)?, sp: now.sp + 16, bp: value(now.sp)? }
+        }
+        _ if now.bp < now.sp => return Err(End::NoTables),
+        _ => {
+            Registers { ip: value(now.bp.wrapping_add(8))?, sp: now.bp.wrapping_add(16), bp: value(now.bp)? }
+        }
+    };
+    let is_code = caller.ip.checked_sub(1).is_some_and(|address| space.find(address).is_some());
+    if is_code { Ok(caller) } else { Err(End::NoTables) }
+}
+
 /// Cranelift's functions and trampolines begin with `push rbp; mov rbp, rsp` and end with `pop rbp; ret`.
 /// In between rbp points at the caller's.
 fn wasm_caller(
@@ -175,15 +221,13 @@ fn wasm_caller(
     leaf: bool,
     read: impl Fn(u64) -> Option<u64>,
 ) -> Result<Registers, End> {
-    const PUSH_RBP: u8 = 0x55;
-    const RET: u8 = 0xc3;
     let value = |address| read(address).ok_or(End::StackCopy);
     if leaf {
         let offset = now.ip.wrapping_sub(piece.bias);
         let start = object.image.function_at(offset as u32).map(|function| u64::from(function.range.start));
         let byte = |at: u64| object.image.code.get(at as usize).copied();
         // Nothing is pushed yet, or everything is popped already.
-        if start == Some(offset) || byte(offset) == Some(RET) {
+        if start == Some(offset) || byte(offset).is_some_and(|byte| RETS.contains(&byte)) {
             return Ok(Registers { ip: value(now.sp)?, sp: now.sp + 8, bp: now.bp });
         }
         if start.is_some_and(|start| start + 1 == offset && byte(start) == Some(PUSH_RBP)) {

@@ -137,7 +137,7 @@ fn compiled(
 }
 
 /// `wasm[0]::function[3]::name` is the function with index 3, imported ones counted.
-fn read_symbol(symbol: &str) -> (CodeKind, Option<String>) {
+pub(super) fn read_symbol(symbol: &str) -> (CodeKind, Option<String>) {
     let function = || {
         let rest = symbol.strip_prefix("wasm[")?.split_once("]::function[")?.1;
         let (index, rest) = rest.split_once(']')?;

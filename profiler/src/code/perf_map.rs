@@ -3,9 +3,11 @@
 
 use super::timeline::{JitCode, Timeline};
 
-/// Adds the code of a map to `timeline`; a line that is none is passed over. Returns how many there were.
+/// Adds the code of a map to `timeline`; a line that is none is passed over, and so is a last one without
+/// an end, which is still being written. Returns how many there were.
 pub fn read(bytes: &[u8], timeline: &mut Timeline) -> usize {
-    let text = String::from_utf8_lossy(bytes);
+    let end = bytes.iter().rposition(|byte| *byte == b'\n').unwrap_or(0);
+    let text = String::from_utf8_lossy(&bytes[..end]);
     let mut count = 0;
     for line in text.lines() {
         let mut words = line.splitn(3, ' ');
@@ -25,7 +27,7 @@ mod tests {
     #[test]
     fn names_may_hold_spaces_and_other_lines_are_passed_over() {
         let mut timeline = Timeline::default();
-        let map = b"7f00 10 token: is prime\n0x7f10 8 JS:~f\nnonsense\n7f20 zz x\n7f20 4\n\xff\xfe 1 x\n";
+        let map = b"7f00 10 token: is prime\n0x7f10 8 JS:~f\nnonsense\n7f20 zz x\n7f20 4\n\xff\xfe 1 x\n7f30 4 half a na";
         assert_eq!(read(map, &mut timeline), 2);
         assert_eq!(timeline.find(0x7f0f, 0).map(|found| found.0.name.as_str()), Some("token: is prime"));
         assert_eq!(timeline.find(0x7f17, 0).map(|found| found.0.name.as_str()), Some("JS:~f"));

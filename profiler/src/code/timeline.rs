@@ -1,7 +1,7 @@
 //! Code that comes and goes at the same addresses: which piece was at an address at a time.
 
 use std::cell::OnceCell;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// A piece of code that another program described.
@@ -33,11 +33,23 @@ impl JitCode {
     }
 }
 
+/// Code that was put somewhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Load {
+    /// Where.
+    pub address: u64,
+    /// Bytes.
+    pub size: u64,
+    /// When, CLOCK_MONOTONIC in ns; 0 when it was always there.
+    pub time: u64,
+    /// Which, see [`Timeline::codes`].
+    pub code: u32,
+}
+
 /// See the module.
 #[derive(Debug, Default)]
 pub struct Timeline {
-    /// By start: what was put there, by time of its load.
-    starts: BTreeMap<u64, Vec<(u64, u64, u32)>>,
+    loads: Vec<Load>,
     codes: Vec<JitCode>,
     by_index: HashMap<u64, u32>,
     /// Made at the first question after a change.
@@ -50,8 +62,8 @@ struct Place {
     start: u64,
     /// The farthest end of all code that begins here or before: nothing earlier reaches an address behind it.
     reach: u64,
-    /// Time, size and number of the code, by time.
-    loads: Vec<(u64, u64, u32)>,
+    /// By time.
+    loads: Vec<Load>,
 }
 
 impl Timeline {
@@ -62,21 +74,25 @@ impl Timeline {
         if let Some(index) = index {
             self.by_index.insert(index, number);
         }
-        self.place(address, size, time, number);
+        self.load(Load { address, size, time, code: number });
     }
 
     /// The code with this number was moved.
     pub fn move_to(&mut self, index: u64, address: u64, size: u64, time: u64) {
-        if let Some(number) = self.by_index.get(&index).copied() {
-            self.place(address, size, time, number);
+        if let Some(code) = self.by_index.get(&index).copied() {
+            self.load(Load { address, size, time, code });
         }
     }
 
-    fn place(&mut self, address: u64, size: u64, time: u64, number: u32) {
+    fn load(&mut self, load: Load) {
         self.index.take();
-        let here = self.starts.entry(address).or_default();
-        let at = here.partition_point(|entry| entry.0 <= time);
-        here.insert(at, (time, size, number));
+        self.loads.push(load);
+    }
+
+    /// Everything that was put somewhere, in the order of its description.
+    #[must_use]
+    pub fn loads(&self) -> &[Load] {
+        &self.loads
     }
 
     /// The code at an address at a time, and the offset in it. Of several the youngest counts.
@@ -90,30 +106,32 @@ impl Timeline {
     pub fn number_at(&self, address: u64, time: u64) -> Option<(u32, u64)> {
         let index = self.index.get_or_init(|| self.places());
         let until = index.partition_point(|place| place.start <= address);
-        let mut best: Option<(u64, u32, u64)> = None;
-        for Place { start, loads: here, .. } in
-            index[..until].iter().rev().take_while(|place| place.reach > address)
-        {
-            let offset = address - start;
-            let end = here.partition_point(|entry| entry.0 <= time);
-            let fits = here[..end].iter().rev().find(|entry| offset < entry.1);
-            if let Some((loaded, _, number)) = fits
-                && best.is_none_or(|best| *loaded > best.0)
+        let mut best: Option<(Load, u64)> = None;
+        for place in index[..until].iter().rev().take_while(|place| place.reach > address) {
+            let offset = address - place.start;
+            let end = place.loads.partition_point(|load| load.time <= time);
+            let fits = place.loads[..end].iter().rev().find(|load| offset < load.size);
+            if let Some(load) = fits
+                && best.is_none_or(|(best, _)| load.time > best.time)
             {
-                best = Some((*loaded, *number, offset));
+                best = Some((*load, offset));
             }
         }
-        best.map(|(_, number, offset)| (number, offset))
+        best.map(|(load, offset)| (load.code, offset))
     }
 
     fn places(&self) -> Vec<Place> {
+        let mut loads = self.loads.clone();
+        // Of two with one time the later described counts: the sort is stable.
+        loads.sort_by_key(|load| (load.address, load.time));
         let mut reach = 0;
-        let place = |(start, loads): (&u64, &Vec<(u64, u64, u32)>)| {
-            let longest = loads.iter().map(|load| load.1).max().unwrap_or_default();
+        let place = |loads: &[Load]| {
+            let start = loads[0].address;
+            let longest = loads.iter().map(|load| load.size).max().unwrap_or_default();
             reach = reach.max(start.saturating_add(longest));
-            Place { start: *start, reach, loads: loads.clone() }
+            Place { start, reach, loads: loads.to_vec() }
         };
-        self.starts.iter().map(place).collect()
+        loads.chunk_by(|one, next| one.address == next.address).map(place).collect()
     }
 
     /// All code, by its number.

@@ -5,15 +5,16 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 use lexopt::prelude::{Long, Short, Value, ValueExt};
-use wasmdbg_profiler::import;
+use wasmdbg_profiler::code::timeline::Timeline;
 use wasmdbg_profiler::profile::{Lines, Profile};
+use wasmdbg_profiler::{descriptions, import};
 
 use super::output::Format;
 use super::record;
 
 const HELP: &str = "\
-usage: wasmprof flamegraph [-o FILE] [--lines innermost|all|none] RECORDING
-       wasmprof flamegraph [-o FILE] [--lines …] perf.data [jit-PID.dump | perf-PID.map …]
+usage: wasmprof flamegraph [-o FILE] [--lines innermost|all|none]
+                            RECORDING|perf.data [jit-PID.dump | perf-PID.map …]
 
 The output's form goes by its name: .svg (flamegraph.svg), .folded, .json. Jitdumps that perf saw and the maps
 of its processes in /tmp are found without being named. perf record wants -g for stacks, -k mono for
@@ -56,7 +57,13 @@ pub(super) fn run(arguments: Vec<OsString>) -> Result<()> {
         import::describe(&mut recording, data);
         recording
     } else {
-        record::open(data)?
+        let mut recording = record::open(data)?;
+        for path in described {
+            let mut timeline = Timeline::default();
+            descriptions::read_file(path, &mut timeline)?;
+            recording.describe(&timeline);
+        }
+        recording
     };
     let profile = Profile::new(&recording, lines);
     say!("{} samples, {}", profile.samples, profile.amount(profile.total));

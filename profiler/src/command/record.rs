@@ -8,6 +8,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
 use lexopt::prelude::{Long, Short, ValueExt};
+use wasmdbg_profiler::descriptions::Descriptions;
 use wasmdbg_profiler::modules::Modules;
 use wasmdbg_profiler::perf::{Event, Options};
 use wasmdbg_profiler::profile::{Lines, Profile};
@@ -35,6 +36,8 @@ Ctrl-C ends the recording and keeps it.
                         (wasmprof-PID.svg); the recording is kept beside it
   -e, --event EVENT     cpu-clock (the default), cycles, instructions, cache-misses, branch-misses,
                         page-faults, context-switches
+      --code FILE       a jitdump or a perf map that names code of the process; those that it has mapped
+                        and /tmp/perf-PID.map are found
       --module PATH     a .wasm file or a folder of them: modules that run, or unstripped copies
       --lines WHICH     innermost (the default), all, none
       --stack BYTES     of the stack that a sample holds (32768)
@@ -51,6 +54,7 @@ struct Arguments {
     samples: Option<u64>,
     output: Option<PathBuf>,
     modules: Vec<PathBuf>,
+    code: Vec<PathBuf>,
     lines: Lines,
     quiet: bool,
 }
@@ -64,6 +68,10 @@ pub(super) fn run(arguments: Vec<OsString>) -> Result<()> {
     let pid = arguments.chosen.pid()?;
     let target = Target::open(pid)?;
     let mut modules = find_modules(&target, &arguments)?;
+    let mut descriptions = Descriptions::new();
+    for path in &arguments.code {
+        descriptions.add_file(path)?;
+    }
     let output = arguments.output.clone().unwrap_or_else(|| format!("wasmprof-{pid}.svg").into());
     let file = output.with_extension("wasmprof");
     let out = File::create(&file).with_context(|| format!("cannot write {}", file.display()))?;
@@ -73,7 +81,7 @@ pub(super) fn run(arguments: Vec<OsString>) -> Result<()> {
     let show = !arguments.quiet && std::io::stderr().is_terminal();
     let duration = arguments.duration;
     let mut shown = start;
-    let summary = record(&target, &mut modules, &arguments.options, &mut writer, |interval, progress| {
+    let between = |interval: Duration, progress: &Progress| {
         if show && shown.elapsed() > Duration::from_millis(250) {
             shown = Instant::now();
             print_progress(progress, duration);
@@ -89,7 +97,9 @@ pub(super) fn run(arguments: Vec<OsString>) -> Result<()> {
         } else {
             Next::Go
         }
-    });
+    };
+    let options = &arguments.options;
+    let summary = record(&target, &mut modules, &mut descriptions, options, &mut writer, between);
     if show {
         eprint!("\r\x1b[K");
     }
@@ -100,6 +110,9 @@ pub(super) fn run(arguments: Vec<OsString>) -> Result<()> {
         }
     })?;
     drop(writer);
+    for problem in descriptions.problems() {
+        eprintln!("wasmprof: code is not named by it: {problem}");
+    }
     print_summary(&summary, pid);
     say!("recording: {}", file.display());
     if output == file {
@@ -123,6 +136,7 @@ fn parse(arguments: Vec<OsString>) -> Result<Option<Arguments>> {
         samples: None,
         output: None,
         modules: Vec::new(),
+        code: Vec::new(),
         lines: Lines::default(),
         quiet: false,
     };
@@ -142,6 +156,7 @@ fn parse(arguments: Vec<OsString>) -> Result<Option<Arguments>> {
             Long("samples") => parsed.samples = Some(parser.value()?.parse()?),
             Short('o') | Long("output") => parsed.output = Some(parser.value()?.into()),
             Short('e') | Long("event") => parsed.options.event = parser.value()?.string()?.parse()?,
+            Long("code") => parsed.code.push(parser.value()?.into()),
             Long("module") => parsed.modules.push(parser.value()?.into()),
             Long("lines") => parsed.lines = lines(&parser.value()?.string()?)?,
             Long("stack") => {

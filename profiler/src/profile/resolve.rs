@@ -11,6 +11,7 @@ use wasmdbg_symbols::{ModulePc, SourceFrame, Symbols};
 
 use super::label::{Label, LabelKind, Place};
 use crate::code::image::{CodeKind, CompiledFunction, function_at};
+use crate::code::name::{DescribedKind, DescribedName};
 use crate::host_names::HostNames;
 use crate::recording::{ObjectInfo, Recording, WasmInfo};
 use crate::space::{KERNEL, ObjectId, UNKNOWN};
@@ -100,17 +101,19 @@ impl<'a> Resolver<'a> {
             Some((filter, name)) => (Some(Label::new(LabelKind::Filter, &format!("filter {filter}"))), name),
             None => (None, code.name.as_str()),
         };
-        let kind = match name {
-            "[wasmtime]" => LabelKind::Trampoline,
-            name if name.starts_with("proxy_on_") => LabelKind::Callback,
-            _ => LabelKind::Wasm,
+        let name = DescribedName::parse(name);
+        let kind = match name.kind {
+            DescribedKind::Trampoline => LabelKind::Trampoline,
+            DescribedKind::Engine => LabelKind::Host,
+            DescribedKind::Function if name.text.starts_with("proxy_on_") => LabelKind::Callback,
+            DescribedKind::Function => LabelKind::Wasm,
         };
         let place = code.line_at(address & 0xffff_ffff).map(|line| Place {
             path: Arc::clone(&line.file),
             line: line.line,
             approximate: false,
         });
-        Resolved { filter, functions: vec![(Label::new(kind, name), place)], named: true }
+        Resolved { filter, functions: vec![(Label::new(kind, &name.text), place)], named: true }
     }
 
     fn function(&self, id: ObjectId, address: u64) -> Option<&'a CompiledFunction> {

@@ -12,6 +12,7 @@ use super::write::tag;
 use super::{MAGIC, ObjectInfo, Recording, SampleRow, Stack, TextRange, VERSION};
 use crate::code::address_map::AddressMap;
 use crate::code::image::{CodeKind, CompiledFunction};
+use crate::code::timeline::{JitCode, JitLine, Timeline};
 use crate::space::ObjectId;
 use crate::unwind::{End, RawFrame};
 
@@ -61,14 +62,20 @@ impl Recording {
             return Err(ReadError::Version(version));
         }
         let mut recording = Self::default();
+        let mut described = Timeline::default();
         let mut cursor = Cursor(rest);
         let mut any = false;
         while let Some((tag, payload)) = next(&mut cursor) {
-            if recording.take(tag, payload).is_none() {
+            let taken = match tag {
+                tag::DESCRIBED => self::described(payload, &mut described),
+                _ => recording.take(tag, payload),
+            };
+            if taken.is_none() {
                 break;
             }
             any = true;
         }
+        recording.describe(&described);
         if any { Ok(recording) } else { Err(ReadError::Empty) }
     }
 
@@ -203,10 +210,33 @@ fn samples(payload: &[u8], known: usize, out: &mut Vec<SampleRow>) -> Option<()>
     Some(())
 }
 
+fn described(payload: &[u8], out: &mut Timeline) -> Option<()> {
+    let mut cursor = Cursor(payload);
+    while !cursor.is_empty() {
+        let (time, address, size) = (cursor.number()?, cursor.number()?, cursor.number()?);
+        let name = cursor.text()?;
+        let count = cursor.count()?;
+        let (mut offset, mut file) = (0u64, Arc::<str>::from(""));
+        let mut lines = Vec::with_capacity(count);
+        for _ in 0..count {
+            offset = offset.checked_add(cursor.number()?)?;
+            let line = cursor.small()?;
+            let name = cursor.text()?;
+            if !name.is_empty() {
+                file = name.into();
+            }
+            lines.push(JitLine { offset, file: Arc::clone(&file), line });
+        }
+        out.add(address, size, time, None, JitCode { name, lines });
+    }
+    Some(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::{Info, Summary, WasmInfo, Writer};
     use super::*;
+    use crate::space::{JIT, UNKNOWN};
 
     fn file() -> Vec<u8> {
         let mut out = Vec::new();
@@ -232,12 +262,19 @@ mod tests {
             .frames(&[
                 RawFrame { object: id, address: 5 },
                 RawFrame { object: ObjectId(0), address: u64::MAX },
+                RawFrame { object: UNKNOWN, address: 0x7f0c },
             ])
             .unwrap();
-        writer.stacks(&[Stack { frames: vec![0, 1], end: End::Root }]).unwrap();
+        writer.stacks(&[Stack { frames: vec![0, 1, 2], end: End::Root }]).unwrap();
         let sample = |time| SampleRow { time, tid: 9, stack: 0, weight: 10_101_010 };
         writer.samples(&[sample(1_000), sample(900)]).unwrap();
         writer.thread(9, "[ET_NET 0]").unwrap();
+        let mut described = Timeline::default();
+        let file: Arc<str> = "a.rs".into();
+        let line = |offset, line| JitLine { offset, file: Arc::clone(&file), line };
+        let lines = vec![line(4, 42), line(10, 43)];
+        described.add(0x7f00, 16, 0, None, JitCode { name: "half".into(), lines });
+        writer.described(&described, 0).unwrap();
         writer.names([(1, "schedule")].into_iter()).unwrap();
         writer.summary(&Summary { samples: 2, ..Summary::default() }).unwrap();
         out
@@ -254,6 +291,12 @@ mod tests {
         assert_eq!(recording.samples.iter().map(|sample| sample.time).collect::<Vec<_>>(), [1_000, 900]);
         assert_eq!(recording.weight(), 20_202_020);
         assert_eq!(recording.names[&1], "schedule");
+        let stack = &recording.stacks[recording.samples[0].stack as usize];
+        let frame = recording.frames[stack.frames[2] as usize];
+        assert_eq!((frame.object, frame.address), (JIT, 12), "unknown code is described");
+        let code = &recording.jit[0];
+        assert_eq!((code.name.as_str(), code.line_at(12)), ("half", code.lines.get(1)));
+        assert_eq!((&*code.lines[1].file, code.lines[1].line), ("a.rs", 43));
         assert_eq!(recording.summary.map(|summary| summary.samples), Some(2));
     }
 

@@ -9,6 +9,7 @@ use super::bytes::{checksum, put, put_signed, put_text};
 use super::{Info, MAGIC, ObjectInfo, SampleRow, Stack, Summary, VERSION};
 use crate::code::address_map::AddressMap;
 use crate::code::image::{CodeKind, CompiledFunction};
+use crate::code::timeline::Timeline;
 use crate::space::ObjectId;
 use crate::unwind::{End, RawFrame};
 
@@ -26,6 +27,7 @@ pub(super) mod tag {
     pub(crate) const NAMES: u8 = 10;
     pub(crate) const SUMMARY: u8 = 11;
     pub(crate) const DEBUG_FILE: u8 = 12;
+    pub(crate) const DESCRIBED: u8 = 13;
 }
 
 /// See the module.
@@ -195,6 +197,32 @@ impl<W: Write> Writer<W> {
                 put(out, sample.tid.into());
                 put(out, sample.stack.into());
                 put(out, sample.weight);
+            }
+        })
+    }
+
+    /// Code that another program described: everything in `timeline` from its load `from` on.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn described(&mut self, timeline: &Timeline, from: usize) -> io::Result<()> {
+        self.packed(tag::DESCRIBED, |out| {
+            for load in &timeline.loads()[from..] {
+                let code = &timeline.codes()[load.code as usize];
+                put(out, load.time);
+                put(out, load.address);
+                put(out, load.size);
+                put_text(out, &code.name);
+                put(out, code.lines.len() as u64);
+                let (mut offset, mut file) = (0, "");
+                for line in &code.lines {
+                    put(out, line.offset - offset);
+                    offset = line.offset;
+                    put(out, line.line.into());
+                    // Nothing stands for the file before.
+                    put_text(out, if *line.file == *file { "" } else { &line.file });
+                    file = &line.file;
+                }
             }
         })
     }

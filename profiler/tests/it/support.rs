@@ -5,6 +5,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use wasmdbg_profiler::target::Target;
+use wasmdbg_tests::scratch::wait_for;
 
 static TURN: Mutex<()> = Mutex::new(());
 
@@ -124,4 +130,43 @@ pub(crate) fn share(profile: &serde_json::Value, table: &str, name: &str) -> f64
         .map(|row| row["total"].as_u64().unwrap())
         .sum();
     weight as f64 * 100.0 / profile["total"].as_u64().unwrap() as f64
+}
+
+/// Runs `perf`.
+pub(crate) fn perf(arguments: &[&str]) {
+    let output = Command::new("perf").args(arguments).output();
+    let output = output.expect("perf is missing: tests/setup/install.sh test installs it");
+    assert!(output.status.success(), "perf {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// Waits until `pid` has used so many seconds of CPU time more.
+pub(crate) fn use_cpu(pid: u32, seconds: f64) {
+    let used = || Target::open(pid).unwrap().cpu_seconds().unwrap().0;
+    let start = used();
+    wait_for("its CPU time", Duration::from_secs(300), || (used() - start > seconds).then_some(())).unwrap();
+}
+
+/// Has `perf record` sample `pid` for so many seconds of its CPU time.
+pub(crate) fn perf_record(pid: u32, data: &str, seconds: f64) {
+    let mut recorder = Command::new("perf")
+        .args(["record", "-q", "-g", "-k", "mono", "-e", "cpu-clock:u", "-F", "3999", "-o", data, "-p"])
+        .arg(pid.to_string())
+        .spawn()
+        .expect("perf is missing: tests/setup/install.sh test installs it");
+    wait_for("perf to begin", Duration::from_secs(60), || {
+        std::fs::metadata(data).ok().filter(|data| data.len() > 0)
+    })
+    .unwrap();
+    use_cpu(pid, seconds);
+    kill(Pid::from_raw(recorder.id() as i32), Signal::SIGINT).unwrap();
+    recorder.wait().unwrap();
+}
+
+/// A file that a target leaves where the test cannot choose; gone with this.
+pub(crate) struct Remove(pub(crate) PathBuf);
+
+impl Drop for Remove {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
 }

@@ -1,19 +1,16 @@
 //! The same truth in Traffic Server with the plugin: by the control socket and by a jitdump.
 
 use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
-use wasmdbg_profiler::target::Target;
 use wasmdbg_tests::ats::{Ats, Filter};
 use wasmdbg_tests::http::Request;
 use wasmdbg_tests::load::{Load, Plan};
 use wasmdbg_tests::scratch::wait_for;
 
-use crate::support::{Folder, fixture, json, share, succeed, turn};
+use crate::support::{Folder, Remove, fixture, json, perf, perf_record, share, succeed, turn};
 
 fn start() -> (Ats, Load) {
     let ats = Ats::options()
@@ -66,32 +63,6 @@ fn filters_by_the_control_socket() {
     assert!(frames.iter().any(|frame| frame.starts_with("proxy_on_")), "{frames:?}");
 }
 
-/// Runs `perf`.
-fn perf(arguments: &[&str]) {
-    let output = Command::new("perf").args(arguments).output();
-    let output = output.expect("perf is missing: tests/setup/install.sh test installs it");
-    assert!(output.status.success(), "perf {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-}
-
-/// Has `perf record` sample `pid` for so many seconds of its CPU time.
-fn perf_record(pid: u32, data: &str, seconds: f64) {
-    let used = || Target::open(pid).unwrap().cpu_seconds().unwrap().0;
-    let mut recorder = Command::new("perf")
-        .args(["record", "-q", "-g", "-k", "mono", "-e", "cpu-clock:u", "-F", "3999", "-o", data, "-p"])
-        .arg(pid.to_string())
-        .spawn()
-        .expect("perf is missing: tests/setup/install.sh test installs it");
-    wait_for("perf to begin", Duration::from_secs(60), || {
-        std::fs::metadata(data).ok().filter(|data| data.len() > 0)
-    })
-    .unwrap();
-    let start = used();
-    wait_for("the server's CPU time", Duration::from_secs(300), || (used() - start > seconds).then_some(()))
-        .unwrap();
-    kill(Pid::from_raw(recorder.id() as i32), Signal::SIGINT).unwrap();
-    recorder.wait().unwrap();
-}
-
 #[test]
 fn filters_by_a_jitdump_that_perf_reads_too() {
     let _turn = turn();
@@ -100,7 +71,7 @@ fn filters_by_a_jitdump_that_perf_reads_too() {
     let pid = ats.pid().to_string();
     let printed = succeed(&["jitdump", &pid]);
     let dump = PathBuf::from(printed.split(": ").next().unwrap());
-    let _gone = Remove(&dump);
+    let _gone = Remove(dump);
     let (data, injected) = (folder.path("perf.data"), folder.path("perf.jit.data"));
     let data = data.to_str().unwrap();
     perf_record(ats.pid(), data, 5.0);
@@ -138,14 +109,6 @@ fn assert_script_has(data: &str, texts: &[&str]) {
     script.kill().unwrap();
     script.wait().unwrap();
     assert!(missing.is_empty(), "perf script does not name {missing:?}");
-}
-
-struct Remove<'a>(&'a Path);
-
-impl Drop for Remove<'_> {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(self.0);
-    }
 }
 
 #[test]
