@@ -73,11 +73,12 @@ pub struct Profile {
     pub title: String,
     /// The recorder's figures, if it ended well.
     pub summary: Option<Summary>,
-    /// Weight in modules, and of it the part with a function's name, a line, an approximate line.
+    /// How much of the weight in modules has names and lines.
     pub coverage: Coverage,
 }
 
-/// How much of the weight in modules could be named. Weights of samples whose innermost frame is Wasm.
+/// How much of the weight in modules could be named. Weights of samples whose innermost frame is code of a
+/// module; the engine's trampolines are none.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Coverage {
     /// All.
@@ -88,6 +89,9 @@ pub struct Coverage {
     pub line: u64,
     /// Of these, taken from the nearest earlier instruction with a line.
     pub approximate: u64,
+    /// Of these, in functions without lines (a library built without debug info): the line is the call's in
+    /// the nearest caller that has one.
+    pub caller: u64,
 }
 
 impl Profile {
@@ -145,6 +149,7 @@ impl Profile {
             End::NoCode => Some("[host: caller unknown]"),
         };
         path.extend(note.map(|note| self.labels.number(Label::new(LabelKind::Note, note))));
+        let line = self.innermost_line(resolver, &stack.frames, weight);
         let mut filter = None;
         for (depth, frame) in stack.frames.iter().enumerate().rev() {
             let resolved = resolver.frame(*frame);
@@ -155,26 +160,52 @@ impl Profile {
                     path.push(self.labels.number(label.clone()));
                 }
             }
-            for (function, place) in &resolved.functions {
+            for (inlined, (function, place)) in resolved.functions.iter().enumerate() {
                 let label = match (lines, place) {
                     (Lines::All, Some(place)) => function.at(place),
                     _ => function.clone(),
                 };
                 path.push(self.labels.number(label));
-            }
-            let in_module = |(label, _): &(Label, _)| label.is_wasm();
-            if depth == 0 && (resolved.filter.is_some() || resolved.functions.last().is_some_and(in_module)) {
-                self.coverage.wasm += weight;
-                self.coverage.named += if resolved.named { weight } else { 0 };
-                if let Some((_, Some(place))) = resolved.functions.last() {
-                    self.coverage.line += weight;
-                    self.coverage.approximate += if place.approximate { weight } else { 0 };
-                    if lines == Lines::Innermost {
-                        path.push(self.labels.number(place.label()));
-                    }
+                if lines == Lines::Innermost
+                    && line == Some((depth, inlined))
+                    && let Some(place) = place
+                {
+                    path.push(self.labels.number(place.label()));
                 }
             }
         }
+    }
+
+    /// Which function of which frame has the line that counts for a sample: the innermost one with a line
+    /// in the module where it was taken. `None`: it was not taken in a module, or nothing there has lines.
+    fn innermost_line(
+        &mut self,
+        resolver: &mut Resolver<'_>,
+        frames: &[u32],
+        weight: u64,
+    ) -> Option<(usize, usize)> {
+        let innermost = resolver.frame(*frames.first()?);
+        if !innermost.is_wasm() {
+            return None;
+        }
+        self.coverage.wasm += weight;
+        self.coverage.named += if innermost.named { weight } else { 0 };
+        for (depth, frame) in frames.iter().enumerate() {
+            let resolved = resolver.frame(*frame);
+            if resolved.filter != innermost.filter || !resolved.is_wasm() {
+                return None;
+            }
+            let with_line = |(_, place): &(Label, Option<Place>)| place.is_some();
+            let Some(inlined) = resolved.functions.iter().rposition(with_line) else { continue };
+            self.coverage.line += weight;
+            if depth > 0 || inlined + 1 < resolved.functions.len() {
+                self.coverage.caller += weight;
+            } else if resolved.functions[inlined].1.as_ref().is_some_and(|place| place.approximate) {
+                self.coverage.approximate += weight;
+            }
+            return Some((depth, inlined));
+        }
+        None
     }
 
     /// The weight as the user reads it: seconds for clocks, counts else.

@@ -272,10 +272,12 @@ pub(super) fn print_coverage(profile: &Profile) {
     }
     let share = |part: u64| part as f64 * 100.0 / coverage.wasm as f64;
     say!(
-        "innermost frame in a module: {:.2} % with a function, {:.2} % with a line ({:.2} % approximate)",
+        "innermost frame in a module: {:.2} % with a function, {:.2} % with a line ({:.2} % approximate, {:.2} % \
+         of a call to a function without lines)",
         share(coverage.named),
         share(coverage.line),
-        share(coverage.approximate)
+        share(coverage.approximate),
+        share(coverage.caller)
     );
 }
 

@@ -32,6 +32,12 @@ impl Resolved {
         Self { functions: vec![(Label::new(kind, text), None)], filter: None, named: true }
     }
 
+    /// Whether it is code of a module.
+    #[must_use]
+    pub fn is_wasm(&self) -> bool {
+        self.functions.last().is_some_and(|(label, _)| label.is_wasm())
+    }
+
     fn of(mut self, filter: Label) -> Self {
         self.filter = Some(filter);
         self
