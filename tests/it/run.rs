@@ -149,6 +149,43 @@ fn a_played_request_stops_at_a_breakpoint() -> Result<()> {
 }
 
 #[test]
+fn continue_behind_the_last_request_ends_at_once_and_the_next_command_runs() -> Result<()> {
+    let tokens = [random().to_string(), random().to_string()];
+    let text = tokens.iter().map(|token| format!("### one\nGET /played\ntoken: {token}\n"));
+    let text: String = text.collect();
+    let stop = format!("break lib.rs:{}", line_of(SOURCE, PRIME));
+    // A wait for a stop that cannot come ends with exit code 4.
+    let mut commands = vec!["--batch", "--timeout", "20s", "-ex", &stop];
+    for command in
+        ["continue", "print token", "continue", "print token", "continue", "continue", "info breakpoints"]
+    {
+        commands.extend(["-ex", command]);
+    }
+    let (code, said) = play(RUST, &text, &commands)?;
+    assert_eq!(code, Some(0), "{said}");
+    let mut rest = said.as_str();
+    for part in [
+        &format!("token = {}", tokens[0]),
+        "GET /played #1 is done",
+        &format!("token = {}", tokens[1]),
+        "GET /played #2 is done",
+        "all requests have been played",
+        "all requests have been played",
+        "lib.rs",
+        "Detached",
+    ] {
+        let at = rest.find(part).with_context(|| format!("no {part:?} in its place in\n{said}"))?;
+        rest = &rest[at + part.len()..];
+    }
+    // Nor does one wait whose requests do not match.
+    let nobody = ["--when", "path:/nobody", "--batch", "--timeout", "20s", "-ex", &stop, "-ex", "continue"];
+    let (code, said) = play(RUST, &text, &nobody)?;
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("all requests have been played") && !said.contains("token ="), "{said}");
+    Ok(())
+}
+
+#[test]
 fn a_filter_that_dies_is_told_with_its_line_and_the_next_request_is_served() -> Result<()> {
     let text = "GET /a\ndo: request=panic\n###\nGET /b\ndo: request=loop\n###\nGET /c\n";
     let (code, said) = play(MISBEHAVE, text, &[])?;

@@ -14,7 +14,7 @@ use wasmdbg_session::{AttachOptions, DebugInfo, LaneStart, Progress, Session, Sy
 
 use crate::args::Attach;
 use crate::console::{Console, Paint, harmless};
-use crate::debugger::{Debugger, Mode, OnInvite};
+use crate::debugger::{Debugger, Mode, Own};
 use crate::failure::{Code, explain};
 use crate::input::{Input, Reader, watch_interrupts};
 use crate::rule::{describe, show_duration};
@@ -50,14 +50,15 @@ pub(crate) fn mode(options: &Attach) -> Mode {
     }
 }
 
-/// From a session to its end. `start` is called once, when the breakpoints of the command line stand.
+/// From a session to its end. The filter of a proxy of one's own starts when the breakpoints of the command
+/// line stand.
 pub(crate) fn debug(
     session: Session,
     options: &Attach,
     mode: Mode,
     (input, inputs): (mpsc::Sender<Input>, mpsc::Receiver<Input>),
     mut console: Console,
-    start: Option<OnInvite>,
+    own: Option<Own>,
 ) -> Option<Code> {
     let reader = match reader(mode, input, &mut console) {
         Ok(reader) => reader,
@@ -68,7 +69,9 @@ pub(crate) fn debug(
     };
     let timeout = options.timeout.or((mode == Mode::Batch).then_some(STOP_TIMEOUT));
     let mut debugger = Debugger::new(session, console, inputs, mode, timeout);
-    debugger.on_invite = start;
+    if let Some(Own { start, played }) = own {
+        (debugger.on_invite, debugger.played) = (Some(start), Some(played));
+    }
     debugger.run(&options.commands, reader.as_ref())
 }
 

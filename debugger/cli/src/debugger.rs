@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
@@ -31,6 +32,14 @@ pub(crate) enum Mode {
 
 /// What starts when the breakpoints of the command line stand.
 pub(crate) type OnInvite = Box<dyn FnOnce(&Session, &mut Console) -> anyhow::Result<()>>;
+
+/// The proxy, when it is of this process.
+pub(crate) struct Own {
+    /// Starts its filter.
+    pub(crate) start: OnInvite,
+    /// Set when all requests that it plays have been played; an [`Input::Wake`] follows.
+    pub(crate) played: Arc<AtomicBool>,
+}
 
 /// The stop that is looked at.
 #[derive(Clone)]
@@ -66,6 +75,8 @@ pub(crate) struct Debugger {
     pub(crate) gone: Option<String>,
     /// See [`OnInvite`].
     pub(crate) on_invite: Option<OnInvite>,
+    /// See [`Own`].
+    pub(crate) played: Option<Arc<AtomicBool>>,
     failed: Option<Code>,
     repeat: Option<String>,
     invited: bool,
@@ -92,6 +103,7 @@ impl Debugger {
             touched: HashMap::new(),
             gone: None,
             on_invite: None,
+            played: None,
             failed: None,
             repeat: None,
             invited: false,
@@ -138,6 +150,11 @@ impl Debugger {
                 self.console.complain(&crate::failure::explain(&error));
             }
         }
+    }
+
+    /// Whether all requests have been played, and what was told of those that stopped has come.
+    pub(crate) fn is_played(&self) -> bool {
+        self.touched.is_empty() && self.played.as_ref().is_some_and(|played| played.load(Ordering::Acquire))
     }
 
     /// The stop that is looked at.

@@ -4,6 +4,7 @@
 use std::io::Write as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
+use std::thread::JoinHandle;
 
 use anyhow::{Context, Result};
 use wasmdbg_control::Client;
@@ -15,6 +16,7 @@ use wasmdbg_standalone::{Happening, Host, Playing, Program, Report, Verdict};
 use crate::args::Run;
 use crate::attach;
 use crate::console::{Console, harmless};
+use crate::debugger::Own;
 use crate::failure::{Code, explain};
 use crate::input::{Input, watch_interrupts};
 use crate::target::client_name;
@@ -90,23 +92,42 @@ fn debug(
     if let Some(listening) = &listening {
         console.say(&format!("listening at http://{}", listening.address()));
     }
-    let (played, playing) = mpsc::channel::<Playing>();
-    let player = Arc::clone(&host);
+    let (started, playing) = mpsc::channel();
+    let (player, wake) = (Arc::clone(&host), input.clone());
+    let played = Arc::new(AtomicBool::new(false));
+    let over = Arc::clone(&played);
     let start = move |session: &wasmdbg_session::Session, _: &mut Console| {
         session.start()?;
         if let Some(requests) = requests {
+            let playing = player.play(requests)?;
             // The receiver outlives the debugger.
-            let _ = played.send(player.play(requests)?);
+            let _ = started.send(tell_when_played(playing, over, wake)?);
         }
         Ok(())
     };
-    let code = attach::debug(session, &options.attach, mode, (input, inputs), console, Some(Box::new(start)));
+    let own = Own { start: Box::new(start), played };
+    let code = attach::debug(session, &options.attach, mode, (input, inputs), console, Some(own));
     // Detached: what stood goes on.
     for playing in playing {
-        playing.wait();
+        let _ = playing.join();
     }
     drop(listening);
     code
+}
+
+/// Waits for the end on a thread; `wake` has the debugger look at `over`.
+fn tell_when_played(
+    playing: Playing,
+    over: Arc<AtomicBool>,
+    wake: mpsc::Sender<Input>,
+) -> Result<JoinHandle<()>> {
+    let wait = move || {
+        playing.wait();
+        over.store(true, Ordering::Release);
+        // The debugger may have ended.
+        let _ = wake.send(Input::Wake);
+    };
+    std::thread::Builder::new().name("wasmdbg-played".into()).spawn(wait).context("cannot start a thread")
 }
 
 fn host(options: &Run, printer: Arc<Printer>, console: &mut Console) -> Result<Host> {

@@ -17,11 +17,13 @@ use crate::rule::show_duration;
 /// What ends a wait.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Until {
-    /// Any stop; at a prompt also the end of what was let go.
+    /// Any stop, or that all requests have been played; at a prompt also the end of what was let go.
     Stop {
         /// What was let go, if anything was.
         resumed: Option<Resumed>,
     },
+    /// The stop that an interrupt makes.
+    Interrupt,
     /// A stop or the end of the callback in this slot.
     Step(SlotId),
 }
@@ -50,7 +52,7 @@ impl Debugger {
         self.invite();
         let started = Instant::now();
         let end = timeout.and_then(|timeout| started.checked_add(timeout));
-        if let Until::Stop { .. } = until
+        if let Until::Stop { .. } | Until::Interrupt = until
             && self.select_unseen()
         {
             return Ok(());
@@ -61,6 +63,12 @@ impl Debugger {
                     return self.conclude(event);
                 }
                 self.take(event)?;
+            }
+            if let Until::Stop { .. } = until
+                && self.is_played()
+            {
+                self.console.say("all requests have been played");
+                return Ok(());
             }
             match self.next_input(end) {
                 Ok(Input::Interrupt | Input::Cancelled) => match self.session.interrupt(None) {
@@ -97,7 +105,7 @@ impl Debugger {
     fn is_end(&self, event: &SessionEvent, until: Until) -> bool {
         let prompt = self.mode != Mode::Batch;
         match (event, until) {
-            (SessionEvent::Stopped(_), Until::Stop { .. }) => true,
+            (SessionEvent::Stopped(_), Until::Stop { .. } | Until::Interrupt) => true,
             (SessionEvent::Stopped(stop), Until::Step(slot)) => stop.info().slot == slot,
             (SessionEvent::CallbackEnded { ended, .. }, Until::Step(slot)) => ended.slot == slot,
             (

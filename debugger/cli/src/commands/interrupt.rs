@@ -14,7 +14,7 @@ pub(crate) const INTERRUPT: Command = Command {
     run: |debugger, arguments| {
         nothing(&INTERRUPT, arguments)?;
         debugger.session.interrupt(None)?;
-        debugger.wait(Until::Stop { resumed: None }, debugger.timeout)?;
+        debugger.wait(Until::Interrupt, debugger.timeout)?;
         Ok(Flow::Next)
     },
 };

@@ -17,7 +17,8 @@ pub(crate) const CONTINUE: Command = Command {
     summary: "let the stopped request go on, and wait for the next stop",
     details: "\
 With nothing stopped it only waits. At a prompt it also returns when the request that went on is done, and with
-Ctrl-C. In a batch it fails (exit code 4) when nothing stops within D, by default 30s.",
+Ctrl-C; with requests of a file (`wasmdbg run --request`) when all have been played. In a batch it fails (exit
+code 4) when nothing stops within D, by default 30s.",
     words: Words::None,
     repeats: true,
     run: |debugger, arguments| {
