@@ -134,6 +134,8 @@ fn an_attach_that_cannot_be_says_why() -> Result<()> {
         (json!({ "socket": "/nowhere", "when": "moon:full" }), "`when`"),
         (json!({ "socket": "/nowhere", "when": ["next:1"], "all": true }), "exclude each other"),
         (json!({ "socket": "/nowhere", "deadline": "soon" }), "`deadline`"),
+        (json!({ "socket": "/nowhere", "reconnect": "later" }), "`reconnect`"),
+        (json!({ "socket": "/nowhere", "reconnect": -1 }), "`reconnect`"),
     ] {
         let mut dap = Dap::start()?;
         dap.ask("initialize", &json!({ "clientID": "test", "linesStartsAt1": true, "adapterID": null }))?;
@@ -245,7 +247,7 @@ fn what_is_no_message_is_told_and_the_session_lives() -> Result<()> {
 #[test]
 fn the_end_of_the_proxy_ends_the_session_once() -> Result<()> {
     let ats = server()?;
-    let mut editor = Editor::attach(&ats, &json!({}))?;
+    let mut editor = Editor::attach(&ats, &json!({ "reconnect": 0 }))?;
     editor.break_at(&[(PRIME, json!({}))])?;
     drop(ats);
     editor.dap.event("terminated")?;

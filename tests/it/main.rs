@@ -7,6 +7,7 @@ mod bad_filters;
 mod command_line;
 mod dap_client;
 mod dap_launch;
+mod dap_reconnect;
 mod dap_sessions;
 mod dap_stops;
 mod debug_lane;

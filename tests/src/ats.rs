@@ -4,12 +4,14 @@
 //! It never touches the system's configuration, logs or service, and any user may run it.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use nix::sys::signal::Signal;
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, bind, setsockopt, socket, sockopt};
 
 use crate::http::{self, Request, Response};
 use crate::process;
@@ -31,6 +33,7 @@ pub struct Ats {
     address: SocketAddr,
     tls: Option<SocketAddr>,
     scratch: Scratch,
+    options: Options,
 }
 
 impl Ats {
@@ -58,33 +61,33 @@ impl Ats {
         let address = free_address()?;
         let tls = if options.tls { Some(free_address()?) } else { None };
         config::write(&scratch, options, address, tls)?;
-        let output = scratch.path().join("log/output");
-        let file = std::fs::File::create(&output)?;
-        let mut words = options.wrapper.iter().map(String::as_str).chain(["traffic_server"]);
-        let mut command = Command::new(words.next().unwrap_or_default());
-        command.args(words);
-        command.env("TS_RUNROOT", scratch.path().join("runroot.yaml")).stdin(Stdio::null());
-        for (name, value) in &options.environment {
-            command.env(name, value);
-        }
-        let child = command
-            .stdout(file.try_clone()?)
-            .stderr(file)
-            .spawn()
-            .context("cannot start traffic_server: `tests/setup/install.sh ats` installs Debian's")?;
-        let reaper = start_reaper(child.id(), scratch.path());
-        let mut child = child;
-        let reaper = match reaper {
-            Ok(reaper) => reaper,
-            Err(error) => {
-                let _ = child.kill();
-                let _ = child.wait();
-                return Err(error);
-            }
-        };
-        let mut ats = Self { child, reaper, address, tls, scratch };
+        let (child, reaper) = spawn(options, scratch.path())?;
+        let mut ats = Self { child, reaper, address, tls, scratch, options: options.clone() };
         ats.wait_until_ready()?;
         Ok(ats)
+    }
+
+    /// Ends it with `signal`; its files stay for [`Ats::start_again`], and so does its port.
+    ///
+    /// # Errors
+    /// When it does not end within ten seconds.
+    pub fn end_for_now(&mut self, signal: Signal) -> Result<Port> {
+        process::signal(self.child.id(), signal)?;
+        self.end()?;
+        Port::hold(self.address)
+    }
+
+    /// Starts it once more: the same port, files, filters and control socket.
+    ///
+    /// # Errors
+    /// As for [`Options::start`].
+    pub fn start_again(&mut self, port: Port) -> Result<()> {
+        // Its lines tell when it is ready.
+        std::fs::remove_file(self.folder().join("log/diags.log"))?;
+        (self.child, self.reaper) = spawn(&self.options, self.scratch.path())?;
+        let ready = self.wait_until_ready();
+        drop(port);
+        ready
     }
 
     fn wait_until_ready(&mut self) -> Result<()> {
@@ -225,6 +228,48 @@ impl Drop for Ats {
         if let Err(error) = self.end() {
             eprintln!("{error:#}");
         }
+    }
+}
+
+/// Starts the server, and what ends it when this process dies.
+fn spawn(options: &Options, folder: &Path) -> Result<(Child, Child)> {
+    let file = std::fs::File::create(folder.join("log/output"))?;
+    let mut words = options.wrapper.iter().map(String::as_str).chain(["traffic_server"]);
+    let mut command = Command::new(words.next().unwrap_or_default());
+    command.args(words);
+    command.env("TS_RUNROOT", folder.join("runroot.yaml")).stdin(Stdio::null());
+    for (name, value) in &options.environment {
+        command.env(name, value);
+    }
+    let mut child = command
+        .stdout(file.try_clone()?)
+        .stderr(file)
+        .spawn()
+        .context("cannot start traffic_server: `tests/setup/install.sh ats` installs Debian's")?;
+    match start_reaper(child.id(), folder) {
+        Ok(reaper) => Ok((child, reaper)),
+        Err(error) => {
+            let _ = child.kill();
+            let _ = child.wait();
+            Err(error)
+        }
+    }
+}
+
+/// A port of a server that has ended for now: nobody else gets it meanwhile. The socket is bound and does not
+/// listen, so that the server can have it again.
+#[derive(Debug)]
+pub struct Port {
+    _socket: OwnedFd,
+}
+
+impl Port {
+    fn hold(address: SocketAddr) -> Result<Self> {
+        let SocketAddr::V4(address) = address else { bail!("{address} is no IPv4 address") };
+        let socket = socket(AddressFamily::Inet, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
+        setsockopt(&socket, sockopt::ReuseAddr, &true)?;
+        bind(socket.as_raw_fd(), &SockaddrIn::from(address)).context("the port is taken already")?;
+        Ok(Self { _socket: socket })
     }
 }
 

@@ -2,6 +2,7 @@
 //! to the file of its topic. Owns the phases of a session; does nothing itself.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -15,7 +16,8 @@ use crate::handles::Handles;
 use crate::launching::Launched;
 use crate::line::Line;
 use crate::peer::Peer;
-use crate::protocol::{Body, CancelArguments, Event, Incoming, Request, ThreadEvent, capabilities};
+use crate::protocol::{Body, CancelArguments, Category, Event, Incoming, Request, ThreadEvent, capabilities};
+use crate::reconnecting::{self, Waiting};
 use crate::sources::Sources;
 use crate::threads::Threads;
 
@@ -67,7 +69,9 @@ pub(crate) enum Phase {
     Attaching(Pending),
     /// Attached.
     Live(Box<Session>),
-    /// The proxy is gone.
+    /// The proxy is gone; another thread looks for it until it is back.
+    Waiting(Waiting),
+    /// The proxy is gone, or the session has ended.
     Over,
 }
 
@@ -90,6 +94,10 @@ pub(crate) struct Adapter {
     /// As the session began, for a restart.
     pub(crate) beginning: Option<Beginning>,
     pub(crate) launched: Option<Launched>,
+    /// The control socket of the proxy that is attached to.
+    pub(crate) socket: Option<PathBuf>,
+    /// How many progresses the client was told of.
+    pub(crate) progresses: u32,
     /// Nothing stops.
     pub(crate) no_debug: bool,
     cancelled: Cancelled,
@@ -112,6 +120,8 @@ impl Adapter {
             configured: false,
             beginning: None,
             launched: None,
+            socket: None,
+            progresses: 0,
             no_debug: false,
             cancelled: Cancelled::default(),
             last_activity: None,
@@ -129,12 +139,12 @@ impl Adapter {
             let Ok(input) = inputs.recv() else { break };
             match input {
                 Input::Message(incoming) => self.message(incoming),
-                Input::Malformed(why) => self.peer.say(crate::protocol::Category::Stderr, &why),
+                Input::Malformed(why) => self.peer.say(Category::Stderr, &why),
                 Input::Closed => break,
                 Input::Wake => {}
                 Input::Progress(progress) => self.show_progress(&progress),
                 Input::Begun(result) => self.begun(*result),
-                Input::Told(text) => self.peer.say(crate::protocol::Category::Stdout, &text),
+                Input::Told(text) => self.peer.say(Category::Stdout, &text),
                 Input::Played => self.end_launched(),
             }
             self.session_events();
@@ -231,11 +241,19 @@ impl Adapter {
             // It came too late when the request was answered before.
             self.cancelled.take(request);
         }
-        let Phase::Attaching(pending) = &self.phase else { return Ok(None) };
-        if arguments.request_id == Some(pending.request())
-            || pending.has_progress(arguments.progress_id.as_deref())
-        {
-            self.abandon_attach("cancelled");
+        let progress = arguments.progress_id.as_deref();
+        match &self.phase {
+            Phase::Attaching(pending)
+                if arguments.request_id == Some(pending.request()) || pending.has_progress(progress) =>
+            {
+                self.abandon_attach("cancelled");
+            }
+            Phase::Waiting(waiting) if progress.is_some() && waiting.progress.as_deref() == progress => {
+                self.stop_waiting();
+                self.peer.say(Category::Important, "not waiting for the proxy any more");
+                self.terminate();
+            }
+            _ => {}
         }
         Ok(None)
     }
@@ -246,6 +264,7 @@ impl Adapter {
             Phase::Live(session) => Ok(session),
             Phase::New => Err("not attached to a proxy yet".into()),
             Phase::Attaching(_) => Err("still attaching to the proxy".into()),
+            Phase::Waiting(_) => Err(reconnecting::GONE.into()),
             Phase::Over => Err("the session is over".into()),
         }
     }
@@ -272,6 +291,7 @@ impl Adapter {
         if let Phase::Attaching(_) = self.phase {
             self.abandon_attach("disconnected");
         }
+        self.stop_waiting();
         self.end_session();
         self.phase = Phase::Over;
         self.line.close();
@@ -286,6 +306,11 @@ impl Adapter {
         let Phase::Live(session) = std::mem::replace(&mut self.phase, Phase::New) else { return };
         // Gone already if it fails.
         let _ = session.detach();
+        self.forget_stops();
+    }
+
+    /// Nothing of what the client saw of the session is there any more.
+    pub(crate) fn forget_stops(&mut self) {
         for thread_id in self.threads.clear() {
             self.peer.event(&Event::Thread(ThreadEvent { reason: "exited", thread_id }));
         }

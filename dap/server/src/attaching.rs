@@ -9,23 +9,21 @@ use serde::Deserialize as _;
 use wasmdbg_control::rules::Rule;
 use wasmdbg_control::session::LanePhase;
 use wasmdbg_control::{Client, Event as ControlEvent};
-use wasmdbg_session::proxy::{self, Target};
+use wasmdbg_session::proxy::{self, ConnectError, Target};
 use wasmdbg_session::text::{describe, parse_duration, parse_rule, show_duration};
-use wasmdbg_session::{AttachOptions, DebugInfo, Progress, Session, SymbolOptions};
+use wasmdbg_session::{AttachOptions, DebugInfo, Error, Progress, Session, SymbolOptions};
 
 use crate::adapter::{Adapter, Input, Phase};
 use crate::launching::{self, Launched};
 use crate::line::Line;
 use crate::protocol::{
-    AttachArguments, Category, CommonArguments, Deadline, Event, LaunchArguments, ProgressEndEvent,
-    ProgressStartEvent, ProgressUpdateEvent, RestartArguments,
+    AttachArguments, Category, CommonArguments, Event, LaunchArguments, ProgressEndEvent, ProgressStartEvent,
+    ProgressUpdateEvent, RestartArguments, WrittenDuration,
 };
+use crate::reconnecting;
 
 /// How long a stop may last without a sign of life unless the user says otherwise: a person thinks.
 const DEADLINE: Duration = Duration::from_secs(5 * 60);
-
-/// The one progress there is at a time.
-const PROGRESS: &str = "attach";
 
 /// The request that begins a session anew.
 const RESTART: &str = "restart";
@@ -49,8 +47,41 @@ impl Beginning {
 /// A session that stands.
 pub(crate) struct Begun {
     pub(crate) session: Session,
+    /// The control socket of its proxy, if that has a process of its own.
+    pub(crate) socket: Option<PathBuf>,
     /// Its proxy, if it is one of our own.
     pub(crate) launched: Option<Launched>,
+}
+
+/// Why there is no session.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failed {
+    /// No connection.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// The proxy will not, or is gone again.
+    #[error(transparent)]
+    Session(#[from] Error),
+    /// It is for us or the user to mend.
+    #[error("{0}")]
+    Here(String),
+}
+
+impl From<String> for Failed {
+    fn from(why: String) -> Self {
+        Self::Here(why)
+    }
+}
+
+impl Failed {
+    /// Whether the same may succeed a moment later, when the proxy runs.
+    pub(crate) fn is_passing(&self) -> bool {
+        match self {
+            Self::Connect(error) => error.is_passing(),
+            Self::Session(error) => matches!(error, Error::Disconnected(_)),
+            Self::Here(_) => false,
+        }
+    }
 }
 
 /// A session that is being made.
@@ -58,8 +89,8 @@ pub(crate) struct Pending {
     request: i64,
     /// `attach`, `launch` or `restart`.
     command: &'static str,
-    /// `progressStart` was sent.
-    progress: bool,
+    /// The progress that is shown.
+    progress: Option<String>,
 }
 
 impl Pending {
@@ -68,7 +99,7 @@ impl Pending {
     }
 
     pub(crate) fn has_progress(&self, id: Option<&str>) -> bool {
-        self.progress && id == Some(PROGRESS)
+        self.progress.is_some() && self.progress.as_deref() == id
     }
 }
 
@@ -76,7 +107,9 @@ impl Adapter {
     pub(crate) fn begin(&mut self, request: i64, command: &'static str, beginning: Beginning) {
         let refuse = match &self.phase {
             Phase::New => None,
-            Phase::Attaching(_) | Phase::Live(_) => Some("attached already: one proxy per session"),
+            Phase::Attaching(_) | Phase::Live(_) | Phase::Waiting(_) => {
+                Some("attached already: one proxy per session")
+            }
             Phase::Over => Some("the session is over: start a new one"),
         };
         let started = match refuse {
@@ -87,7 +120,7 @@ impl Adapter {
             Ok(()) => {
                 self.no_debug = matches!(&beginning, Beginning::Launch(arguments) if arguments.no_debug);
                 self.beginning = Some(beginning);
-                self.phase = Phase::Attaching(Pending { request, command, progress: false });
+                self.phase = Phase::Attaching(Pending { request, command, progress: None });
             }
             Err(why) => self.peer.respond(request, command, &Err(why)),
         }
@@ -95,12 +128,21 @@ impl Adapter {
 
     /// Ends the session, what it held goes on, and begins it anew; the breakpoints stay.
     pub(crate) fn restart(&mut self, request: i64, arguments: RestartArguments) {
+        let pid = match &self.beginning {
+            Some(Beginning::Attach(arguments)) => arguments.pid,
+            _ => None,
+        };
         let Some(mut beginning) = self.beginning.clone() else {
             self.peer.respond(request, RESTART, &Err("there is nothing to restart yet".into()));
             return;
         };
-        if let Phase::Attaching(_) = self.phase {
-            self.peer.respond(request, RESTART, &Err("still attaching to the proxy".into()));
+        let busy = match &self.phase {
+            Phase::Attaching(_) => Some("still attaching to the proxy"),
+            Phase::Waiting(_) => Some(reconnecting::GONE),
+            Phase::New | Phase::Live(_) | Phase::Over => None,
+        };
+        if let Some(why) = busy {
+            self.peer.respond(request, RESTART, &Err(why.into()));
             return;
         }
         if let Some(value) = arguments.arguments {
@@ -117,6 +159,14 @@ impl Adapter {
                 }
             }
         }
+        // The same proxy: it may have another process by now.
+        if let Beginning::Attach(arguments) = &mut beginning
+            && arguments.pid == pid
+            && arguments.socket.as_ref().is_none_or(String::is_empty)
+        {
+            arguments.socket =
+                self.socket.take().and_then(|socket| socket.into_os_string().into_string().ok());
+        }
         self.end_session();
         self.launched = None;
         self.phase = Phase::New;
@@ -127,13 +177,17 @@ impl Adapter {
     pub(crate) fn abandon_attach(&mut self, why: &str) {
         let Phase::Attaching(pending) = std::mem::replace(&mut self.phase, Phase::New) else { return };
         self.line.close();
-        self.end_progress(&pending);
+        self.end_progress(pending.progress.as_deref());
         self.peer.respond(pending.request, pending.command, &Err(why.to_owned()));
         self.phase = Phase::Over;
     }
 
     pub(crate) fn show_progress(&mut self, progress: &Progress) {
-        let Phase::Attaching(pending) = &mut self.phase else { return };
+        let (shown, request_id) = match &self.phase {
+            Phase::Attaching(pending) => (pending.progress.clone(), Some(pending.request)),
+            Phase::Waiting(waiting) => (waiting.progress.clone(), None),
+            Phase::New | Phase::Live(_) | Phase::Over => return,
+        };
         let (message, percentage) = match progress {
             Progress::Lane(lane) => {
                 let what = match lane.phase {
@@ -155,43 +209,70 @@ impl Adapter {
             }
             return;
         }
-        let progress_id = PROGRESS.to_owned();
-        let event = if std::mem::replace(&mut pending.progress, true) {
-            Event::ProgressUpdate(ProgressUpdateEvent { progress_id, message, percentage })
-        } else {
-            let title = "Attaching to the filter".into();
-            let request_id = pending.request;
-            Event::ProgressStart(ProgressStartEvent {
-                progress_id,
-                title,
-                request_id,
-                cancellable: true,
-                message,
-            })
-        };
-        self.peer.event(&event);
+        if let Some(progress_id) = shown {
+            self.peer.event(&Event::ProgressUpdate(ProgressUpdateEvent { progress_id, message, percentage }));
+            return;
+        }
+        let progress_id = self.progress_id();
+        if let Phase::Attaching(pending) = &mut self.phase {
+            pending.progress = Some(progress_id.clone());
+        }
+        self.peer.event(&Event::ProgressStart(ProgressStartEvent {
+            progress_id,
+            title: "Attaching to the filter".into(),
+            request_id,
+            cancellable: true,
+            message,
+        }));
     }
 
-    fn end_progress(&mut self, pending: &Pending) {
-        if pending.progress {
-            self.peer.event(&Event::ProgressEnd(ProgressEndEvent { progress_id: PROGRESS.into() }));
+    /// An id that no progress has had.
+    pub(crate) fn progress_id(&mut self) -> String {
+        self.progresses += 1;
+        format!("attach-{}", self.progresses)
+    }
+
+    pub(crate) fn end_progress(&mut self, shown: Option<&str>) {
+        if let Some(shown) = shown {
+            self.peer.event(&Event::ProgressEnd(ProgressEndEvent { progress_id: shown.to_owned() }));
         }
     }
 
     /// The thread has come back.
     pub(crate) fn begun(&mut self, result: Result<Begun, String>) {
-        let Phase::Attaching(pending) = std::mem::replace(&mut self.phase, Phase::New) else {
-            self.phase = Phase::Over;
-            return;
+        let pending = match std::mem::replace(&mut self.phase, Phase::New) {
+            Phase::Attaching(pending) => pending,
+            Phase::Waiting(waiting) => {
+                self.waited(&waiting, result);
+                return;
+            }
+            Phase::New | Phase::Live(_) | Phase::Over => {
+                self.phase = Phase::Over;
+                return;
+            }
         };
-        self.end_progress(&pending);
-        let Begun { mut session, launched } = match result {
+        self.end_progress(pending.progress.as_deref());
+        let begun = match result {
             Err(why) => {
                 self.peer.respond(pending.request, pending.command, &Err(why));
                 return;
             }
             Ok(begun) => begun,
         };
+        self.take_session(begun);
+        self.peer.respond(pending.request, pending.command, &Ok(None));
+        // At a restart the client has configured us, and does not again.
+        if pending.command != RESTART {
+            self.peer.event(&Event::Initialized);
+        }
+        if self.configured {
+            self.configuration_done();
+        }
+    }
+
+    /// The session stands: from here on it is what the client talks to, with the breakpoints it wants.
+    pub(crate) fn take_session(&mut self, begun: Begun) {
+        let Begun { mut session, socket, launched } = begun;
         if let Some(beginning) = &self.beginning {
             let sources = session.sources_mut();
             for (from, to) in &beginning.common().source_map {
@@ -203,16 +284,9 @@ impl Adapter {
         }
         self.greet(&session);
         self.launched = launched;
+        self.socket = socket;
         self.phase = Phase::Live(Box::new(session));
         self.plant_all();
-        self.peer.respond(pending.request, pending.command, &Ok(None));
-        // At a restart the client has configured us, and does not again.
-        if pending.command != RESTART {
-            self.peer.event(&Event::Initialized);
-        }
-        if self.configured {
-            self.configuration_done();
-        }
     }
 
     /// The breakpoints stand.
@@ -273,12 +347,17 @@ impl Adapter {
 fn start(beginning: Beginning, input: Sender<Input>, line: Line) -> Result<(), String> {
     // What is wrong with the arguments is known at once.
     common(beginning.common(), false)?;
+    if let Beginning::Attach(arguments) = &beginning {
+        reconnecting::patience(arguments)?;
+    }
     let run = move || {
         let mut progress = |progress: &Progress| {
             let _ = input.send(Input::Progress(progress.clone()));
         };
         let begun = match &beginning {
-            Beginning::Attach(arguments) => attach(arguments, &input, &line, &mut progress),
+            Beginning::Attach(arguments) => {
+                attach(arguments, &input, &line, &mut progress).map_err(|failed| failed.to_string())
+            }
             Beginning::Launch(arguments) => launching::launch(arguments, &input, &line, &mut progress),
         };
         let _ = input.send(Input::Begun(Box::new(begun)));
@@ -292,7 +371,7 @@ fn attach(
     input: &Sender<Input>,
     line: &Line,
     progress: &mut dyn FnMut(&Progress),
-) -> Result<Begun, String> {
+) -> Result<Begun, Failed> {
     let filters = arguments.filter.clone();
     let options = AttachOptions { filters, ..common(&arguments.common, false)? };
     let target = match (&arguments.socket, arguments.pid) {
@@ -300,8 +379,9 @@ fn attach(
         (_, Some(pid)) => Target::Pid(pid),
         _ => Target::Only,
     };
-    let (client, events) = proxy::connect(&target, &client_name()).map_err(|error| error.to_string())?;
-    Ok(Begun { session: over(client, events, &options, input, line, progress)?, launched: None })
+    let connected = proxy::connect(&target, &client_name())?;
+    let session = over(connected.client, connected.events, &options, input, line, progress)?;
+    Ok(Begun { session, socket: Some(connected.socket), launched: None })
 }
 
 /// How this adapter introduces itself to a plugin.
@@ -317,13 +397,13 @@ pub(crate) fn over(
     input: &Sender<Input>,
     line: &Line,
     progress: &mut dyn FnMut(&Progress),
-) -> Result<Session, String> {
+) -> Result<Session, Failed> {
     if !line.connected(&client) {
-        return Err("cancelled".into());
+        return Err(Failed::Here("cancelled".into()));
     }
     let events =
         with_wakes(events, input.clone()).map_err(|error| format!("cannot start a thread: {error}"))?;
-    Session::attach(client, events, options, progress).map_err(|error| error.to_string())
+    Ok(Session::attach(client, events, options, progress)?)
 }
 
 /// The same events, and an [`Input::Wake`] for each and for their end.
@@ -353,13 +433,8 @@ pub(crate) fn common(arguments: &CommonArguments, all: bool) -> Result<AttachOpt
     if arguments.all && !rules.is_empty() {
         return Err("`all` and `when` exclude each other: the rules would have no effect".into());
     }
-    let deadline = match &arguments.deadline {
-        None => DEADLINE,
-        Some(Deadline::Text(text)) => parse_duration(text).map_err(|error| format!("`deadline`: {error}"))?,
-        Some(Deadline::Seconds(seconds)) => {
-            parse_duration(&format!("{seconds}s")).map_err(|error| format!("`deadline`: {error}"))?
-        }
-    };
+    let deadline =
+        arguments.deadline.as_ref().map_or(Ok(DEADLINE), |written| duration("deadline", written))?;
     let files = arguments.module.iter().map(PathBuf::from).collect();
     Ok(AttachOptions {
         all: arguments.all || (all && rules.is_empty()),
@@ -368,4 +443,13 @@ pub(crate) fn common(arguments: &CommonArguments, all: bool) -> Result<AttachOpt
         symbols: SymbolOptions { files, ..SymbolOptions::default() },
         ..AttachOptions::default()
     })
+}
+
+/// The argument `name` as a duration.
+pub(crate) fn duration(name: &str, written: &WrittenDuration) -> Result<Duration, String> {
+    let parsed = match written {
+        WrittenDuration::Text(text) => parse_duration(text),
+        WrittenDuration::Seconds(seconds) => parse_duration(&format!("{seconds}s")),
+    };
+    parsed.map_err(|error| format!("`{name}`: {error}"))
 }

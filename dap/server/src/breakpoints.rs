@@ -14,6 +14,7 @@ use crate::protocol::{
     SetExceptionBreakpointsArguments, SetFunctionBreakpointsArguments, SetInstructionBreakpointsArguments,
     SourceBreakpoint, TRAP,
 };
+use crate::reconnecting::GONE;
 use crate::sources::{Sources, incoming};
 
 /// What is replaced as a whole.
@@ -107,7 +108,7 @@ impl Breakpoints {
         &mut self,
         group: Group,
         wanted: Vec<(Place, BreakpointOptions)>,
-        mut with: Option<Planter<'_>>,
+        mut with: Result<Planter<'_>, &'static str>,
     ) -> Result<Vec<Breakpoint>, String> {
         let mut old = self.groups.remove(&group).unwrap_or_default();
         let mut list = Vec::new();
@@ -117,17 +118,14 @@ impl Breakpoints {
                 Some(at) => old.remove(at),
                 None => {
                     self.last += 1;
-                    let told = Breakpoint {
-                        id: Some(self.last),
-                        message: Some("not attached to a proxy yet".into()),
-                        reason: Some("pending"),
-                        ..Breakpoint::default()
-                    };
+                    // Without a planter it stays so.
+                    let why = with.as_ref().err().copied().unwrap_or_default();
+                    let told = pending(self.last, why);
                     Wanted { id: self.last, place, options, number: None, told }
                 }
             });
         }
-        if let Some(planter) = &mut with {
+        if let Ok(planter) = &mut with {
             for number in old.iter().filter_map(|one| one.number) {
                 planter.session.delete_breakpoint(number).map_err(|error| error.to_string())?;
             }
@@ -207,8 +205,9 @@ impl Planter<'_> {
 impl Adapter {
     fn replace_breakpoints(&mut self, group: Group, wanted: Vec<(Place, BreakpointOptions)>) -> Answer {
         let planter = match &mut self.phase {
-            Phase::Live(session) => Some(Planter { session, sources: &mut self.sources, peer: &self.peer }),
-            _ => None,
+            Phase::Live(session) => Ok(Planter { session, sources: &mut self.sources, peer: &self.peer }),
+            Phase::Waiting(_) => Err(GONE),
+            Phase::New | Phase::Attaching(_) | Phase::Over => Err("not attached to a proxy yet"),
         };
         let breakpoints = self.breakpoints.replace(group, wanted, planter)?;
         Ok(Some(Body::from(BreakpointsBody { breakpoints })))
@@ -314,19 +313,38 @@ impl Adapter {
     pub(crate) fn plant_all(&mut self) {
         let Phase::Live(session) = &mut self.phase else { return };
         let mut planter = Planter { session, sources: &mut self.sources, peer: &self.peer };
-        let mut changed = Vec::new();
-        for (group, list) in &mut self.breakpoints.groups {
-            for wanted in list {
-                planter.plant(wanted);
-                // The client has no breakpoint of its own for it.
-                if *group != Group::Responses {
-                    changed.push(wanted.told.clone());
-                }
-            }
+        for wanted in self.breakpoints.groups.values_mut().flatten() {
+            planter.plant(wanted);
         }
-        for breakpoint in changed {
+        self.tell_all();
+    }
+
+    /// None of them stands any more, and `why`; they are planted when there is a session again.
+    pub(crate) fn unplant_all(&mut self, why: &str) {
+        for wanted in self.breakpoints.groups.values_mut().flatten() {
+            wanted.number = None;
+            wanted.told = pending(wanted.id, why);
+        }
+        self.tell_all();
+    }
+
+    fn tell_all(&mut self) {
+        // For the filter of local responses the client has no breakpoint of its own.
+        let shown = self.breakpoints.groups.iter().filter(|(group, _)| **group != Group::Responses);
+        let told: Vec<_> = shown.flat_map(|(_, list)| list.iter().map(|one| one.told.clone())).collect();
+        for breakpoint in told {
             self.peer.event(&Event::Breakpoint(BreakpointEvent { reason: "changed", breakpoint }));
         }
+    }
+}
+
+/// One that does not stand, and why.
+fn pending(id: i64, why: &str) -> Breakpoint {
+    Breakpoint {
+        id: Some(id),
+        message: Some(why.to_owned()),
+        reason: Some("pending"),
+        ..Breakpoint::default()
     }
 }
 

@@ -85,10 +85,10 @@ pub(crate) fn launch(
     let connection = host.connect().map_err(|error| format!("cannot reach the filter's agent: {error}"))?;
     let (client, events) =
         wasmdbg_control::Client::greet(connection, &client_name()).map_err(|error| error.to_string())?;
-    let session = over(client, events, &options, input, line, progress)?;
+    let session = over(client, events, &options, input, line, progress).map_err(|error| error.to_string())?;
     let stop_on_entry = arguments.stop_on_entry;
     let launched = Launched { listening, host, requests, died, stop_on_entry, entry: Vec::new() };
-    Ok(Begun { session, launched: Some(launched) })
+    Ok(Begun { session, socket: None, launched: Some(launched) })
 }
 
 fn read(path: &Path) -> Result<Vec<FileRequest>, String> {
@@ -176,6 +176,7 @@ impl Adapter {
             let exit_code = i64::from(launched.died.load(Ordering::Relaxed));
             self.peer.event(&Event::Exited(ExitedEvent { exit_code }));
         }
+        self.stop_waiting();
         self.end_session();
         self.terminate();
         self.launched = None;

@@ -26,6 +26,7 @@ mod line;
 mod memory;
 mod peer;
 pub mod protocol;
+mod reconnecting;
 mod running;
 mod serve;
 mod sources;

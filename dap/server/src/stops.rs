@@ -61,11 +61,7 @@ impl Adapter {
             }
             // None is temporary here.
             SessionEvent::BreakpointChanged(_) => {}
-            SessionEvent::Disconnected(why) => {
-                let text = format!("{why}; what was stopped goes on. Attach again when the proxy runs");
-                self.peer.say(Category::Important, &text);
-                self.terminate();
-            }
+            SessionEvent::Disconnected(why) => self.lost(&why),
         }
     }
 

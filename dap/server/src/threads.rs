@@ -103,7 +103,8 @@ impl Threads {
 
 impl Adapter {
     pub(crate) fn thread_list(&mut self) -> Answer {
-        let mut threads = vec![Thread { id: PROXY, name: "proxy (always runs)".into() }];
+        let proxy = if let Phase::Waiting(_) = self.phase { "proxy (gone)" } else { "proxy (always runs)" };
+        let mut threads = vec![Thread { id: PROXY, name: proxy.into() }];
         if let Phase::Live(session) = &self.phase {
             let many = session.attached().filters.len() > 1;
             let name_of = |id: FilterId| {

@@ -21,7 +21,7 @@ const GDB: [&str; 1] = ["gdb"];
 /// Becomes the debugger; returns only if that fails.
 pub(crate) fn run(options: Native, console: &mut Console) -> Result<()> {
     let target = options.pid.map_or(Target::Only, Target::Pid);
-    let (client, _events) = proxy::connect(&target, &client_name()).context("cannot find the proxy")?;
+    let client = proxy::connect(&target, &client_name()).context("cannot find the proxy")?.client;
     let welcome = client.welcome().clone();
     client.close();
     if !welcome.capabilities.iter().any(|capability| capability == "native") {

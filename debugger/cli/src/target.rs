@@ -7,7 +7,7 @@ use std::sync::mpsc::Receiver;
 use anyhow::Result;
 use wasmdbg_control::Event;
 use wasmdbg_control::client::Client;
-use wasmdbg_session::proxy::{self, Target};
+use wasmdbg_session::proxy::{self, Connected, Target};
 
 /// Name and version for the proxy's audit log.
 pub(crate) fn client_name() -> String {
@@ -23,7 +23,8 @@ pub(crate) fn connect(target: Option<&OsStr>) -> Result<(Client, Receiver<Event>
             None => Target::Socket(target.into()),
         },
     };
-    Ok(proxy::connect(&target, &client_name())?)
+    let Connected { client, events, .. } = proxy::connect(&target, &client_name())?;
+    Ok((client, events))
 }
 
 /// Whether `path` is a socket of a proxy on this machine, for error messages.

@@ -1,6 +1,7 @@
-//! Which proxy a user means, and a greeted connection to it. Knows nothing of sessions.
+//! Which proxy a user means, and a greeted connection to it; and the same proxy once it was restarted. Knows
+//! nothing of sessions.
 
-use std::path::PathBuf;
+use std::path::{Component, Path, PathBuf};
 use std::sync::mpsc::Receiver;
 
 use wasmdbg_control::client::AttachError;
@@ -36,25 +37,115 @@ impl From<std::io::Error> for ConnectError {
     }
 }
 
+/// A greeted connection.
+#[derive(Debug)]
+pub struct Connected {
+    /// For requests.
+    pub client: Client,
+    /// What the proxy says unasked.
+    pub events: Receiver<Event>,
+    /// Where the proxy's control socket is.
+    pub socket: PathBuf,
+}
+
 /// Connects to `target` and greets; `name` is the client's name and version for the proxy's audit log.
 ///
 /// # Errors
 /// No such proxy, none or several to choose from, no permission, another protocol version.
-pub fn connect(target: &Target, name: &str) -> Result<(Client, Receiver<Event>), ConnectError> {
+pub fn connect(target: &Target, name: &str) -> Result<Connected, ConnectError> {
     let paths = match target {
         Target::Only => sockets(only()?)?,
         Target::Pid(pid) => sockets(discover::proxy(*pid)?)?,
         Target::Socket(path) => vec![path.clone()],
     };
+    first_that_greets(paths, name)
+}
+
+fn first_that_greets(paths: Vec<PathBuf>, name: &str) -> Result<Connected, ConnectError> {
     let mut last = None;
-    for path in &paths {
-        match Client::unix(path, name) {
-            Ok(connected) => return Ok(connected),
+    for socket in paths {
+        match Client::unix(&socket, name) {
+            Ok((client, events)) => return Ok(Connected { client, events, socket }),
             Err(error) => last = Some(error),
         }
     }
     // Of several sockets none is ours; of one the reason is its own.
     Err(last.map_or_else(|| ConnectError::Search("the proxy has no socket".into()), Into::into))
+}
+
+/// A proxy whose connection is lost, as it is found again when it has been restarted: at the same control
+/// socket. Nothing else tells it from other proxies of this machine.
+#[derive(Debug, Clone)]
+pub struct Lost {
+    socket: PathBuf,
+    /// In a container the way to the socket leads through the process, and its next one has another.
+    inside: Option<Inside>,
+}
+
+#[derive(Debug, Clone)]
+struct Inside {
+    path: PathBuf,
+    /// Processes of other proxies that were there when it was lost.
+    others: Vec<u32>,
+}
+
+impl Lost {
+    /// The proxy at `socket` is lost now.
+    pub fn at(socket: PathBuf) -> Self {
+        let inside = inside(&socket).map(|path| {
+            let there = discover::proxies().unwrap_or_default();
+            Inside { path, others: there.iter().filter_map(|proxy| proxy.pid).collect() }
+        });
+        Self { socket, inside }
+    }
+
+    /// Its control socket, as the proxy itself names it.
+    pub fn socket(&self) -> &Path {
+        self.inside.as_ref().map_or(&self.socket, |inside| &inside.path)
+    }
+
+    /// Connects to it and greets, if it is back.
+    ///
+    /// # Errors
+    /// As for [`connect`].
+    pub fn connect(&self, name: &str) -> Result<Connected, ConnectError> {
+        let mut paths = vec![self.socket.clone()];
+        if let Some(Inside { path, others }) = &self.inside {
+            let new = discover::proxies()?.into_iter().filter(|proxy| {
+                let pid = proxy.pid;
+                pid.is_some_and(|pid| !others.contains(&pid))
+            });
+            let sockets = new.filter_map(|proxy| match proxy.socket {
+                Socket::At(paths) => Some(paths),
+                Socket::Closed | Socket::Hidden { .. } => None,
+            });
+            paths.extend(sockets.flatten().filter(|found| inside(found).as_ref() == Some(path)));
+        }
+        first_that_greets(paths, name)
+    }
+}
+
+/// `/run/x.sock` of `/proc/PID/root/run/x.sock`.
+fn inside(socket: &Path) -> Option<PathBuf> {
+    let mut parts = socket.components();
+    let names: Vec<_> = parts.by_ref().take(4).map(Component::as_os_str).collect();
+    let [root, proc, pid, of] = names.as_slice() else { return None };
+    let process = pid.to_str().is_some_and(|pid| pid.parse::<u32>().is_ok());
+    (*root == "/" && *proc == "proc" && process && *of == "root")
+        .then(|| Path::new("/").join(parts.as_path()))
+}
+
+impl ConnectError {
+    /// Whether the same may succeed a moment later, when the proxy runs.
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::Search(_) => true,
+            Self::Attach(AttachError::Version(_)) => false,
+            // A socket has its mode a moment after it is there.
+            Self::Attach(AttachError::Connect(_)) => true,
+            Self::Attach(error @ AttachError::Call(_)) => !error.denied(),
+        }
+    }
 }
 
 fn only() -> Result<Proxy, ConnectError> {
@@ -97,5 +188,19 @@ fn sockets(proxy: Proxy) -> Result<Vec<PathBuf>, ConnectError> {
             proxy.pid.unwrap_or_default()
         ))),
         Socket::Hidden { reason } => Err(ConnectError::Search(reason)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_socket_in_a_container_is_known_by_its_path_there() {
+        let inside = |path: &str| inside(Path::new(path));
+        assert_eq!(inside("/proc/12/root/run/a/wasmdbg.sock"), Some("/run/a/wasmdbg.sock".into()));
+        assert_eq!(inside("/run/a/wasmdbg.sock"), None);
+        assert_eq!(inside("/proc/self/root/run/wasmdbg.sock"), None);
+        assert_eq!(inside("proc/12/root/run/wasmdbg.sock"), None);
     }
 }

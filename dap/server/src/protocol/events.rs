@@ -134,7 +134,8 @@ pub struct ProgressStartEvent {
     /// For a person.
     pub title: String,
     /// The request that waits for it.
-    pub request_id: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<i64>,
     /// `cancel` ends it.
     pub cancellable: bool,
     /// What goes on.

@@ -58,6 +58,8 @@ pub struct AttachArguments {
     /// Names of filters; none: every active one.
     #[serde(deserialize_with = "one_or_many")]
     pub filter: Vec<String>,
+    /// How long to wait for a proxy that is gone to come back, as for `deadline`; 0: the session ends then.
+    pub reconnect: Option<WrittenDuration>,
     /// The rest.
     #[serde(flatten)]
     pub common: CommonArguments,
@@ -114,7 +116,7 @@ pub struct CommonArguments {
     /// Source paths that begin with the key are found at the value.
     pub source_map: std::collections::BTreeMap<String, String>,
     /// How long a stop may last: `5m`, `90s`, or a number of seconds.
-    pub deadline: Option<Deadline>,
+    pub deadline: Option<WrittenDuration>,
     /// Where sources are looked for too; the editor's folder.
     pub cwd: Option<String>,
 }
@@ -122,7 +124,7 @@ pub struct CommonArguments {
 /// A duration as users write it.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(untagged)]
-pub enum Deadline {
+pub enum WrittenDuration {
     /// Seconds.
     Seconds(f64),
     /// `5m`.
