@@ -48,7 +48,8 @@ pub struct Registers {
 /// See the module.
 pub struct Walker {
     unwinder: UnwinderX86_64<Arc<[u8]>>,
-    cache: CacheX86_64,
+    /// Rules that were read before. One holds 509, by address; a proxy under load has thousands of callers.
+    caches: Vec<CacheX86_64>,
     /// Whether there is an unwind rule, by address.
     covered: HashMap<u64, bool, FxBuildHasher>,
     /// See [`Walker::follow_frame_pointers`].
@@ -65,11 +66,14 @@ impl std::fmt::Debug for Walker {
 /// A stack deeper than this is a loop.
 const DEEPEST: usize = 1024;
 
+/// See [`Walker::caches`]; a power of two.
+const CACHES: usize = 16;
+
 impl Default for Walker {
     fn default() -> Self {
         Self {
             unwinder: UnwinderX86_64::new(),
-            cache: CacheX86_64::new(),
+            caches: (0..CACHES).map(|_| CacheX86_64::new()).collect(),
             covered: HashMap::default(),
             frame_pointers: false,
             generation: 0,
@@ -169,7 +173,9 @@ impl Walker {
         };
         let mut registers = UnwindRegsX86_64::new(now.ip, now.sp, now.bp);
         let mut read = |address| read(address).ok_or(());
-        match self.unwinder.unwind_frame(address, &mut registers, &mut self.cache, &mut read) {
+        // Each cache takes addresses by their remainder, so that they are told apart by other bits here.
+        let cache = &mut self.caches[(lookup ^ lookup >> 13) as usize % CACHES];
+        match self.unwinder.unwind_frame(address, &mut registers, cache, &mut read) {
             Ok(Some(ip)) => Ok(Registers { ip, sp: registers.sp(), bp: registers.bp() }),
             Ok(None) | Err(framehop::Error::ReturnAddressIsNull) => Err(End::Root),
             Err(framehop::Error::CouldNotReadStack(_)) => Err(End::StackCopy),
