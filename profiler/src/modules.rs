@@ -10,7 +10,7 @@ use wasmdbg_control::code::{CodeImage, ListCode};
 use wasmdbg_control::discover::{self, Socket};
 use wasmdbg_control::filters::{ListFilters, ReadModule};
 use wasmdbg_control::{Client, ModuleHash};
-use wasmdbg_symbols::{Module, content_hash};
+use wasmdbg_symbols::{Module, Symbols, content_hash};
 
 use crate::code::image::{CodeKind, Image};
 use crate::recording::WasmInfo;
@@ -23,6 +23,8 @@ struct Candidate {
     module: Module,
     hash: ModuleHash,
     source: &'static str,
+    /// The source map beside its file, if that is of this build.
+    source_map: Option<Arc<[u8]>>,
 }
 
 /// See the module.
@@ -30,6 +32,9 @@ struct Candidate {
 pub struct Modules {
     candidates: Vec<Candidate>,
     debug_files: Vec<Module>,
+    /// Source maps that the user named.
+    source_maps: Vec<Arc<[u8]>>,
+    notes: Vec<String>,
     client: Option<Client>,
     /// Where the proxy says its code lies.
     code: Vec<CodeImage>,
@@ -42,7 +47,7 @@ pub struct Identity {
     pub info: WasmInfo,
     /// The module.
     pub module: Option<(ModuleHash, Arc<[u8]>)>,
-    /// An unstripped copy of it, when it has no debug info itself.
+    /// An unstripped copy of it or its source map, when it has no debug info itself.
     pub debug_file: Option<Arc<[u8]>>,
 }
 
@@ -108,8 +113,9 @@ impl Modules {
             }
             let Some(bytes) = read_module(&client, hash) else { continue };
             // The path is the proxy's; a copy with debug info often lies beside it.
-            self.look_beside(Path::new(&filter.module_path));
-            self.add(filter.name, bytes, "socket");
+            let path = Path::new(&filter.module_path);
+            self.look_beside(path);
+            self.add(filter.name, path, bytes, "socket");
         }
     }
 
@@ -120,7 +126,8 @@ impl Modules {
         }
     }
 
-    /// Takes a file, or all modules of a folder, that the user names.
+    /// Takes a file (a module or, if it is called `.map`, a source map), or all modules of a folder, that the
+    /// user names.
     ///
     /// # Errors
     /// It cannot be read.
@@ -133,10 +140,20 @@ impl Modules {
             }
             return Ok(());
         }
-        let bytes = std::fs::read(path)?;
+        let bytes = std::fs::read(path)?.into();
+        if path.extension().is_some_and(|extension| extension == "map") {
+            self.source_maps.push(bytes);
+            return Ok(());
+        }
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        self.add(name, bytes.into(), "file");
+        self.add(name, path, bytes, "file");
         Ok(())
+    }
+
+    /// What the user should know: debug info that was found and is not used, and why.
+    #[must_use]
+    pub fn notes(&self) -> &[String] {
+        &self.notes
     }
 
     fn look_beside(&mut self, path: &Path) {
@@ -152,13 +169,30 @@ impl Modules {
         }
     }
 
-    fn add(&mut self, name: String, bytes: Arc<[u8]>, source: &'static str) {
+    fn add(&mut self, name: String, path: &Path, bytes: Arc<[u8]>, source: &'static str) {
         let hash = ModuleHash(content_hash(&bytes));
         let Ok(module) = Module::parse(bytes) else { return };
         if module.has_dwarf() && source == "file" {
             self.debug_files.push(module.clone());
         }
-        self.candidates.push(Candidate { name, module, hash, source });
+        let source_map = self.source_map(&module, path);
+        self.candidates.push(Candidate { name, module, hash, source, source_map });
+    }
+
+    /// The source map beside a module's file.
+    fn source_map(&mut self, module: &Module, path: &Path) -> Option<Arc<[u8]>> {
+        if module.has_dwarf() {
+            return None;
+        }
+        let paths = module.source_map_paths(path);
+        let (path, map) = paths.iter().find_map(|path| Some((path, std::fs::read(path).ok()?.into())))?;
+        match Symbols::with_debug_file(Arc::clone(module.bytes()), Arc::clone(&map)) {
+            Ok(_) => Some(map),
+            Err(why) => {
+                self.notes.push(format!("the source map {} is not used: {why}", path.display()));
+                None
+            }
+        }
     }
 
     /// What is known about an image whose text lies at `address`.
@@ -198,18 +232,26 @@ impl Modules {
             problem: image.address_map.as_ref().err().map(ToString::to_string),
             ..WasmInfo::default()
         };
-        let debug_file = first.and_then(|candidate| self.debug_file(&candidate.module));
+        let debug_file = first.and_then(|candidate| self.debug_file(candidate));
         Identity { info, module, debug_file }
     }
 
-    /// An unstripped copy, told by the code itself.
-    fn debug_file(&self, module: &Module) -> Option<Arc<[u8]>> {
+    /// An unstripped copy, told by the code itself, or a source map.
+    fn debug_file(&self, candidate: &Candidate) -> Option<Arc<[u8]>> {
+        let module = &candidate.module;
         if module.has_dwarf() {
             return None;
         }
         let hash = module.code_hash();
-        let copy = self.debug_files.iter().find(|copy| copy.code_hash() == hash)?;
-        Some(Arc::clone(copy.bytes()))
+        let copy = self.debug_files.iter().find(|copy| copy.code_hash() == hash);
+        let fits =
+            |map: &&Arc<[u8]>| Symbols::with_debug_file(Arc::clone(module.bytes()), Arc::clone(map)).is_ok();
+        // The proxy's file may lie beside no map where the user's does.
+        let mut same = self.candidates.iter().filter(|other| other.hash == candidate.hash);
+        copy.map(Module::bytes)
+            .or_else(|| self.source_maps.iter().find(fits))
+            .or_else(|| same.find_map(|other| other.source_map.as_ref()))
+            .cloned()
     }
 
     fn matching(&self, image: &Image) -> Vec<usize> {

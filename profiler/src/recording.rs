@@ -44,7 +44,7 @@ pub struct Recording {
     pub address_maps: BTreeMap<u32, AddressMap>,
     /// The modules.
     pub modules: BTreeMap<ModuleHash, Arc<[u8]>>,
-    /// Unstripped copies of modules, by the hash of the module that runs.
+    /// Unstripped copies of modules, or their source maps, by the hash of the module that runs.
     pub debug_files: BTreeMap<ModuleHash, Arc<[u8]>>,
     /// Distinct frames.
     pub frames: Vec<RawFrame>,

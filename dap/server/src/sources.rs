@@ -65,9 +65,17 @@ impl Adapter {
         }
         let session = self.session()?;
         let path = match (absent, &arguments.source.path) {
-            (Some(file), _) => session.sources().find(&file).map_err(|error| {
-                format!("{error}: \"sourceMap\" in launch.json says where the sources of a build lie")
-            })?,
+            (Some(file), _) => match (session.sources().find(&file), session.sources().text(&file)) {
+                (Ok(path), _) => path,
+                (Err(_), Some(text)) => {
+                    return Ok(Some(Body::from(SourceBody { content: text.to_string() })));
+                }
+                (Err(error), None) => {
+                    return Err(format!(
+                        "{error}: \"sourceMap\" in launch.json says where the sources of a build lie"
+                    ));
+                }
+            },
             (None, Some(path)) => {
                 let local = incoming(path);
                 // Only files that the debug info names: this is no way to read others.

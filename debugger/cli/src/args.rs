@@ -28,7 +28,8 @@ wasmdbg: a debugger for Proxy-Wasm filters in a running proxy
       --all                 debug every request
       --deadline D          a stopped request goes on after D without a command, D being a number with
                             ms, s, m or h (default: 5m at a prompt, 30s in a batch)
-      --module PATH         a .wasm file with debug info for a filter that has none (may be repeated)
+      --module PATH         a .wasm file with debug info, or a source map (.map), for a filter that has none
+                            (may be repeated)
       --source-map FROM=TO  source paths that begin with FROM are found at TO (may be repeated)
       -ex COMMAND           run a command (may be repeated)
       -x FILE               run the commands in FILE

@@ -10,7 +10,7 @@ use wasmdbg_control::session::AttachedFilter;
 use wasmdbg_control::{Client, FilterId, ModuleHash};
 use wasmdbg_symbols::{DebugFileError, LookupError, Symbols, content_hash};
 
-use crate::{Error, Progress};
+use crate::{Error, Progress, SourceFinder};
 
 /// The most bytes of one request (`ReadModule::length`).
 const MOST_BYTES: u32 = 512 * 1024;
@@ -19,8 +19,9 @@ const MOST_BYTES: u32 = 512 * 1024;
 /// module's bytes over the socket.
 #[derive(Debug, Clone)]
 pub struct SymbolOptions {
-    /// Local `.wasm` files: the module itself, its unstripped twin, or a separate debug file. Each is
-    /// taken for the module whose content hash or code section it has.
+    /// Local files: the module itself, its unstripped twin, a separate debug file, or a source map. Each is
+    /// taken for the module whose content hash or code section it has, a source map for the one in which
+    /// all that it maps are instructions.
     pub files: Vec<PathBuf>,
     /// Try the path the plugin read the module from.
     pub module_path: bool,
@@ -37,7 +38,7 @@ impl Default for SymbolOptions {
 /// How good a module's symbols are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DebugInfo {
-    /// DWARF that can be read.
+    /// DWARF or a source map that can be read.
     Full,
     /// Function names and pcs only, and why, and what to do.
     NamesOnly(String),
@@ -116,6 +117,20 @@ impl Modules {
 
     pub(crate) fn get(&self, hash: ModuleHash) -> Option<&Loaded> {
         self.loaded.iter().find(|loaded| loaded.module.hash == hash)
+    }
+
+    /// Tells the finder of source files which there are, with the texts that came along.
+    pub(crate) fn name_sources(&self, sources: &mut SourceFinder) {
+        let mut known = Vec::new();
+        for symbols in self.loaded.iter().filter_map(|loaded| loaded.symbols.as_ref()) {
+            for file in symbols.source_files() {
+                if let Some(text) = symbols.source_text(&file) {
+                    sources.set_text(file.to_string(), text);
+                }
+                known.push(file.to_string());
+            }
+        }
+        sources.set_known_files(known);
     }
 
     /// Takes a symbol file for the module it belongs to.
@@ -250,12 +265,36 @@ impl Search<'_> {
         if own.has_debug_info() {
             return Some(own);
         }
-        match self.external(&own, running) {
+        let file = from.clone().or_else(|| Some(PathBuf::from(&self.info?.module_path)));
+        let found = self.external(&own, running);
+        match found.or_else(|| self.source_map(&own, running, &file?)) {
             Some((symbols, path)) => {
                 *from = Some(path);
                 Some(symbols)
             }
             None => Some(own),
+        }
+    }
+
+    /// The source map of a module, beside its file.
+    fn source_map(&mut self, own: &Symbols, running: &Arc<[u8]>, file: &Path) -> Option<(Symbols, PathBuf)> {
+        let paths = own.module().source_map_paths(file);
+        let read = paths.iter().find_map(|path| Some((std::fs::read(path).ok()?, path)));
+        let Some((bytes, path)) = read else {
+            if let (Some(url), Some(path)) = (own.module().source_mapping_url(), paths.first()) {
+                self.notes.push(format!(
+                    "the module's source map {url} is not on this machine ({}): name its file",
+                    path.display()
+                ));
+            }
+            return None;
+        };
+        match Symbols::with_debug_file(Arc::clone(running), bytes.into()) {
+            Ok(symbols) => Some((symbols, path.clone())),
+            Err(why) => {
+                self.notes.push(format!("the source map {} is not used: {why}", path.display()));
+                None
+            }
         }
     }
 

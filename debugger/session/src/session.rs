@@ -67,10 +67,7 @@ impl Session {
                 sources.add_directory(folder);
             }
         }
-        let files = modules.iter().filter_map(|loaded| loaded.symbols.as_ref());
-        sources.set_known_files(
-            files.flat_map(|symbols| symbols.source_files()).map(|file| file.to_string()).collect(),
-        );
+        modules.name_sources(&mut sources);
         let mut session = Self {
             client,
             events,
@@ -105,9 +102,11 @@ impl Session {
     /// Reads the symbols of a local file for the module it belongs to, and binds breakpoints anew.
     ///
     /// # Errors
-    /// The file is no module, has no DWARF, or is of another build than every module of the session.
+    /// The file is no module and no source map, has no DWARF, or is of another build than every module of
+    /// the session.
     pub fn add_symbol_file(&mut self, file: &Path) -> Result<Module, Error> {
         let module = self.modules.add_file(file)?;
+        self.modules.name_sources(&mut self.sources);
         for number in self.breakpoints.numbers() {
             self.breakpoints.bind(number, &self.modules)?;
         }

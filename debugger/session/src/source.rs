@@ -10,7 +10,7 @@ use crate::Error;
 /// Lines of a source file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SourceLines {
-    /// The file on this machine.
+    /// The file on this machine; of a text that came with the debug info the path there.
     pub path: PathBuf,
     /// The number of the first line, from 1.
     pub first: u32,
@@ -23,13 +23,15 @@ pub struct SourceLines {
 /// Finds source files: by the user's mappings, as the path stands, below the search directories and the
 /// working directory. Below a directory it takes what follows the directory's own name in the path
 /// (`examples/x/src/lib.rs` below `x`), or an end of the path that only this file has: another crate's
-/// `src/lib.rs` must not pass for it.
+/// `src/lib.rs` must not pass for it. What is found nowhere may have come with the debug info as a text.
 #[derive(Debug, Default)]
 pub struct SourceFinder {
     mappings: Vec<(String, PathBuf)>,
     directories: Vec<PathBuf>,
     /// All source files of the debug info.
     known: Vec<String>,
+    /// Texts that came with the debug info, by the path it has for them.
+    texts: HashMap<String, Arc<str>>,
     read: Mutex<HashMap<PathBuf, Arc<[String]>>>,
 }
 
@@ -59,6 +61,15 @@ impl SourceFinder {
         self.known = files;
     }
 
+    /// The text of `file` that came with the debug info (a source map's `sourcesContent`).
+    pub fn text(&self, file: &str) -> Option<&Arc<str>> {
+        self.texts.get(file)
+    }
+
+    pub(crate) fn set_text(&mut self, file: String, text: Arc<str>) {
+        self.texts.insert(file, text);
+    }
+
     /// The file on this machine.
     ///
     /// # Errors
@@ -80,8 +91,10 @@ impl SourceFinder {
     /// # Errors
     /// [`Error::Source`] when the file is absent or not text, or has no line `first`.
     pub fn lines(&self, file: &str, first: u32, last: u32) -> Result<SourceLines, Error> {
-        let path = self.find(file)?;
-        let all = self.read(&path)?;
+        let (path, all) = match (self.find(file), self.text(file)) {
+            (Err(_), Some(text)) => (PathBuf::from(file), text.lines().map(str::to_owned).collect()),
+            (found, _) => found.and_then(|path| Ok((path.clone(), self.read(&path)?)))?,
+        };
         let total = u32::try_from(all.len()).unwrap_or(u32::MAX);
         let first = first.max(1);
         if first > total {

@@ -485,6 +485,7 @@ pub fn is_library(path: &str) -> bool {
         "/wasi-libc/",
         "/lib/zig/",
         "/tinygo/src/",
+        "~lib/",
     ];
     parts.iter().any(|part| path.contains(part))
 }

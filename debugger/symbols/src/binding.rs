@@ -261,7 +261,7 @@ fn choose<'f>(files: &'f [FileLines<'f>], line: u32) -> Option<&'f FileLines<'f>
 fn is_foreign(path: &str) -> bool {
     let marks =
         ["/rustc/", "/rustlib/", "/.cargo/", "/registry/src/", "/library/", "/usr/", "/lib/zig/", "/tinygo/"];
-    let starts = ["crates/", "library/", "rustc/", "usr/"];
+    let starts = ["crates/", "library/", "rustc/", "usr/", "~lib/"];
     marks.iter().any(|mark| path.contains(mark))
         || starts.iter().any(|start| path.starts_with(start))
         || path.split('/').any(is_versioned)

@@ -1,4 +1,5 @@
 //! Owns the DWARF sections and the list of units. Gives out opened units; broken ones are error values.
+//! Units that something else than DWARF told (`line_source`) are here too, and cannot be opened.
 //! Never interprets entries: lines, functions, scopes and types do that.
 //!
 //! What is kept between questions is owned and small (offsets, ranges, interned paths); gimli's
@@ -13,7 +14,7 @@ use gimli::{DebugInfoOffset, EndianSlice, LittleEndian, Reader as _, SectionId};
 
 use crate::address::{CodeSection, ModulePc, PcRange};
 use crate::entries::UnitEntries;
-use crate::error::DwarfError;
+use crate::error::DebugInfoError;
 use crate::functions::FunctionName;
 use crate::line_table::LineTable;
 use crate::module::Module;
@@ -43,6 +44,8 @@ pub(crate) struct DebugInfo {
     pub(crate) names: Mutex<HashMap<u32, FunctionName>>,
     pub(crate) types: Mutex<HashMap<u32, Arc<Type>>>,
     pub(crate) signatures: OnceLock<HashMap<u64, u32>>,
+    /// Source texts that came with the debug info, by path.
+    pub(crate) texts: HashMap<Arc<str>, Arc<str>>,
 }
 
 /// A piece of a unit's code.
@@ -62,11 +65,11 @@ pub(crate) struct UnitSlot {
     /// End in `.debug_info`.
     pub(crate) end: u32,
     pub(crate) version: u16,
-    abbreviations: OnceLock<Result<Abbreviations, DwarfError>>,
-    head: OnceLock<Result<UnitHead, DwarfError>>,
+    abbreviations: OnceLock<Result<Abbreviations, DebugInfoError>>,
+    head: OnceLock<Result<UnitHead, DebugInfoError>>,
     pub(crate) files: OnceLock<Vec<Arc<str>>>,
-    pub(crate) lines: OnceLock<Result<LineTable, DwarfError>>,
-    pub(crate) entries: OnceLock<Result<UnitEntries, DwarfError>>,
+    pub(crate) lines: OnceLock<Result<LineTable, DebugInfoError>>,
+    pub(crate) entries: OnceLock<Result<UnitEntries, DebugInfoError>>,
 }
 
 /// What the root entry of a unit says.
@@ -89,8 +92,8 @@ pub(crate) struct OpenUnit<'a> {
     pub(crate) index: u32,
 }
 
-pub(crate) fn dwarf_error(offset: u32) -> impl Fn(gimli::Error) -> DwarfError {
-    move |e| DwarfError { offset, reason: e.to_string() }
+pub(crate) fn dwarf_error(offset: u32) -> impl Fn(gimli::Error) -> DebugInfoError {
+    move |e| DebugInfoError::dwarf(offset, e.to_string())
 }
 
 /// Locks a cache. A thread that panicked elsewhere cannot leave one half-written: each insert is whole.
@@ -106,19 +109,30 @@ impl DebugInfo {
         }
         let sections: HashMap<_, _> =
             SECTIONS.iter().filter_map(|id| Some((*id, module.custom_range(id.name())?))).collect();
-        let mut info = DebugInfo {
+        let mut info = DebugInfo { sections, ..DebugInfo::of_units(module, Vec::new()) };
+        info.units = info.unit_headers();
+        Some(info)
+    }
+
+    /// Debug info without sections.
+    pub(crate) fn of_units(module: &Module, units: Vec<UnitSlot>) -> DebugInfo {
+        DebugInfo {
             bytes: module.bytes().clone(),
-            sections,
+            sections: HashMap::new(),
             code: module.code(),
-            units: Vec::new(),
+            units,
             ranges: OnceLock::new(),
             paths: Mutex::default(),
             names: Mutex::default(),
             types: Mutex::default(),
             signatures: OnceLock::new(),
-        };
-        info.units = info.unit_headers();
-        Some(info)
+            texts: HashMap::new(),
+        }
+    }
+
+    /// Whether there is DWARF, and so variables and types, and not lines and functions alone.
+    pub(crate) fn has_entries(&self) -> bool {
+        !self.sections.is_empty()
     }
 
     /// The same debug info for a copy of the module in which the code section lies elsewhere.
@@ -163,12 +177,12 @@ impl DebugInfo {
         units
     }
 
-    pub(crate) fn slot(&self, index: u32) -> Result<&UnitSlot, DwarfError> {
-        let fault = || DwarfError { offset: 0, reason: "no such unit: the id is of another module".into() };
+    pub(crate) fn slot(&self, index: u32) -> Result<&UnitSlot, DebugInfoError> {
+        let fault = || DebugInfoError::dwarf(0, "no such unit: the id is of another module");
         self.units.get(index as usize).ok_or_else(fault)
     }
 
-    pub(crate) fn open(&self, index: u32) -> Result<OpenUnit<'_>, DwarfError> {
+    pub(crate) fn open(&self, index: u32) -> Result<OpenUnit<'_>, DebugInfoError> {
         let slot = self.slot(index)?;
         let dwarf = self.dwarf();
         let fail = dwarf_error(slot.offset);
@@ -187,7 +201,7 @@ impl DebugInfo {
         (offset < self.units[index].end).then_some(index as u32)
     }
 
-    pub(crate) fn head(&self, index: u32) -> Result<&UnitHead, DwarfError> {
+    pub(crate) fn head(&self, index: u32) -> Result<&UnitHead, DebugInfoError> {
         self.slot(index)?
             .head
             .get_or_init(|| self.open(index)?.head(self.code))
@@ -282,12 +296,28 @@ impl UnitSlot {
         }
     }
 
-    fn broken(offset: u32, end: u32, error: DwarfError) -> UnitSlot {
+    /// A unit of which all that there is to know is known.
+    pub(crate) fn told(
+        head: UnitHead,
+        files: Vec<Arc<str>>,
+        lines: LineTable,
+        functions: UnitEntries,
+    ) -> UnitSlot {
+        UnitSlot {
+            head: OnceLock::from(Ok(head)),
+            files: OnceLock::from(files),
+            lines: OnceLock::from(Ok(lines)),
+            entries: OnceLock::from(Ok(functions)),
+            ..UnitSlot::new(0, 0, 0)
+        }
+    }
+
+    pub(crate) fn broken(offset: u32, end: u32, error: DebugInfoError) -> UnitSlot {
         UnitSlot { head: OnceLock::from(Err(error)), ..UnitSlot::new(offset, end, 0) }
     }
 
     /// The first fault that a question met in this unit.
-    pub(crate) fn problem(&self) -> Option<DwarfError> {
+    pub(crate) fn problem(&self) -> Option<DebugInfoError> {
         let faults = [
             self.head.get().and_then(|r| r.as_ref().err()),
             self.lines.get().and_then(|r| r.as_ref().err()),
@@ -302,7 +332,7 @@ impl<'a> OpenUnit<'a> {
         self.unit.unit_ref(&self.dwarf)
     }
 
-    pub(crate) fn fail(&self, offset: u32) -> impl Fn(gimli::Error) -> DwarfError + use<> {
+    pub(crate) fn fail(&self, offset: u32) -> impl Fn(gimli::Error) -> DebugInfoError + use<> {
         dwarf_error(offset)
     }
 
@@ -312,10 +342,10 @@ impl<'a> OpenUnit<'a> {
     }
 
     /// An offset in `.debug_info` as one within this unit, if it is in it.
-    pub(crate) fn local(&self, offset: u32) -> Result<gimli::UnitOffset, DwarfError> {
+    pub(crate) fn local(&self, offset: u32) -> Result<gimli::UnitOffset, DebugInfoError> {
         DebugInfoOffset(offset as usize)
             .to_unit_offset(&self.unit.header)
-            .ok_or_else(|| DwarfError { offset, reason: "a reference leads out of its unit".into() })
+            .ok_or_else(|| DebugInfoError::dwarf(offset, "a reference leads out of its unit"))
     }
 
     /// The `.debug_info` offset that a reference attribute means; type signatures are not among them.
@@ -327,7 +357,7 @@ impl<'a> OpenUnit<'a> {
         }
     }
 
-    fn head(&self, code: CodeSection) -> Result<UnitHead, DwarfError> {
+    fn head(&self, code: CodeSection) -> Result<UnitHead, DebugInfoError> {
         let fail = self.fail(self.slot.offset);
         let refs = self.refs();
         let root = self.unit.entry(self.unit.header.root_offset()).map_err(&fail)?;

@@ -1,4 +1,4 @@
-//! Owns the one walk over a unit's entries and what it leaves behind: function instances and inlined
+//! Owns what is known of a unit's functions, and the one walk over its entries that tells it: function instances and inlined
 //! copies as a tree, declarations, scopes for qualified names, statics and named types.
 //! Copies no string and decodes no location.
 
@@ -8,7 +8,7 @@ use gimli::AttributeValue;
 
 use crate::address::{CodeSection, ModulePc, PcRange};
 use crate::dwarf::{DebugInfo, OpenUnit, Slice, Text};
-use crate::error::DwarfError;
+use crate::error::DebugInfoError;
 
 /// No parent, no scope.
 pub(crate) const NONE: u32 = u32::MAX;
@@ -93,6 +93,23 @@ impl UnitEntries {
         self.by_pc.iter().map(|(range, _)| range.clone())
     }
 
+    /// Adds a function without an entry: a node of which nothing but its code is known. Functions come by
+    /// rising pc.
+    pub(crate) fn add_function(&mut self, range: PcRange) {
+        let (node, ranges) = (self.nodes.len() as u32, self.node_ranges.len() as u32);
+        self.by_pc.push((range.clone(), node));
+        self.node_ranges.push(range);
+        self.nodes.push(Node {
+            entry: NONE,
+            origin: NONE,
+            parent: NONE,
+            end: node + 1,
+            ranges: ranges..ranges + 1,
+            entry_pc: None,
+            call: (0, 0, 0),
+        });
+    }
+
     pub(crate) fn ranges(&self, node: u32) -> &[PcRange] {
         let Some(node) = self.nodes.get(node as usize) else { return &[] };
         &self.node_ranges[node.ranges.start as usize..node.ranges.end as usize]
@@ -164,7 +181,7 @@ impl UnitEntries {
 }
 
 impl DebugInfo {
-    pub(crate) fn entries(&self, unit: u32) -> Result<&UnitEntries, DwarfError> {
+    pub(crate) fn entries(&self, unit: u32) -> Result<&UnitEntries, DebugInfoError> {
         let slot = self.slot(unit)?;
         slot.entries.get_or_init(|| Walk::new(self, &self.open(unit)?).run()).as_ref().map_err(Clone::clone)
     }
@@ -231,7 +248,7 @@ impl<'w, 'a> Walk<'w, 'a> {
         Walk { info, open, code: info.code, out: UnitEntries::default(), levels: Vec::new() }
     }
 
-    fn run(mut self) -> Result<UnitEntries, DwarfError> {
+    fn run(mut self) -> Result<UnitEntries, DebugInfoError> {
         let open = self.open;
         let mut entries = open.unit.entries_raw(None).map_err(open.fail(open.slot.offset))?;
         while !entries.is_empty() {
@@ -264,7 +281,7 @@ impl<'w, 'a> Walk<'w, 'a> {
                 self.attribute(&mut attributes, &attribute).map_err(&fail)?;
             }
             if self.levels.len() > MAX_DEPTH {
-                return Err(DwarfError { offset, reason: format!("entries nest deeper than {MAX_DEPTH}") });
+                return Err(DebugInfoError::dwarf(offset, format!("entries nest deeper than {MAX_DEPTH}")));
             }
             self.entry(abbreviation.tag(), offset, depth, &attributes, abbreviation.has_children())?;
         }
@@ -330,7 +347,7 @@ impl<'w, 'a> Walk<'w, 'a> {
         depth: isize,
         attributes: &Attributes,
         has_children: bool,
-    ) -> Result<(), DwarfError> {
+    ) -> Result<(), DebugInfoError> {
         let (parent_scope, in_function) = self.surroundings();
         let named =
             |declaration| Named { entry: offset, scope: parent_scope, name: attributes.name, declaration };
@@ -389,7 +406,12 @@ impl<'w, 'a> Walk<'w, 'a> {
     }
 
     /// Adds a node if the entry has live code.
-    fn node(&mut self, entry: u32, parent: u32, attributes: &Attributes) -> Result<Option<u32>, DwarfError> {
+    fn node(
+        &mut self,
+        entry: u32,
+        parent: u32,
+        attributes: &Attributes,
+    ) -> Result<Option<u32>, DebugInfoError> {
         let first = self.out.node_ranges.len() as u32;
         if let Some(offset) = attributes.ranges {
             let fail = self.open.fail(entry);

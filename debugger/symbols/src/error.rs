@@ -63,25 +63,44 @@ pub enum DebugFileError {
     /// The file has no DWARF.
     #[error("the debug file has no .debug_info section; compile with -g and do not strip it")]
     NoDwarf,
+    /// The file is a source map that cannot be read.
+    #[error(transparent)]
+    SourceMap(DebugInfoError),
+    /// The file is a source map of other code.
+    #[error(
+        "the source map is of another build: it names {0}, where the module has no instruction; build both \
+         together"
+    )]
+    OtherMap(ModulePc),
 }
 
-/// Why a unit's or an entry's DWARF could not be read. The rest of the module stays usable.
+/// Why debug info, or a unit or an entry of it, could not be read. The rest of the module stays usable.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("bad debug info at .debug_info+{offset:#x}: {reason}")]
-pub struct DwarfError {
-    /// Offset in `.debug_info` of the entry or unit.
+#[error("bad debug info at {section}+{offset:#x}: {reason}")]
+pub struct DebugInfoError {
+    /// What holds it: `.debug_info`, or a part of a source map.
+    pub section: &'static str,
+    /// Where in that, in bytes: of DWARF the entry or unit.
     pub offset: u32,
     /// What is wrong.
     pub reason: String,
 }
 
+impl DebugInfoError {
+    /// A fault of the entry or unit at `offset` of `.debug_info`.
+    pub(crate) fn dwarf(offset: u32, reason: impl Into<String>) -> DebugInfoError {
+        DebugInfoError { section: ".debug_info", offset, reason: reason.into() }
+    }
+}
+
 /// Why a source line, file or function could not be found.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LookupError {
-    /// The module has no DWARF.
+    /// The module has no DWARF, and no source map is known.
     #[error(
-        "the module has no debug info: compile with -g (Rust: `debug = true` in the profile) and do not strip it, \
-         or name a separate debug file; function names and Wasm pcs still work"
+        "the module has no debug info: compile with -g (Rust: `debug = true` in the profile, AssemblyScript: \
+         `--debug --sourceMap`) and do not strip it, or name a separate debug file; function names and Wasm pcs \
+         still work"
     )]
     NoDebugInfo,
     /// No unit has such a file.
@@ -123,7 +142,7 @@ pub enum LookupError {
     NotCode(ModulePc),
     /// The debug info needed for the answer is broken.
     #[error(transparent)]
-    Dwarf(#[from] DwarfError),
+    DebugInfo(#[from] DebugInfoError),
 }
 
 fn suggestions(similar: &[Arc<str>]) -> String {

@@ -6,9 +6,9 @@
 //!
 //! ```text
 //! bytes ─► Module ─┬─► DebugInfo ─┬─► lines      pc ⇄ file:line, breakpoints, statements
-//!                  │   (per unit, ├─► functions  names, frames at a pc, inlined copies
-//!                  │    lazy)     ├─► scopes     variables at a pc ─► location ─► bytes or address
-//!                  │              └─► types      layout of a value
+//!                  │   (DWARF per ├─► functions  names, frames at a pc, inlined copies
+//!                  │   unit, lazy;├─► scopes     variables at a pc ─► location ─► bytes or address
+//!                  │   source map)└─► types      layout of a value
 //!                  └─► frame_setup, control_flow (the code itself)
 //! ```
 //!
@@ -42,15 +42,17 @@ mod control_flow;
 mod dwarf;
 mod entries;
 mod evaluate;
+mod line_source;
 mod line_table;
 mod names;
 mod out_of_date;
 mod sections;
+mod source_map;
 mod type_reader;
 
 pub use address::{CodeOffset, CodeSection, ModulePc, PcRange};
 pub use disassemble::Instruction;
-pub use error::{DebugFileError, DwarfError, LookupError, ModuleError};
+pub use error::{DebugFileError, DebugInfoError, LookupError, ModuleError};
 pub use frame_setup::{FrameSetup, StackUse};
 pub use functions::{FunctionBinding, FunctionName, Instance, InstanceId, SourceFrame};
 pub use lines::{BreakPlace, LineBinding, Position, Statement, StatementStart};

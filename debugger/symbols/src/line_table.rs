@@ -1,10 +1,11 @@
-//! Owns one unit's decoded line program and its file names. Answers by row; knows no functions.
+//! Owns one unit's line table and file names, and the decoding of DWARF's line program. Answers by row;
+//! knows no functions.
 
 use std::sync::Arc;
 
 use crate::address::{CodeOffset, ModulePc};
 use crate::dwarf::{DebugInfo, OpenUnit, Slice};
-use crate::error::DwarfError;
+use crate::error::DebugInfoError;
 
 /// One row: the code from `pc` to the next row's pc comes from this line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +23,21 @@ const PROLOGUE_END: u8 = 2;
 const END: u8 = 4;
 
 impl Row {
+    /// A place for a breakpoint.
+    pub(crate) fn statement(pc: ModulePc, file: u32, line: u32, column: u32) -> Row {
+        Row { pc, file, line, column, flags: STATEMENT }
+    }
+
+    /// The end of a sequence at `pc`.
+    pub(crate) fn end(pc: ModulePc) -> Row {
+        Row { pc, file: 0, line: 0, column: 0, flags: END }
+    }
+
+    /// Says that a function's parameters are in place here.
+    pub(crate) fn end_prologue(&mut self) {
+        self.flags |= PROLOGUE_END;
+    }
+
     pub(crate) fn is_statement(&self) -> bool {
         self.flags & STATEMENT != 0
     }
@@ -47,6 +63,11 @@ pub(crate) struct LineTable {
 }
 
 impl LineTable {
+    /// A table of rows that stand by rising pc, each sequence with its end.
+    pub(crate) fn new(rows: Vec<Row>) -> LineTable {
+        LineTable { rows }
+    }
+
     pub(crate) fn rows(&self) -> &[Row] {
         &self.rows
     }
@@ -67,7 +88,7 @@ impl LineTable {
 }
 
 impl DebugInfo {
-    pub(crate) fn lines(&self, unit: u32) -> Result<&LineTable, DwarfError> {
+    pub(crate) fn lines(&self, unit: u32) -> Result<&LineTable, DebugInfoError> {
         let slot = self.slot(unit)?;
         slot.lines.get_or_init(|| decode(self, &self.open(unit)?)).as_ref().map_err(Clone::clone)
     }
@@ -83,7 +104,7 @@ impl DebugInfo {
     }
 }
 
-fn decode(info: &DebugInfo, open: &OpenUnit<'_>) -> Result<LineTable, DwarfError> {
+fn decode(info: &DebugInfo, open: &OpenUnit<'_>) -> Result<LineTable, DebugInfoError> {
     let Some(program) = open.unit.line_program.clone() else { return Ok(LineTable::default()) };
     let fail = open.fail(open.slot.offset);
     let mut rows = Vec::new();
@@ -176,7 +197,8 @@ fn file_path<'a>(
     Some(fold(&path))
 }
 
-fn join(path: &mut String, part: &str) {
+/// Appends a path to a folder's.
+pub(crate) fn join(path: &mut String, part: &str) {
     let absolute = part.starts_with('/') || part.as_bytes().get(1) == Some(&b':');
     if absolute || path.is_empty() {
         path.clear();
@@ -187,7 +209,7 @@ fn join(path: &mut String, part: &str) {
 }
 
 /// Folds `.` and `..` without asking a file system.
-fn fold(path: &str) -> String {
+pub(crate) fn fold(path: &str) -> String {
     let mut out: Vec<&str> = Vec::new();
     for part in path.split('/') {
         match part {

@@ -5,7 +5,7 @@ use gimli::AttributeValue;
 
 use crate::address::{ModulePc, PcRange};
 use crate::dwarf::{DebugInfo, OpenUnit, Slice};
-use crate::error::DwarfError;
+use crate::error::DebugInfoError;
 use crate::evaluate::Evaluator;
 use crate::scopes::Variable;
 use crate::symbols::Symbols;
@@ -150,7 +150,7 @@ impl Symbols {
         variable: &Variable,
         pc: ModulePc,
         machine: &dyn Machine,
-    ) -> Result<Location, DwarfError> {
+    ) -> Result<Location, DebugInfoError> {
         let Some(info) = &self.info else { return Ok(Location::OptimizedOut) };
         let unit = info.unit_of(variable.entry).unwrap_or(u32::MAX);
         let open = info.open(unit)?;
@@ -182,7 +182,7 @@ impl Symbols {
         self.try_describe(variable, pc).unwrap_or_else(|e| e.to_string())
     }
 
-    fn try_describe(&self, variable: &Variable, pc: ModulePc) -> Result<String, DwarfError> {
+    fn try_describe(&self, variable: &Variable, pc: ModulePc) -> Result<String, DebugInfoError> {
         let none = || Ok(String::from("no location"));
         let Some(info) = &self.info else { return none() };
         let open = info.open(info.unit_of(variable.entry).unwrap_or(u32::MAX))?;

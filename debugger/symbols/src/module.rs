@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::ops::Range;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
@@ -318,6 +319,30 @@ impl Module {
     #[must_use]
     pub fn source_mapping_url(&self) -> Option<String> {
         self.string_section("sourceMappingURL")
+    }
+
+    /// Where the source map of a module in `file` may lie, the likeliest first: what `sourceMappingURL`
+    /// says relative to the file, the last part of that (a compiler may have been told a server's URL), and
+    /// `.map` behind the file's own name. Empty when the module carries its map itself.
+    #[must_use]
+    pub fn source_map_paths(&self, file: &Path) -> Vec<PathBuf> {
+        let url = self.source_mapping_url().unwrap_or_default();
+        if url.starts_with("data:") {
+            return Vec::new();
+        }
+        let path = url.split(['?', '#']).next().filter(|path| !path.contains("://")).unwrap_or_default();
+        let last = url.rsplit('/').next().and_then(|last| last.split(['?', '#']).next()).unwrap_or_default();
+        let mut own = file.file_name().unwrap_or_default().to_owned();
+        own.push(".map");
+        let names = [Path::new(path), Path::new(last), Path::new(&own)];
+        let mut paths = Vec::new();
+        for name in names.into_iter().filter(|name| name.file_name().is_some()) {
+            let path = file.with_file_name("").join(name);
+            if !paths.contains(&path) {
+                paths.push(path);
+            }
+        }
+        paths
     }
 
     fn string_section(&self, name: &str) -> Option<String> {

@@ -9,7 +9,7 @@ use crate::address::ModulePc;
 use crate::demangle::{can_be_called, path_parts};
 use crate::dwarf::{DebugInfo, Entry, OpenUnit};
 use crate::entries::{Named, file_index};
-use crate::error::DwarfError;
+use crate::error::DebugInfoError;
 use crate::functions::InstanceId;
 use crate::lines::Position;
 use crate::symbols::Symbols;
@@ -64,8 +64,10 @@ impl Symbols {
     ///
     /// # Errors
     /// When the function's debug info is broken.
-    pub fn variables(&self, instance: InstanceId, pc: ModulePc) -> Result<Vec<Variable>, DwarfError> {
-        let Some(info) = &self.info else { return Ok(Vec::new()) };
+    pub fn variables(&self, instance: InstanceId, pc: ModulePc) -> Result<Vec<Variable>, DebugInfoError> {
+        let Some(info) = self.info.as_ref().filter(|info| info.has_entries()) else {
+            return Ok(Vec::new());
+        };
         let open = info.open(instance.unit)?;
         let Some(node) = info.entries(instance.unit)?.nodes.get(instance.node as usize) else {
             return Ok(Vec::new());
@@ -130,8 +132,8 @@ impl Symbols {
     ///
     /// # Errors
     /// When the function's debug info is broken.
-    pub fn return_type(&self, instance: InstanceId) -> Result<Option<TypeId>, DwarfError> {
-        let Some(info) = &self.info else { return Ok(None) };
+    pub fn return_type(&self, instance: InstanceId) -> Result<Option<TypeId>, DebugInfoError> {
+        let Some(info) = self.info.as_ref().filter(|info| info.has_entries()) else { return Ok(None) };
         let open = info.open(instance.unit)?;
         let Some(node) = info.entries(instance.unit)?.nodes.get(instance.node as usize) else {
             return Ok(None);
@@ -150,7 +152,7 @@ impl Symbols {
         origin: u32,
         pc: ModulePc,
         seen: &Origins,
-    ) -> Result<Vec<Variable>, DwarfError> {
+    ) -> Result<Vec<Variable>, DebugInfoError> {
         let Some(unit) = info.unit_of(origin) else { return Ok(Vec::new()) };
         let frames = self.frames(pc);
         let here = frames.into_iter().find(|frame| frame.instance == Some(instance)).and_then(|f| f.position);
@@ -197,8 +199,9 @@ impl Symbols {
     ///
     /// # Errors
     /// When the unit's debug info is broken.
-    pub fn statics(&self, pc: ModulePc) -> Result<Vec<Variable>, DwarfError> {
-        let Some((info, unit)) = self.info.as_ref().and_then(|info| Some((info, info.unit_at(pc)?))) else {
+    pub fn statics(&self, pc: ModulePc) -> Result<Vec<Variable>, DebugInfoError> {
+        let described = self.info.as_ref().filter(|info| info.has_entries());
+        let Some((info, unit)) = described.and_then(|info| Some((info, info.unit_at(pc)?))) else {
             return Ok(Vec::new());
         };
         let open = info.open(unit)?;
@@ -260,7 +263,7 @@ fn covers<'a>(
     open: &OpenUnit<'a>,
     entry: &Entry<'a>,
     pc: ModulePc,
-) -> Result<bool, DwarfError> {
+) -> Result<bool, DebugInfoError> {
     if !entry.has_attr(gimli::DW_AT_low_pc) && !entry.has_attr(gimli::DW_AT_ranges) {
         return Ok(true);
     }
@@ -292,14 +295,14 @@ fn describe<'a>(
     info: &'a DebugInfo,
     open: &OpenUnit<'a>,
     entry: &Entry<'a>,
-) -> Result<Described, DwarfError> {
+) -> Result<Described, DebugInfoError> {
     let mut out = Described::default();
     let mut origin = add(&mut out, info, open, entry);
     for _ in 0..MAX_ORIGINS {
         let Some(offset) = origin else { break };
         let unit = info
             .unit_of(offset)
-            .ok_or_else(|| DwarfError { offset, reason: "a variable's origin is in no unit".into() })?;
+            .ok_or_else(|| DebugInfoError::dwarf(offset, "a variable's origin is in no unit"))?;
         let elsewhere;
         let home = if unit == open.index {
             open
@@ -349,7 +352,7 @@ fn variable<'a>(
     kind: VariableKind,
     depth: u32,
     instance: InstanceId,
-) -> Result<Option<Variable>, DwarfError> {
+) -> Result<Option<Variable>, DebugInfoError> {
     // `extern int x;` within a function: the definition is elsewhere.
     if entry.has_attr(gimli::DW_AT_declaration) {
         return Ok(None);
@@ -374,7 +377,7 @@ fn static_variable<'a>(
     info: &'a DebugInfo,
     open: &OpenUnit<'a>,
     named: &Named,
-) -> Result<Option<Variable>, DwarfError> {
+) -> Result<Option<Variable>, DebugInfoError> {
     let entry = open.unit.entry(open.local(named.entry)?).map_err(open.fail(named.entry))?;
     if !entry.has_attr(gimli::DW_AT_location) && !entry.has_attr(gimli::DW_AT_const_value) {
         return Ok(None);

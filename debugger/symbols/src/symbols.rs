@@ -6,9 +6,10 @@ use std::sync::{Arc, Mutex};
 
 use crate::address::ModulePc;
 use crate::dwarf::{DebugInfo, UnitHead};
-use crate::error::{DebugFileError, DwarfError, ModuleError};
+use crate::error::{DebugFileError, DebugInfoError, ModuleError};
 use crate::frame_setup::StackUse;
 use crate::module::Module;
+use crate::source_map::SourceMap;
 
 /// Everything known about one module. `Send + Sync`, cheap to open, filled on demand.
 #[derive(Debug)]
@@ -47,34 +48,40 @@ pub struct UnitInfo {
     pub producer: String,
     /// The language it was written in.
     pub language: Language,
-    /// DWARF version, 2 to 5.
+    /// DWARF version, 2 to 5; 0 for what is not DWARF.
     pub version: u16,
     /// Why its debug info cannot be used, in whole or in part.
-    pub problem: Option<DwarfError>,
+    pub problem: Option<DebugInfoError>,
 }
 
 impl Symbols {
-    /// Opens a module with the debug info it carries itself, if any. Reads only the section and unit
-    /// headers.
+    /// Opens a module with the debug info it carries itself, if any: DWARF, of which only the section and
+    /// unit headers are read now, or a source map in a `data:` URL.
     ///
     /// # Errors
     /// When the bytes are no core module. Missing or broken debug info is no error.
     pub fn new(wasm: Arc<[u8]>) -> Result<Symbols, ModuleError> {
         let module = Module::parse(wasm)?;
-        let info = DebugInfo::load(&module);
+        let info = DebugInfo::of(&module);
         Ok(Symbols { module, info, stack_uses: Mutex::default() })
     }
 
-    /// Opens the module that runs, with debug info from a separate file: an unstripped copy, or the
-    /// file that `external_debug_info` names.
+    /// Opens the module that runs, with debug info from a separate file: an unstripped copy, the file that
+    /// `external_debug_info` names, or a source map.
     ///
     /// # Errors
     /// When one of the two is no core module, the code sections differ (another build), or the file
-    /// has no DWARF.
+    /// has no DWARF; when the source map cannot be read or names pcs at which the module has no instruction.
     pub fn with_debug_file(wasm: Arc<[u8]>, debug: Arc<[u8]>) -> Result<Symbols, DebugFileError> {
         let parse =
             |bytes, which| Module::parse(bytes).map_err(|source| DebugFileError::Module { which, source });
         let mut module = parse(wasm, "the module")?;
+        if SourceMap::is_one(&debug) {
+            let map = SourceMap::parse(&debug).map_err(DebugFileError::SourceMap)?;
+            let told = map.told(&module).map_err(|misfit| DebugFileError::OtherMap(misfit.0))?;
+            let info = DebugInfo::told(&module, told);
+            return Ok(Symbols { module, info: Some(info), stack_uses: Mutex::default() });
+        }
         let debug = parse(debug, "the debug file")?;
         let (ours, theirs) = (module.code_hash(), debug.code_hash());
         if ours != theirs {
@@ -92,10 +99,23 @@ impl Symbols {
         &self.module
     }
 
-    /// Whether there is DWARF to ask. Without it names and pcs still work, lines and variables do not.
+    /// Whether there is DWARF or another source of lines to ask. Without it names and pcs still work, lines
+    /// and variables do not.
     #[must_use]
     pub fn has_debug_info(&self) -> bool {
         self.info.is_some()
+    }
+
+    /// Whether there is DWARF, and so variables, not only lines and functions.
+    #[must_use]
+    pub fn has_variables(&self) -> bool {
+        self.info.as_ref().is_some_and(DebugInfo::has_entries)
+    }
+
+    /// The text of a source file that came with the debug info (`sourcesContent` of a source map).
+    #[must_use]
+    pub fn source_text(&self, path: &str) -> Option<Arc<str>> {
+        self.info.as_ref()?.texts.get(path).cloned()
     }
 
     /// The compilation units, with what is wrong with them as far as known by now.
@@ -116,11 +136,10 @@ impl Symbols {
 fn unit_info(info: &DebugInfo, index: u32) -> UnitInfo {
     let slot = &info.units[index as usize];
     let head = info.head(index).cloned().unwrap_or_else(|_| UnitHead::unreadable());
-    let split = head.split.map(|file| DwarfError {
-        offset: slot.offset,
-        reason: format!(
-            "the unit's entries are in `{file}`, which is not read; compile without -gsplit-dwarf"
-        ),
+    let split = head.split.map(|file| {
+        let reason =
+            format!("the unit's entries are in `{file}`, which is not read; compile without -gsplit-dwarf");
+        DebugInfoError::dwarf(slot.offset, reason)
     });
     UnitInfo {
         name: head.name,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use gimli::AttributeValue;
 
 use crate::dwarf::{DebugInfo, Entry, OpenUnit, Slice};
-use crate::error::DwarfError;
+use crate::error::DebugInfoError;
 use crate::symbols::Language;
 use crate::types::{
     Encoding, Enumerator, Member, PointerKind, RecordKind, Type, TypeId, TypeKind, Variant, VariantPart,
@@ -49,10 +49,8 @@ impl DebugInfo {
         self.units.iter().filter_map(header).collect()
     }
 
-    pub(crate) fn read_type(&self, id: TypeId) -> Result<Type, DwarfError> {
-        let unit = self
-            .unit_of(id.0)
-            .ok_or_else(|| DwarfError { offset: id.0, reason: "a type is in no unit".into() })?;
+    pub(crate) fn read_type(&self, id: TypeId) -> Result<Type, DebugInfoError> {
+        let unit = self.unit_of(id.0).ok_or_else(|| DebugInfoError::dwarf(id.0, "a type is in no unit"))?;
         let open = self.open(unit)?;
         let entry = open.unit.entry(open.local(id.0)?).map_err(open.fail(id.0))?;
         let reader = TypeReader { info: self, open: &open, language: self.language(unit) };
@@ -100,7 +98,7 @@ impl<'a> TypeReader<'_, 'a> {
         entry.attr(name).and_then(gimli::Attribute::udata_value)
     }
 
-    fn kind(&self, entry: &Entry<'a>) -> Result<TypeKind, DwarfError> {
+    fn kind(&self, entry: &Entry<'a>) -> Result<TypeKind, DebugInfoError> {
         Ok(match entry.tag() {
             gimli::DW_TAG_structure_type => self.record(entry, RecordKind::Struct)?,
             gimli::DW_TAG_class_type => self.record(entry, RecordKind::Class)?,
@@ -124,7 +122,7 @@ impl<'a> TypeReader<'_, 'a> {
     }
 
     /// The kind as far as a name needs it: without members.
-    fn kind_for_name(&self, entry: &Entry<'a>) -> Result<TypeKind, DwarfError> {
+    fn kind_for_name(&self, entry: &Entry<'a>) -> Result<TypeKind, DebugInfoError> {
         let alias = |how| TypeKind::Alias { how, target: self.ty(entry) };
         let pointer = |kind| TypeKind::Pointer { kind, target: self.ty(entry) };
         Ok(match entry.tag() {
@@ -142,7 +140,7 @@ impl<'a> TypeReader<'_, 'a> {
         })
     }
 
-    fn kind_with_children(&self, entry: &Entry<'a>) -> Result<TypeKind, DwarfError> {
+    fn kind_with_children(&self, entry: &Entry<'a>) -> Result<TypeKind, DebugInfoError> {
         self.kind(entry)
     }
 
@@ -150,8 +148,8 @@ impl<'a> TypeReader<'_, 'a> {
     fn children(
         &self,
         entry: &Entry<'a>,
-        mut visit: impl FnMut(&Entry<'a>) -> Result<(), DwarfError>,
-    ) -> Result<(), DwarfError> {
+        mut visit: impl FnMut(&Entry<'a>) -> Result<(), DebugInfoError>,
+    ) -> Result<(), DebugInfoError> {
         let fail = self.open.fail(self.open.global(entry.offset()));
         let mut tree = self.open.unit.entries_tree(Some(entry.offset())).map_err(&fail)?;
         let mut children = tree.root().map_err(&fail)?.children();
@@ -160,14 +158,14 @@ impl<'a> TypeReader<'_, 'a> {
             seen += 1;
             if seen > MAX_CHILDREN {
                 let offset = self.open.global(entry.offset());
-                return Err(DwarfError { offset, reason: format!("more than {MAX_CHILDREN} members") });
+                return Err(DebugInfoError::dwarf(offset, format!("more than {MAX_CHILDREN} members")));
             }
             visit(child.entry())?;
         }
         Ok(())
     }
 
-    fn record(&self, entry: &Entry<'a>, kind: RecordKind) -> Result<TypeKind, DwarfError> {
+    fn record(&self, entry: &Entry<'a>, kind: RecordKind) -> Result<TypeKind, DebugInfoError> {
         let (mut members, mut bases, mut arguments) = (Vec::new(), Vec::new(), Vec::new());
         let mut variants = None;
         self.children(entry, |child| {
@@ -249,7 +247,7 @@ impl<'a> TypeReader<'_, 'a> {
         None
     }
 
-    fn variant_part(&self, entry: &Entry<'a>) -> Result<VariantPart, DwarfError> {
+    fn variant_part(&self, entry: &Entry<'a>) -> Result<VariantPart, DebugInfoError> {
         let fail = self.open.fail(self.open.global(entry.offset()));
         let discriminant = match entry.attr_value(gimli::DW_AT_discr) {
             Some(AttributeValue::UnitRef(offset)) => {
@@ -274,7 +272,7 @@ impl<'a> TypeReader<'_, 'a> {
         Ok(VariantPart { discriminant, variants })
     }
 
-    fn enumeration(&self, entry: &Entry<'a>) -> Result<TypeKind, DwarfError> {
+    fn enumeration(&self, entry: &Entry<'a>) -> Result<TypeKind, DebugInfoError> {
         let base = self.ty(entry);
         let unsigned = base.is_some_and(|base| self.is_unsigned(base));
         let mut values = Vec::new();
@@ -300,7 +298,7 @@ impl<'a> TypeReader<'_, 'a> {
         })
     }
 
-    fn lengths(&self, entry: &Entry<'a>) -> Result<Vec<Option<u64>>, DwarfError> {
+    fn lengths(&self, entry: &Entry<'a>) -> Result<Vec<Option<u64>>, DebugInfoError> {
         let mut lengths = Vec::new();
         self.children(entry, |child| {
             if child.tag() == gimli::DW_TAG_subrange_type {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::address::ModulePc;
 use crate::demangle::path_parts;
 use crate::dwarf::lock;
-use crate::error::DwarfError;
+use crate::error::DebugInfoError;
 use crate::symbols::{Language, Symbols};
 
 /// A type: the `.debug_info` offset of its entry.
@@ -197,8 +197,8 @@ impl Symbols {
     ///
     /// # Errors
     /// When its debug info is broken.
-    pub fn type_of(&self, id: TypeId) -> Result<Arc<Type>, DwarfError> {
-        let none = || DwarfError { offset: id.0, reason: "the module has no debug info".into() };
+    pub fn type_of(&self, id: TypeId) -> Result<Arc<Type>, DebugInfoError> {
+        let none = || DebugInfoError::dwarf(id.0, "the module has no debug info");
         let info = self.info.as_ref().ok_or_else(none)?;
         if let Some(known) = lock(&info.types).get(&id.0) {
             return Ok(known.clone());
@@ -212,7 +212,7 @@ impl Symbols {
     ///
     /// # Errors
     /// When its debug info is broken or goes in a circle.
-    pub fn resolved_type(&self, id: TypeId) -> Result<Option<Arc<Type>>, DwarfError> {
+    pub fn resolved_type(&self, id: TypeId) -> Result<Option<Arc<Type>>, DebugInfoError> {
         let mut at = id;
         for _ in 0..MAX_ALIASES {
             let ty = self.type_of(at)?;
@@ -222,7 +222,7 @@ impl Symbols {
                 _ => return Ok(Some(ty)),
             }
         }
-        Err(DwarfError { offset: id.0, reason: "a typedef leads back to itself".into() })
+        Err(DebugInfoError::dwarf(id.0, "a typedef leads back to itself"))
     }
 
     /// The full form of a type that is only declared in its unit, from any unit that has it; the type
@@ -230,7 +230,7 @@ impl Symbols {
     ///
     /// # Errors
     /// When its debug info is broken.
-    pub fn complete(&self, id: TypeId) -> Result<TypeId, DwarfError> {
+    pub fn complete(&self, id: TypeId) -> Result<TypeId, DebugInfoError> {
         let ty = self.type_of(id)?;
         if !matches!(ty.kind, TypeKind::Record { declaration: true, .. }) {
             return Ok(id);

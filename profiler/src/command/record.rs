@@ -38,7 +38,8 @@ Ctrl-C ends the recording and keeps it.
                         page-faults, context-switches
       --code FILE       a jitdump or a perf map that names code of the process; those that it has mapped
                         and /tmp/perf-PID.map are found
-      --module PATH     a .wasm file or a folder of them: modules that run, or unstripped copies
+      --module PATH     a .wasm file or a folder of them: modules that run, or unstripped copies; or a
+                        source map (.map), which is also found beside its module
       --lines WHICH     innermost (the default), all, none
       --stack BYTES     of the stack that a sample holds (32768)
       --user            sample the program only, not the kernel
@@ -112,6 +113,9 @@ pub(super) fn run(arguments: Vec<OsString>) -> Result<()> {
     drop(writer);
     for problem in descriptions.problems() {
         eprintln!("wasmprof: code is not named by it: {problem}");
+    }
+    for note in modules.notes() {
+        eprintln!("wasmprof: {note}");
     }
     print_summary(&summary, pid);
     say!("recording: {}", file.display());

@@ -134,7 +134,7 @@ impl<W: Write> Writer<W> {
         self.blob(tag::MODULE, hash, bytes)
     }
 
-    /// An unstripped copy of a module.
+    /// An unstripped copy of a module, or its source map.
     ///
     /// # Errors
     /// It cannot be written.

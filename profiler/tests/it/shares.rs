@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::support::{Embedder, Folder, fixture, json, share, succeed, turn};
+use crate::support::{Embedder, Folder, fixture, json, run, share, succeed, turn};
 
 /// Largest difference to the truth in points.
 const NEAR: f64 = 2.0;
@@ -89,6 +89,48 @@ fn a_stripped_module_is_named_by_its_unstripped_copy() {
     assert!(share(&json(&out), "functions", "half") == 0.0, "nothing names it");
     record(&pid, 3999, SAMPLES, &out, &["--module", copy.to_str().unwrap()]);
     assert_near("named", share(&json(&out), "functions", "half"), 50.0);
+}
+
+#[test]
+fn lines_of_a_module_with_a_source_map() {
+    let _turn = turn();
+    let folder = Folder::new();
+    let (module, map) = (folder.path("script.wasm"), folder.path("elsewhere.map"));
+    std::fs::copy(fixture("shares_script.wasm"), &module).unwrap();
+    std::fs::copy(fixture("shares_script.wasm.map"), &map).unwrap();
+    let embedder = Embedder::with(&module, &module, &[]);
+    let (pid, out) = (embedder.pid(), folder.path("out.wasmprof"));
+    record(&pid, 3999, 1000, &out, &[]);
+    let coverage = |profile: &serde_json::Value, field: &str| profile["coverage"][field].as_f64().unwrap();
+    let profile = json(&out);
+    assert!(coverage(&profile, "line") == 0.0, "no map lies beside it: {}", profile["coverage"]);
+    assert!(coverage(&profile, "named") >= coverage(&profile, "wasm") * 0.99, "{}", profile["coverage"]);
+    record(&pid, 3999, SAMPLES, &out, &["--module", map.to_str().unwrap()]);
+    assert_lines(&json(&out));
+    // Found beside the module that the command line names.
+    std::fs::rename(&map, folder.path("script.wasm.map")).unwrap();
+    record(&pid, 3999, SAMPLES, &out, &[]);
+    std::fs::remove_file(folder.path("script.wasm.map")).unwrap();
+    assert_lines(&json(&out));
+    // A map that cannot serve is said, and the recording is made.
+    std::fs::write(folder.path("script.wasm.map"), "{}").unwrap();
+    let output = run(&["record", "-p", &pid, "--samples", "100", "-d", "300", "-o", out.to_str().unwrap()]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains("script.wasm.map is not used: bad debug info at source map"), "{said}");
+}
+
+/// Nearly all of a script's time has a line, and its hottest lines are those of the loop.
+fn assert_lines(profile: &serde_json::Value) {
+    let coverage = |field: &str| profile["coverage"][field].as_f64().unwrap();
+    assert!(coverage("line") >= coverage("wasm") * 0.99, "{}", profile["coverage"]);
+    assert_near("third", share(profile, "functions", "shares/third"), 37.5);
+    let source = std::fs::read_to_string(fixture("shares/shares.ts")).unwrap();
+    for row in &profile["lines"].as_array().unwrap()[..3] {
+        let (file, line) = row["name"].as_str().unwrap().rsplit_once(':').unwrap();
+        let line = source.lines().nth(line.parse::<usize>().unwrap() - 1).unwrap();
+        assert!(file == "shares.ts" && (line.contains("x ^= x") || line.contains("step < steps")), "{row}");
+    }
 }
 
 /// The module with its code and nothing that names it.

@@ -96,8 +96,8 @@ impl From<symbols::Unreadable> for ValueState {
     }
 }
 
-impl From<symbols::DwarfError> for ValueState {
-    fn from(why: symbols::DwarfError) -> Self {
+impl From<symbols::DebugInfoError> for ValueState {
+    fn from(why: symbols::DebugInfoError) -> Self {
         Self::Unreadable(why.to_string())
     }
 }

@@ -9,6 +9,7 @@ mod containers;
 mod disassembly;
 mod machine;
 mod proxy;
+mod scripts;
 mod sessions;
 mod steps;
 mod symbols;

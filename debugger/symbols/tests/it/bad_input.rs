@@ -28,7 +28,7 @@ impl Machine for Anything {
 }
 
 /// Asks a module all there is to ask.
-fn ask_everything(symbols: &Symbols) {
+pub fn ask_everything(symbols: &Symbols) {
     let _ = symbols.units();
     let _ = symbols.function_names();
     for file in symbols.source_files() {
@@ -69,10 +69,14 @@ fn ask_at(symbols: &Symbols, pc: ModulePc) {
 }
 
 /// Numbers that look random and are the same in each run (xorshift).
-struct Dice(u64);
+pub struct Dice(u64);
 
 impl Dice {
-    fn roll(&mut self, below: usize) -> usize {
+    pub fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    pub fn roll(&mut self, below: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -120,7 +124,7 @@ fn corrupt_debug_info_never_panics_or_hangs() {
             .filter(|s| s.name.starts_with(".debug_") || s.name == "name")
             .map(|s| s.range.clone())
             .collect();
-        let mut dice = Dice(0x5eed_0000 + name.len() as u64);
+        let mut dice = Dice::new(0x5eed_0000 + name.len() as u64);
         for _ in 0..150 {
             let mut broken = whole.to_vec();
             for _ in 0..=dice.roll(4) {

@@ -7,5 +7,6 @@ mod functions;
 mod lines;
 mod recording;
 mod render;
+mod source_maps;
 mod types;
 mod values;

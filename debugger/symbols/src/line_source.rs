@@ -1,0 +1,63 @@
+//! Owns the choice of what a module's lines and functions are read from, and the form in which anything
+//! but DWARF hands them over: one unit whose rows and functions are known from the start. What asks
+//! ([`crate::lines`], `binding`, [`crate::functions`]) does not see the difference; such a unit has no
+//! entries, so no variables and no types.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::dwarf::{DebugInfo, UnitHead, UnitSlot};
+use crate::entries::UnitEntries;
+use crate::error::{DebugFileError, DebugInfoError};
+use crate::line_table::LineTable;
+use crate::module::Module;
+use crate::source_map::SourceMap;
+use crate::symbols::Language;
+
+/// Lines and functions that something else than DWARF told.
+#[derive(Debug)]
+pub(crate) struct Told {
+    /// What told it, for [`crate::UnitInfo`].
+    pub(crate) name: String,
+    pub(crate) language: Language,
+    /// Paths of the source files, by the rows' file numbers.
+    pub(crate) files: Vec<Arc<str>>,
+    pub(crate) lines: LineTable,
+    pub(crate) functions: UnitEntries,
+    /// The text of source files that came along.
+    pub(crate) texts: HashMap<Arc<str>, Arc<str>>,
+}
+
+impl DebugInfo {
+    /// The debug info that a module carries itself: DWARF, else a source map in its `sourceMappingURL`.
+    pub(crate) fn of(module: &Module) -> Option<DebugInfo> {
+        DebugInfo::load(module).or_else(|| {
+            let map = SourceMap::inside(module)?;
+            let told = map.and_then(|map| {
+                map.told(module).map_err(|misfit| DebugInfoError {
+                    section: "sourceMappingURL",
+                    offset: 0,
+                    reason: DebugFileError::OtherMap(misfit.0).to_string(),
+                })
+            });
+            Some(match told {
+                Ok(told) => DebugInfo::told(module, told),
+                Err(error) => DebugInfo::broken(module, error),
+            })
+        })
+    }
+
+    /// Debug info that is only lines and functions.
+    pub(crate) fn told(module: &Module, told: Told) -> DebugInfo {
+        let head = UnitHead { name: told.name, language: told.language, ..UnitHead::unreadable() };
+        let slot = UnitSlot::told(head, told.files, told.lines, told.functions);
+        let mut info = DebugInfo::of_units(module, vec![slot]);
+        info.texts = told.texts;
+        info
+    }
+
+    /// Debug info of which nothing can be read.
+    fn broken(module: &Module, error: DebugInfoError) -> DebugInfo {
+        DebugInfo::of_units(module, vec![UnitSlot::broken(0, 0, error)])
+    }
+}
