@@ -13,6 +13,7 @@ mod dap_stops;
 mod debug_lane;
 mod debugger;
 mod examples;
+mod extension;
 mod fast_lane;
 mod harness;
 mod hygiene;

@@ -2,10 +2,12 @@
 // Everything about debugging is in the adapter.
 
 import * as vscode from 'vscode';
-import { checked, program } from './binary';
+import { checked } from './binary';
 import { Configurations } from './configurations';
 import { explained } from './explained';
 import { pickFilter } from './filters';
+import { pid } from './listing';
+import { program } from './settings';
 import { Transactions } from './transactions';
 
 const TYPE = 'wasmdbg';
@@ -28,7 +30,10 @@ export function activate(context: vscode.ExtensionContext): void {
     vscode.commands.registerCommand('wasmdbg.attach', () => explained(attach)),
     // For "pid": "${command:wasmdbg.pickProxy}" in launch.json.
     vscode.commands.registerCommand('wasmdbg.pickProxy', () =>
-      explained(async () => (await pickFilter())?.pid?.toString())),
+      explained(async () => {
+        const chosen = await pickFilter();
+        return chosen && pid(chosen);
+      })),
     transactions,
   );
 }

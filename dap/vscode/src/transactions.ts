@@ -1,27 +1,7 @@
-// The view "Filter transactions": the requests in the debugger and what each waits for.
+// The view "Filter transactions".
 
 import * as vscode from 'vscode';
-
-/** The answer to the adapter's own request `wasmdbg/transactions`. */
-interface Answer {
-  transactions: Transaction[];
-  fastLane: number;
-}
-
-interface Transaction {
-  name: string;
-  filter: string;
-  client: string;
-  state: 'running' | 'stopped' | 'queued' | 'paused' | 'proxy';
-  detail: string;
-  ageMs: number;
-}
-
-const ICONS: Record<Transaction['state'], string> = {
-  running: 'run', stopped: 'debug-stackframe-dot', queued: 'watch', paused: 'debug-pause', proxy: 'cloud',
-};
-
-type Row = Transaction | { fastLane: number };
+import { Answer, Row, rows } from './rows';
 
 /** How often the ages are read again while the view is open. */
 const PERIOD_MS = 1000;
@@ -56,32 +36,24 @@ export class Transactions
   }
 
   getTreeItem(row: Row): vscode.TreeItem {
-    if ('fastLane' in row) {
-      const item = new vscode.TreeItem(`${row.fastLane} more in flight, not debugged`);
-      item.iconPath = new vscode.ThemeIcon('arrow-swap');
-      return item;
-    }
-    const item = new vscode.TreeItem(row.name);
-    item.description = `${row.detail}, ${(row.ageMs / 1000).toFixed(1)} s`;
-    item.tooltip = `${row.name}\nfilter ${row.filter}\nclient ${row.client}\n${row.detail}`;
-    item.iconPath = new vscode.ThemeIcon(ICONS[row.state]);
+    const item = new vscode.TreeItem(row.label);
+    item.description = row.description;
+    item.tooltip = row.tooltip;
+    item.iconPath = new vscode.ThemeIcon(row.icon);
     return item;
   }
 
   async getChildren(row?: Row): Promise<Row[]> {
-    if (row || !this.live) {
-      this.shown = false;
-      return [];
+    let found: Row[] = [];
+    if (!row && this.live) {
+      try {
+        found = rows(await this.live.customRequest('wasmdbg/transactions') as Answer);
+      } catch {
+        // The session is not attached yet, or over.
+      }
     }
-    try {
-      const answer: Answer = await this.live.customRequest('wasmdbg/transactions');
-      this.shown = answer.transactions.length > 0;
-      return this.shown ? [...answer.transactions, { fastLane: answer.fastLane }] : [];
-    } catch {
-      // The session is not attached yet, or over.
-      this.shown = false;
-      return [];
-    }
+    this.shown = found.length > 0;
+    return found;
   }
 
   dispose(): void {
