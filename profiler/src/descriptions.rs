@@ -64,7 +64,12 @@ impl Descriptions {
     /// Takes what the target has written since the last look: `jitdumps` that it has mapped, and its perf
     /// map. What cannot be used is among the [`Descriptions::problems`].
     pub fn look(&mut self, target: &Target, jitdumps: &[Region]) {
-        let map = target.reach(Path::new(&format!("/tmp/perf-{}.map", target.inner_pid())));
+        let own = PathBuf::from(format!("/tmp/perf-{}.map", target.inner_pid()));
+        let mut map = target.reach(&own);
+        let denied = |error: &io::Error| error.kind() == io::ErrorKind::PermissionDenied;
+        if map.symlink_metadata().as_ref().is_err_and(denied) && target.is_in_our_namespace() {
+            map = own;
+        }
         if map.symlink_metadata().is_ok_and(|data| data.is_file()) {
             let owner = target.owner();
             let added = self.add(&map, |data| {

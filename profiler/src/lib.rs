@@ -20,6 +20,7 @@ pub mod import;
 pub mod modules;
 pub mod output;
 pub mod perf;
+pub mod permission;
 pub mod profile;
 pub mod recorder;
 pub mod recording;

@@ -2,11 +2,12 @@
 //! proxy's control socket, from the target's command line, and from the user, and one is taken only when
 //! the code itself agrees.
 
-use std::path::Path;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use wasmdbg_control::client::AttachError;
-use wasmdbg_control::code::{CodeImage, ListCode};
+use wasmdbg_control::code::{CodeImage, ListCode, ReadCode};
 use wasmdbg_control::discover::{self, Socket};
 use wasmdbg_control::filters::{ListFilters, ReadModule};
 use wasmdbg_control::{Client, ModuleHash};
@@ -51,6 +52,27 @@ pub struct Identity {
     pub debug_file: Option<Arc<[u8]>>,
 }
 
+/// Why a proxy does not name its filters.
+#[derive(Debug, thiserror::Error)]
+pub enum AskError {
+    /// It does not answer us.
+    #[error(transparent)]
+    Attach(#[from] AttachError),
+    /// Its socket cannot be found.
+    #[error("{0}")]
+    Hidden(String),
+    /// Not the one that is recorded.
+    #[error("{path} is the socket of process {pid}, not of process {wanted}")]
+    Another {
+        /// The socket.
+        path: PathBuf,
+        /// Whose it is.
+        pid: u32,
+        /// The process that is recorded.
+        wanted: u32,
+    },
+}
+
 /// Bytes of a module in one answer.
 const CHUNK: u32 = 512 << 10;
 
@@ -65,27 +87,57 @@ impl Modules {
     /// with the plugin.
     ///
     /// # Errors
-    /// It is one, and does not answer.
-    pub fn ask_proxy(&mut self, target: &Target, socket: Option<&Path>) -> Result<bool, AttachError> {
+    /// It is one, and does not answer us; or `socket` is another process's.
+    pub fn ask_proxy(&mut self, target: &Target, socket: Option<&Path>) -> Result<bool, AskError> {
+        let mut last = None;
         let paths = match socket {
             Some(path) => vec![path.to_owned()],
             None => match discover::proxy(target.pid()).map(|proxy| proxy.socket) {
                 Ok(Socket::At(paths)) => paths,
-                _ => return Ok(false),
+                // Its socket may be open to us although the process is not.
+                Ok(Socket::Hidden { reason }) => {
+                    last = Some(AskError::Hidden(reason));
+                    strangers()
+                }
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => strangers(),
+                Ok(Socket::Closed) | Err(_) => return Ok(false),
             },
         };
-        let mut last = None;
         for path in paths {
             match Client::unix(&path, concat!("wasmprof ", env!("CARGO_PKG_VERSION"))) {
-                Ok((client, _events)) => {
+                Ok((client, _events)) if client.pid() == target.pid() => {
                     self.client = Some(client);
                     self.ask_again();
                     return Ok(true);
                 }
-                Err(error) => last = Some(error),
+                Ok((client, _events)) if socket.is_some() => {
+                    return Err(AskError::Another { path, pid: client.pid(), wanted: target.pid() });
+                }
+                Ok(_) => {}
+                // Of several strangers the one that knows us and says no tells most.
+                Err(error) => last = Some(AskError::Attach(error)),
             }
         }
         last.map_or(Ok(false), Err)
+    }
+
+    /// The compiled images of the proxy's filters as the proxy itself gives them, each with the address of
+    /// its text: for who may not read them from its memory. None from a plugin that is too old for this.
+    #[must_use]
+    pub fn images(&self) -> Vec<(u64, Image)> {
+        let Some(client) = &self.client else { return Vec::new() };
+        if !client.welcome().capabilities.iter().any(|name| name == "read_code") {
+            return Vec::new();
+        }
+        let image = |code: &CodeImage| {
+            let bytes = read_whole(|offset| {
+                let part = client.call(ReadCode { filter: code.filter, offset, length: CHUNK }).ok()?;
+                Some((part.size, part.data))
+            })?;
+            let image = Image::parse(&bytes).ok()?;
+            (image.code.len() as u64 == code.size).then_some((code.address, image))
+        };
+        self.code.iter().filter_map(image).collect()
     }
 
     /// The connection to the proxy.
@@ -292,17 +344,35 @@ fn is_compiled_from(image: &Image, module: &Module) -> bool {
     checked > 0 && defined.count() == module.functions().len()
 }
 
+/// Sockets of proxies whose processes we may not look into.
+fn strangers() -> Vec<PathBuf> {
+    let proxies = discover::proxies().unwrap_or_default().into_iter().filter(|proxy| proxy.pid.is_none());
+    let paths = proxies.filter_map(|proxy| match proxy.socket {
+        Socket::At(paths) => Some(paths),
+        _ => None,
+    });
+    paths.flatten().collect()
+}
+
 fn read_module(client: &Client, module: ModuleHash) -> Option<Arc<[u8]>> {
+    let part = |offset| {
+        let part = client.call(ReadModule { module, offset, length: CHUNK }).ok()?;
+        Some((part.size, part.data))
+    };
+    read_whole(part).map(Arc::from)
+}
+
+/// Reads all parts; `part` gives the size of the whole and the bytes from an offset on.
+fn read_whole(part: impl Fn(u64) -> Option<(u64, Vec<u8>)>) -> Option<Vec<u8>> {
     let mut bytes = Vec::new();
     loop {
-        let asked = ReadModule { module, offset: bytes.len() as u64, length: CHUNK };
-        let part = client.call(asked).ok()?;
-        if part.data.is_empty() || bytes.len() as u64 + part.data.len() as u64 > part.size {
+        let (size, data) = part(bytes.len() as u64)?;
+        if data.is_empty() || bytes.len() as u64 + data.len() as u64 > size {
             return None;
         }
-        bytes.extend(part.data);
-        if bytes.len() as u64 == part.size {
-            return Some(bytes.into());
+        bytes.extend(data);
+        if bytes.len() as u64 == size {
+            return Some(bytes);
         }
     }
 }

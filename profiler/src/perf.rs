@@ -10,4 +10,4 @@ mod sys;
 pub use attributes::{Event, REGISTERS, UnknownEvent};
 pub use record::{Mode, Record, RegisterSet, Sample, Truncated, parse};
 pub use ring::Ring;
-pub use sampler::{OpenError, Options, Sampler, Tally, paranoid};
+pub use sampler::{OpenError, Options, Sampler, Tally};

@@ -27,6 +27,9 @@ pub enum RecordError {
     /// The file cannot be written.
     #[error("cannot write the recording: {0}")]
     Write(io::Error),
+    /// Its memory may not be read, and nobody else gives us its code.
+    #[error("{0}")]
+    Memory(String),
     /// The target ended before anything was sampled.
     #[error("process {pid} cannot be looked at: {source}")]
     Target {
@@ -61,6 +64,8 @@ pub struct Progress {
     pub lost: u64,
     /// Samples in modules so far.
     pub wasm: u64,
+    /// Whether the kernel is sampled too.
+    pub kernel: bool,
 }
 
 /// Records until `wait` says otherwise or the target ends. `descriptions` name code that is no known module's. `wait` sleeps for the given time.
@@ -77,8 +82,18 @@ pub fn record<W: Write>(
     mut wait: impl FnMut(Duration, &Progress) -> Next,
 ) -> Result<Summary, RecordError> {
     let mut state = State::new(target, descriptions);
-    state.refresh().map_err(|source| RecordError::Target { pid: target.pid(), source })?;
+    let gone = |source| RecordError::Target { pid: target.pid(), source };
+    state.refresh().map_err(gone)?;
+    if let Some(refusal) = target.refusal() {
+        let images = modules.images();
+        if images.is_empty() && state.descriptions.is_empty() {
+            return Err(RecordError::Memory(refusal));
+        }
+        images.into_iter().for_each(|(address, image)| state.space.serve(address, image));
+        state.refresh().map_err(gone)?;
+    }
     let mut sampler = Sampler::open(target.pid(), options)?;
+    writer.sampled(sampler.samples_kernel(), sampler.frequency()).map_err(RecordError::Write)?;
     state.write(modules, writer).map_err(RecordError::Write)?;
     let (own, theirs) = (own_cpu(), target.cpu_seconds());
     let start = Instant::now();
@@ -245,7 +260,8 @@ impl<'a> State<'a> {
     }
 
     fn progress(&self, elapsed: Duration, sampler: &Sampler) -> Progress {
-        Progress { elapsed, samples: self.count, lost: sampler.tally().lost, wasm: self.wasm }
+        let (samples, wasm, kernel) = (self.count, self.wasm, sampler.samples_kernel());
+        Progress { elapsed, samples, lost: sampler.tally().lost, wasm, kernel }
     }
 
     fn take(&mut self, record: Record<'_>, new_threads: &mut Vec<i32>) {

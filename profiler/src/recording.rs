@@ -79,7 +79,7 @@ pub struct Info {
     pub event: String,
     /// The unit of weights.
     pub unit: String,
-    /// Samples a second that were asked for.
+    /// Samples a second that were asked of the kernel.
     pub frequency: u64,
     /// Whether the kernel was sampled too.
     pub kernel: bool,

@@ -77,6 +77,8 @@ pub struct Space {
     files: HashMap<(String, u64), (ObjectId, Arc<HostObject>)>,
     /// Images by address and the first bytes of their code.
     images: HashMap<(u64, u64), (ObjectId, Arc<WasmObject>)>,
+    /// Images that somebody else read.
+    served: Vec<(ObjectId, Arc<WasmObject>)>,
     /// Mappings of jitdumps, by which their writers make them known.
     jitdumps: Vec<Region>,
     /// Counts the changes.
@@ -118,12 +120,24 @@ impl Space {
         &self.jitdumps
     }
 
+    /// Takes an image that cannot be read from the target, whose text lies at `address` as long as the target
+    /// lives.
+    pub fn serve(&mut self, address: u64, image: Image) {
+        let id = self.number();
+        let base = address.wrapping_sub(image.text.start);
+        self.served.push((id, Arc::new(WasmObject { base, image })));
+    }
+
     /// Looks at the target anew. `new` gets every object that was not known before.
     ///
     /// # Errors
     /// The target has ended.
     pub fn refresh(&mut self, target: &Target, mut new: impl FnMut(ObjectId, &Object)) -> io::Result<()> {
-        let regions = target.regions()?;
+        let regions = match target.regions() {
+            // Who may not read the map may still know where some code lies.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied && !target.can_read() => Vec::new(),
+            regions => regions?,
+        };
         self.jitdumps.clear();
         self.jitdumps.extend(regions.iter().filter(|region| is_jitdump(region)).cloned());
         let mut pieces: Vec<Piece> = Vec::with_capacity(self.pieces.len());
@@ -142,6 +156,7 @@ impl Space {
                 vec![Piece { range: region.start..region.end, id: UNKNOWN, bias: 0, object: None }]
             }));
         }
+        self.add_served(&mut pieces, &mut new);
         let same = |old: &Piece, new: &Piece| old.range == new.range && old.id == new.id;
         let changed = pieces.len() != self.pieces.len()
             || self.pieces.iter().zip(&pieces).any(|(old, new)| !same(old, new));
@@ -150,6 +165,32 @@ impl Space {
             self.generation += 1;
         }
         Ok(())
+    }
+
+    /// Puts served images in the place of memory of unknown origin.
+    fn add_served(&self, pieces: &mut Vec<Piece>, new: &mut impl FnMut(ObjectId, &Object)) {
+        for (id, served) in &self.served {
+            let start = served.base.wrapping_add(served.image.text.start);
+            let range = start..start.wrapping_add(served.image.code.len() as u64);
+            let object = Object::Wasm(Arc::clone(served));
+            if !self.pieces.iter().any(|piece| piece.id == *id) {
+                new(*id, &object);
+            }
+            let piece = Piece { range, id: *id, bias: start, object: Some(object) };
+            let mut rest = Vec::new();
+            pieces.retain(|other| {
+                let overlaps = other.range.start < piece.range.end && piece.range.start < other.range.end;
+                if overlaps && other.object.is_none() {
+                    let parts = [other.range.start..piece.range.start, piece.range.end..other.range.end];
+                    let left = parts.into_iter().filter(|part| !part.is_empty());
+                    rest.extend(left.map(|range| Piece { range, ..other.clone() }));
+                }
+                !overlaps
+            });
+            pieces.extend(rest);
+            pieces.push(piece);
+            pieces.sort_by_key(|piece| piece.range.start);
+        }
     }
 
     fn number(&mut self) -> ObjectId {

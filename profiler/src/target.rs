@@ -2,15 +2,32 @@
 //! only; never stops or changes it.
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, IoSliceMut};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
+
+use nix::sys::signal::kill;
+use nix::sys::uio::{RemoteIoVec, process_vm_readv};
+use nix::unistd::Pid;
+
+use crate::permission::Facts;
 
 /// A running process.
 #[derive(Debug)]
 pub struct Target {
     pid: u32,
-    memory: File,
+    memory: Memory,
+}
+
+/// The ways to read another process's memory.
+#[derive(Debug)]
+enum Memory {
+    /// /proc/PID/mem
+    File(File),
+    /// `process_vm_readv`: the file belongs to the process's user, and CAP_SYS_PTRACE alone does not open it.
+    Calls,
+    /// It may not be read.
+    Closed,
 }
 
 /// Why a process cannot be looked into.
@@ -19,11 +36,11 @@ pub enum TargetError {
     /// No such process.
     #[error("there is no process {0}")]
     Gone(u32),
-    /// Another user's.
+    /// It is there, and /proc does not show it.
     #[error(
-        "no permission to read the memory of process {0}: run as its user or as root, or give this program the capability: setcap cap_perfmon,cap_sys_ptrace=ep $(command -v wasmprof)"
+        "process {0} is another user's and hidden (/proc is mounted with hidepid): run wasmprof as root, or as root: mount -o remount,hidepid=0 /proc"
     )]
-    Denied(u32),
+    Hidden(u32),
     /// Something else.
     #[error("process {0}: {1}")]
     Other(u32, io::Error),
@@ -49,17 +66,37 @@ pub struct Region {
 }
 
 impl Target {
-    /// Opens a process.
+    /// Opens a process. That its memory may not be read is no error yet, see [`Target::refusal`].
     ///
     /// # Errors
     /// See [`TargetError`].
     pub fn open(pid: u32) -> Result<Self, TargetError> {
         match File::open(format!("/proc/{pid}/mem")) {
-            Ok(memory) => Ok(Self { pid, memory }),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(TargetError::Gone(pid)),
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Err(TargetError::Denied(pid)),
+            Ok(memory) => Ok(Self { pid, memory: Memory::File(memory) }),
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                // Nothing lies at address 0: whether the call is allowed is asked first.
+                let allowed = call(pid, 0, &mut [0]) == Err(nix::Error::EFAULT);
+                Ok(Self { pid, memory: if allowed { Memory::Calls } else { Memory::Closed } })
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let known = i32::try_from(pid)
+                    .is_ok_and(|pid| kill(Pid::from_raw(pid), None) == Err(nix::Error::EPERM));
+                Err(if known { TargetError::Hidden(pid) } else { TargetError::Gone(pid) })
+            }
             Err(error) => Err(TargetError::Other(pid, error)),
         }
+    }
+
+    /// Whether its memory may be read.
+    #[must_use]
+    pub fn can_read(&self) -> bool {
+        !matches!(self.memory, Memory::Closed)
+    }
+
+    /// Why its memory may not be read and what to change; none when it may be.
+    #[must_use]
+    pub fn refusal(&self) -> Option<String> {
+        (!self.can_read()).then(|| Facts::of(self.pid).memory())
     }
 
     /// Its id here.
@@ -74,6 +111,14 @@ impl Target {
         let status = fs::read_to_string(self.proc("status")).unwrap_or_default();
         let line = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
         line.and_then(|ids| ids.split_whitespace().last()?.parse().ok()).unwrap_or(self.pid)
+    }
+
+    /// Whether it lives in our pid namespace, where its id is one and the same.
+    #[must_use]
+    pub fn is_in_our_namespace(&self) -> bool {
+        let status = fs::read_to_string(self.proc("status")).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
+        line.is_none_or(|ids| ids.split_whitespace().count() == 1)
     }
 
     /// The user whose process it is.
@@ -123,10 +168,16 @@ impl Target {
         let mut bytes = vec![0; length];
         let mut done = 0;
         while done < length {
-            match self.memory.read_at(&mut bytes[done..], address + done as u64) {
-                Ok(0) | Err(_) => break,
-                Ok(count) => done += count,
+            let (part, at) = (&mut bytes[done..], address + done as u64);
+            let count = match &self.memory {
+                Memory::File(file) => file.read_at(part, at).unwrap_or(0),
+                Memory::Calls => call(self.pid, at, part).unwrap_or(0),
+                Memory::Closed => 0,
+            };
+            if count == 0 {
+                break;
             }
+            done += count;
         }
         bytes.truncate(done);
         bytes
@@ -182,6 +233,14 @@ impl Target {
     }
 }
 
+/// Reads memory of a process by a system call.
+fn call(pid: u32, address: u64, out: &mut [u8]) -> nix::Result<usize> {
+    let pid = i32::try_from(pid).map_err(|_| nix::Error::ESRCH)?;
+    let base = usize::try_from(address).map_err(|_| nix::Error::EFAULT)?;
+    let from = RemoteIoVec { base, len: out.len() };
+    process_vm_readv(Pid::from_raw(pid), &mut [IoSliceMut::new(out)], &[from])
+}
+
 fn parse_region(line: &str) -> Option<Region> {
     let mut rest = line;
     let mut column = || {
@@ -227,7 +286,10 @@ mod tests {
         let word = [0xa5_u8; 16];
         assert_eq!(target.read(word.as_ptr() as u64, 16), word);
         assert!(target.read(0, 8).is_empty());
+        let by_calls = Target { pid: target.pid, memory: Memory::Calls };
+        assert_eq!(by_calls.read(word.as_ptr() as u64, 16), word);
+        assert!(by_calls.read(0, 8).is_empty());
         assert!(target.is_alive());
-        assert_eq!(target.inner_pid(), std::process::id());
+        assert_eq!((target.inner_pid(), target.refusal()), (std::process::id(), None));
     }
 }

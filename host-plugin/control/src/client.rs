@@ -196,6 +196,11 @@ impl Client {
         &self.inner.welcome
     }
 
+    /// The proxy's process id here. [`Welcome::pid`] is the one in its own pid namespace.
+    pub fn pid(&self) -> u32 {
+        self.inner.sender.peer().unwrap_or(self.inner.welcome.pid)
+    }
+
     /// Asks and waits for the reply, at most [`CALL_TIMEOUT`]. Any number of threads may call at once.
     ///
     /// # Errors

@@ -1,5 +1,5 @@
 //! Compiled code in the proxy's memory, for profilers: what lies where, and files that `perf` reads.
-//! Addresses are those of the proxy's process; the bytes of the code are not sent.
+//! Addresses are those of the proxy's process.
 
 use serde::{Deserialize, Serialize};
 
@@ -46,6 +46,29 @@ pub enum Lane {
     Fast,
     /// For transactions that are debugged.
     Debug,
+}
+
+/// Reads a range of a filter's compiled image: the ELF file that wasmtime makes of a module, with its
+/// machine code, names of functions and the way back to the module. For a profiler that may not read the
+/// proxy's memory; only if the proxy's capabilities have `read_code`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReadCode {
+    /// Whose, see [`CodeImage::filter`].
+    pub filter: FilterId,
+    /// First byte.
+    pub offset: u64,
+    /// At most this many bytes; the reply can be shorter (at most 512 KiB, and at the end of the image).
+    pub length: u32,
+}
+
+/// A range of a compiled image.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CodeBytes {
+    /// Size of the whole image in bytes.
+    pub size: u64,
+    /// The bytes.
+    #[serde(with = "crate::state::base64_bytes")]
+    pub data: Vec<u8>,
 }
 
 /// Asks for a file that names the compiled code of all filters.

@@ -11,6 +11,8 @@ use std::sync::mpsc;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
+
 use crate::address::Address;
 use crate::codec::{Decoder, EncodeError, FrameError, encode};
 use crate::{MAX_FRAME, Message};
@@ -212,6 +214,13 @@ impl Sender {
                 _ => ConnectionError::Io(error.to_string()).into(),
             }
         })
+    }
+
+    /// The process that listens at the other end, by its id here; none when it is in a pid namespace that
+    /// is not seen from here.
+    pub fn peer(&self) -> Option<u32> {
+        let credentials = getsockopt(&self.half.stream, PeerCredentials).ok()?;
+        u32::try_from(credentials.pid()).ok().filter(|pid| *pid != 0)
     }
 
     /// Ends the connection for both sides.

@@ -141,6 +141,8 @@ calls! {
     "read_module" ReadModule(f::ReadModule) -> f::ModuleBytes;
     /// Where the compiled code of the filters lies.
     "code" Code(c::ListCode) -> c::CodeList;
+    /// A range of a filter's compiled image.
+    "read_code" ReadCode(c::ReadCode) -> c::CodeBytes;
     /// Writes a file that names the compiled code for `perf`.
     "write_code_map" WriteCodeMap(c::WriteCodeMap) -> c::CodeMapWritten;
     /// The transactions of the debug lane.

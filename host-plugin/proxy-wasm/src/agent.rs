@@ -112,7 +112,7 @@ impl Agent {
 
     /// The greeting of this plugin, for the loop.
     pub fn welcome(lane: &DebugLane) -> Welcome {
-        let mut capabilities = vec![String::from("code"), String::from("start"), String::from("stream")];
+        let mut capabilities = ["code", "read_code", "start", "stream"].map(String::from).to_vec();
         if lane.runtime.settings.debug.native {
             capabilities.push(String::from("native"));
         }
@@ -208,6 +208,8 @@ impl Service for Agent {
     fn disconnected(&mut self, client: ClientId, why: &Disconnect) {
         self.end_session(client, &why.to_string());
         self.clients.remove(&client);
+        // Who was reading it may be gone; another one's next part is made anew.
+        self.code.forget_image();
     }
 
     fn tick(&mut self, now: Instant) {

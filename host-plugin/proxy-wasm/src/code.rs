@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use nix::time::{ClockId, clock_gettime};
+use wasmdbg_control::FilterId;
 use wasmdbg_control::code::{CodeImage, CodeList, CodeMapFormat, CodeMapWritten, Lane};
 
 use self::mapping::Marker;
@@ -70,11 +71,13 @@ pub(crate) struct CodeMaps {
     directory: Option<PathBuf>,
     /// Keeps the mapping of the last jitdump alive.
     marker: Option<Marker>,
+    /// The image that a client is reading, part by part.
+    image: Option<(FilterId, Arc<[u8]>)>,
 }
 
 impl CodeMaps {
     pub(crate) fn new(names: SourceNames, directory: Option<PathBuf>) -> Self {
-        Self { names, directory, marker: None }
+        Self { names, directory, ..Self::default() }
     }
 
     /// Where the code of the filters lies.
@@ -95,6 +98,28 @@ impl CodeMaps {
             })
         };
         CodeList { images: filters.iter().filter_map(image).collect() }
+    }
+
+    /// A filter's compiled image as a file; why there is none else. Kept until [`CodeMaps::forget_image`].
+    pub(crate) fn image(&mut self, filter: &Filter) -> Result<Arc<[u8]>, String> {
+        if let Some((of, image)) = &self.image
+            && *of == filter.id()
+        {
+            return Ok(Arc::clone(image));
+        }
+        let module = filter.compiled().ok_or_else(|| {
+            let reason = filter.inactive_reason().unwrap_or("it is not loaded");
+            format!("filter {} has no code: {reason}", filter.config().name)
+        })?;
+        let bytes = module.serialize().map_err(|error| format!("{error:#}"))?;
+        let image: Arc<[u8]> = bytes.into();
+        self.image = Some((filter.id(), Arc::clone(&image)));
+        Ok(image)
+    }
+
+    /// Gives the memory of the last image back.
+    pub(crate) fn forget_image(&mut self) {
+        self.image = None;
     }
 
     /// Writes a file for `perf`.

@@ -4,12 +4,70 @@ use std::ffi::OsString;
 use std::fs;
 
 use anyhow::{Result, bail};
-use wasmdbg_profiler::perf::{Event, Options, Sampler, paranoid};
+use lexopt::prelude::{Long, Short, Value, ValueExt};
+use wasmdbg_profiler::modules::Modules;
+use wasmdbg_profiler::perf::{Event, Options, Sampler};
+use wasmdbg_profiler::permission::paranoid;
+use wasmdbg_profiler::target::Target;
+
+const HELP: &str = "\
+usage: wasmprof doctor [PID]
+
+Tries what a recording needs, of any process or of the one with this pid, and says what to change.
+";
 
 pub(super) fn run(arguments: Vec<OsString>) -> Result<()> {
-    if !arguments.is_empty() {
-        bail!("usage: wasmprof doctor");
+    let mut pid = None;
+    let mut parser = lexopt::Parser::from_args(arguments);
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Short('p') | Long("pid") => pid = Some(parser.value()?.parse()?),
+            Value(value) if pid.is_none() => pid = Some(value.parse()?),
+            Short('h') | Long("help") => {
+                say!("{}", HELP.trim_end());
+                return Ok(());
+            }
+            other => return Err(other.unexpected().into()),
+        }
     }
+    match pid {
+        Some(pid) => look_at(pid),
+        None => look_around(),
+    }
+}
+
+/// One process.
+fn look_at(pid: u32) -> Result<()> {
+    let target = Target::open(pid)?;
+    let sampled = try_event(Event::CpuClock, pid);
+    let memory = target.refusal();
+    let mut modules = Modules::new();
+    let asked = modules.ask_proxy(&target, None);
+    let images = modules.images().len();
+    say!("event {}: {}", Event::CpuClock, either(&sampled));
+    say!("memory: {}", memory.as_deref().unwrap_or("can be read"));
+    match &asked {
+        Ok(true) => say!("control socket: answers, and gives the code of {images} filters"),
+        Ok(false) => say!("control socket: none: no wasmdbg.so, or `control.enabled: false` in its settings"),
+        Err(error) => say!("control socket: {error}"),
+    }
+    if sampled.is_err() {
+        bail!("recording is not possible: see what event {} says", Event::CpuClock);
+    }
+    if memory.is_some() && images == 0 {
+        bail!("its code can be had neither from its memory nor over the control socket");
+    }
+    Ok(())
+}
+
+fn either(result: &Result<String, String>) -> &str {
+    match result {
+        Ok(text) | Err(text) => text,
+    }
+}
+
+/// The machine and this user.
+fn look_around() -> Result<()> {
     let root = nix::unistd::geteuid().is_root();
     say!("user: {}", if root { "root" } else { "not root: only processes of this user can be sampled" });
     match paranoid() {
@@ -22,11 +80,11 @@ pub(super) fn run(arguments: Vec<OsString>) -> Result<()> {
         ),
         Some(level) => say!("kernel.perf_event_paranoid: {level}: own processes, with the kernel"),
     }
-    let clock = try_event(Event::CpuClock);
-    let works = clock.is_ok();
-    say!("event {}: {}", Event::CpuClock, clock.unwrap_or_else(|error| error));
+    let own = std::process::id();
+    let clock = try_event(Event::CpuClock, own);
+    say!("event {}: {}", Event::CpuClock, either(&clock));
     for event in [Event::Cycles, Event::Instructions] {
-        say!("event {event}: {}", try_event(event).unwrap_or_else(|error| error));
+        say!("event {event}: {}", either(&try_event(event, own)));
     }
     say!("memory of other processes: {}", ptrace_scope());
     let hidden = fs::read_to_string("/proc/kallsyms")
@@ -42,16 +100,16 @@ pub(super) fn run(arguments: Vec<OsString>) -> Result<()> {
             _ => "enough",
         }
     );
-    if !works {
+    if clock.is_err() {
         bail!("recording is not possible here: see what event {} says", Event::CpuClock);
     }
     Ok(())
 }
 
-/// Opens an event of this process, which is what a recording does with another one.
-fn try_event(event: Event) -> Result<String, String> {
+/// Opens an event of a process.
+fn try_event(event: Event, pid: u32) -> Result<String, String> {
     let options = Options { event, frequency: 99, stack: 1024, kernel: true };
-    match Sampler::open(std::process::id(), &options) {
+    match Sampler::open(pid, &options) {
         Ok(sampler) if sampler.samples_kernel() => Ok("works, with the kernel".to_owned()),
         Ok(_) => Ok("works, program only".to_owned()),
         Err(error) => Err(error.to_string()),

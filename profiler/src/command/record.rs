@@ -11,8 +11,9 @@ use lexopt::prelude::{Long, Short, ValueExt};
 use wasmdbg_profiler::descriptions::Descriptions;
 use wasmdbg_profiler::modules::Modules;
 use wasmdbg_profiler::perf::{Event, Options};
+use wasmdbg_profiler::permission::Facts;
 use wasmdbg_profiler::profile::{Lines, Profile};
-use wasmdbg_profiler::recorder::{Next, Progress, record};
+use wasmdbg_profiler::recorder::{Next, Progress, RecordError, record};
 use wasmdbg_profiler::recording::{Info, Recording, Summary, Writer};
 use wasmdbg_profiler::target::Target;
 
@@ -82,7 +83,9 @@ pub(super) fn run(arguments: Vec<OsString>) -> Result<()> {
     let show = !arguments.quiet && std::io::stderr().is_terminal();
     let duration = arguments.duration;
     let mut shown = start;
+    let mut kernel = arguments.options.kernel;
     let between = |interval: Duration, progress: &Progress| {
+        kernel = progress.kernel;
         if show && shown.elapsed() > Duration::from_millis(250) {
             shown = Instant::now();
             print_progress(progress, duration);
@@ -106,7 +109,7 @@ pub(super) fn run(arguments: Vec<OsString>) -> Result<()> {
     }
     let summary = summary.inspect_err(|error| {
         // A recording without a sample is of no use to anybody.
-        if matches!(error, wasmdbg_profiler::recorder::RecordError::Open(_)) {
+        if matches!(error, RecordError::Open(_) | RecordError::Memory(_) | RecordError::Target { .. }) {
             let _ = std::fs::remove_file(&file);
         }
     })?;
@@ -116,6 +119,15 @@ pub(super) fn run(arguments: Vec<OsString>) -> Result<()> {
     }
     for note in modules.notes() {
         eprintln!("wasmprof: {note}");
+    }
+    if let Some(refusal) = target.refusal() {
+        eprintln!("wasmprof: {refusal}");
+        eprintln!(
+            "wasmprof: code is named by what the process itself gives out; what it does not is unknown"
+        );
+    }
+    if arguments.options.kernel && !kernel {
+        eprintln!("wasmprof: the kernel is not sampled: {}", Facts::of(pid).kernel());
     }
     print_summary(&summary, pid);
     say!("recording: {}", file.display());

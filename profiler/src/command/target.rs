@@ -49,7 +49,7 @@ pub(crate) fn connect(chosen: &Chosen) -> Result<Client> {
 fn pid_of(socket: &Path) -> Result<u32> {
     let (client, _events) = Client::unix(socket, concat!("wasmprof ", env!("CARGO_PKG_VERSION")))
         .with_context(|| format!("cannot connect to {}", socket.display()))?;
-    Ok(client.welcome().pid)
+    Ok(client.pid())
 }
 
 fn only() -> Result<u32> {

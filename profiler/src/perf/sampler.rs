@@ -16,6 +16,7 @@ use super::attributes::{Event, attributes};
 use super::record::{Record, parse};
 use super::ring::Ring;
 use super::sys::{self, Attributes};
+use crate::permission::Facts;
 
 /// How to sample.
 #[derive(Debug, Clone, Copy)]
@@ -183,7 +184,8 @@ impl Sampler {
                 cpus: self.cpus.len(),
                 limit: getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |limit| limit.0),
             },
-            _ if is_denied(&error) => OpenError::Denied(denied(self.pid)),
+            Some(libc::ENOSYS) => OpenError::Denied(Facts::of(self.pid).sampling(&error)),
+            _ if is_denied(&error) => OpenError::Denied(Facts::of(self.pid).sampling(&error)),
             _ => OpenError::Other(error),
         }
     }
@@ -272,28 +274,6 @@ impl Sampler {
 
 fn is_denied(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EACCES | libc::EPERM))
-}
-
-/// What stands in the way, and what to do.
-fn denied(pid: u32) -> String {
-    let level = paranoid();
-    if level.is_some_and(|level| level > 2) {
-        return format!(
-            "kernel.perf_event_paranoid is {}: run `sysctl kernel.perf_event_paranoid=2` as root, or give this \
-             program the capability: setcap cap_perfmon=ep $(command -v wasmprof)",
-            level.unwrap_or(3)
-        );
-    }
-    format!(
-        "no permission to sample process {pid}: run as its user or as root, or give this program the \
-         capability: setcap cap_perfmon,cap_sys_ptrace=ep $(command -v wasmprof)"
-    )
-}
-
-/// kernel.perf_event_paranoid
-#[must_use]
-pub fn paranoid() -> Option<i64> {
-    fs::read_to_string("/proc/sys/kernel/perf_event_paranoid").ok()?.trim().parse().ok()
 }
 
 /// kernel.perf_event_max_sample_rate; a higher frequency is refused.

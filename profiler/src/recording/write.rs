@@ -34,6 +34,7 @@ pub(super) mod tag {
 #[derive(Debug)]
 pub struct Writer<W: Write> {
     out: W,
+    info: Info,
     buffer: Vec<u8>,
 }
 
@@ -45,9 +46,23 @@ impl<W: Write> Writer<W> {
     pub fn new(mut out: W, info: &Info) -> io::Result<Self> {
         out.write_all(MAGIC)?;
         out.write_all(&VERSION.to_le_bytes())?;
-        let mut writer = Self { out, buffer: Vec::new() };
+        let mut writer = Self { out, info: info.clone(), buffer: Vec::new() };
         writer.json(tag::INFO, info)?;
         Ok(writer)
+    }
+
+    /// What the kernel granted, which may be less than what was asked for: whether it is sampled itself, and
+    /// samples a second.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn sampled(&mut self, kernel: bool, frequency: u64) -> io::Result<()> {
+        if (self.info.kernel, self.info.frequency) == (kernel, frequency) {
+            return Ok(());
+        }
+        self.info = Info { kernel, frequency, ..std::mem::take(&mut self.info) };
+        let text = serde_json::to_vec(&self.info)?;
+        self.record(tag::INFO, &text)
     }
 
     fn record(&mut self, tag: u8, payload: &[u8]) -> io::Result<()> {

@@ -3,6 +3,7 @@
 
 mod broken_input;
 mod other_engines;
+mod permissions;
 mod recordings;
 mod shares;
 mod support;

@@ -47,6 +47,13 @@ impl Drop for Folder {
     }
 }
 
+/// One of this crate's examples: target/release/deps/it-… is this test, target/release/examples/NAME the
+/// program.
+pub(crate) fn program_of_examples(name: &str) -> PathBuf {
+    let own = std::env::current_exe().unwrap();
+    own.ancestors().nth(2).unwrap().join("examples").join(name)
+}
+
 /// The embedder with both modules, under way; it ends when dropped.
 pub(crate) struct Embedder(Child);
 
@@ -56,16 +63,16 @@ impl Embedder {
     }
 
     pub(crate) fn with(first: &Path, second: &Path, further: &[&str]) -> Self {
-        // target/release/deps/it-… is this test, target/release/examples/embedder the program.
-        let own = std::env::current_exe().unwrap();
-        let program = own.ancestors().nth(2).unwrap().join("examples/embedder");
-        let mut child = Command::new(&program)
-            .args([first, second])
-            .args(further)
+        Self::spawn(Command::new(program_of_examples("embedder")).args([first, second]).args(further))
+    }
+
+    /// By a command that becomes the embedder.
+    pub(crate) fn spawn(command: &mut Command) -> Self {
+        let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
-            .unwrap_or_else(|error| panic!("{}: {error}: cargo test builds it", program.display()));
+            .unwrap_or_else(|error| panic!("{command:?}: {error}: cargo test builds it"));
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         assert_eq!(line, "ready\n");

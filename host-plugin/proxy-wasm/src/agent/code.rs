@@ -1,10 +1,11 @@
 //! Serves profilers: where compiled code lies, and the files for `perf`.
 
-use wasmdbg_control::code::{CodeList, CodeMapFormat, CodeMapWritten};
+use wasmdbg_control::code::{CodeBytes, CodeList, CodeMapFormat, CodeMapWritten, ReadCode};
 use wasmdbg_control::server::ClientId;
 use wasmdbg_control::{ErrorKind, WireError};
 
 use super::Agent;
+use super::requests::part;
 use crate::code::{CodeMaps, SourceNames};
 use crate::embedder::Level;
 use crate::settings::Perf;
@@ -29,6 +30,18 @@ impl Agent {
 
     pub(super) fn code_list(&self) -> CodeList {
         CodeMaps::list(&self.filters)
+    }
+
+    pub(super) fn read_code(&mut self, asked: &ReadCode) -> Result<CodeBytes, WireError> {
+        let filter = self.filter(asked.filter).cloned().ok_or_else(|| {
+            WireError::new(ErrorKind::NotFound, format!("there is no filter {}", asked.filter))
+        })?;
+        let image = self.code.image(&filter).map_err(|text| WireError::new(ErrorKind::State, text))?;
+        let data = part(&image, asked.offset, asked.length).to_vec();
+        if asked.offset.saturating_add(data.len() as u64) >= image.len() as u64 {
+            self.code.forget_image();
+        }
+        Ok(CodeBytes { size: image.len() as u64, data })
     }
 
     pub(super) fn write_code_map(

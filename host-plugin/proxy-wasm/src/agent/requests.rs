@@ -16,8 +16,15 @@ use super::stops::millis;
 use crate::debug::session::Session;
 use crate::debug::slot::{PlantReply, Slot};
 
-/// Bytes of a module in one answer.
-const MODULE: usize = 512 << 10;
+/// Bytes of a module or of code in one answer.
+const PART: usize = 512 << 10;
+
+/// What a client gets of `bytes` when it asks for so many of them.
+pub(super) fn part(bytes: &[u8], offset: u64, length: u32) -> &[u8] {
+    let start = usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());
+    let length = PART.min(length as usize).min(bytes.len() - start);
+    &bytes[start..start + length]
+}
 
 impl Agent {
     pub(super) fn serve(&mut self, client: ClientId, id: RequestId, request: Request) {
@@ -27,7 +34,11 @@ impl Agent {
         if let Some(session) = &session
             && !matches!(
                 request,
-                Request::Status(_) | Request::Filters(_) | Request::Transactions(_) | Request::Code(_)
+                Request::Status(_)
+                    | Request::Filters(_)
+                    | Request::Transactions(_)
+                    | Request::Code(_)
+                    | Request::ReadCode(_)
             )
         {
             session.sign_of_life();
@@ -37,6 +48,10 @@ impl Agent {
             Request::Filters(_) => handle.reply(id, self.filter_list()),
             Request::Transactions(_) => handle.reply(id, self.transaction_list()),
             Request::Code(_) => handle.reply(id, self.code_list()),
+            Request::ReadCode(asked) => {
+                let read = self.read_code(&asked);
+                answer(&handle, id, read)
+            }
             Request::WriteCodeMap(asked) => {
                 let written = self.write_code_map(asked.format, client);
                 answer(&handle, id, written)
@@ -139,9 +154,7 @@ impl Agent {
             WireError::new(ErrorKind::NotFound, format!("no filter here runs a module {}", asked.module))
         })?;
         let bytes = filter.module_bytes();
-        let start = usize::try_from(asked.offset).unwrap_or(usize::MAX).min(bytes.len());
-        let length = MODULE.min(asked.length as usize).min(bytes.len() - start);
-        Ok(ModuleBytes { size: bytes.len() as u64, data: bytes[start..start + length].to_vec() })
+        Ok(ModuleBytes { size: bytes.len() as u64, data: part(bytes, asked.offset, asked.length).to_vec() })
     }
 
     fn set_breakpoints(

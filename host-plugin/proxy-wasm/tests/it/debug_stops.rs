@@ -1,11 +1,12 @@
 //! A stop: what it shows, what can be read and written, and what becomes of the transaction.
 
 use wasmdbg_control::breakpoints::Planted;
+use wasmdbg_control::code::{ListCode, ReadCode};
 use wasmdbg_control::filters::ReadModule;
 use wasmdbg_control::state::{ReadGlobals, ReadMemory, Value, WriteGlobal, WriteMemory};
 use wasmdbg_control::stop::{CallbackOutcome, Context, GetFrames, ReleaseCause, ResumeMode, StopReason};
 use wasmdbg_control::transactions::{ListTransactions, TransactionState};
-use wasmdbg_control::{ContextId, ErrorKind, Event, SlotId, TransactionId};
+use wasmdbg_control::{ContextId, ErrorKind, Event, FilterId, SlotId, TransactionId};
 use wasmdbg_proxy_wasm::{Action, Callback};
 
 use crate::debug_stage::{Stage, filter, i32s, refusal};
@@ -208,4 +209,23 @@ fn the_module_is_read_by_ranges() {
     assert_eq!(read(stage.module(), 4, 2).unwrap().data, bytes[4..6]);
     assert!(read(stage.module(), 1 << 40, 2).unwrap().data.is_empty());
     assert_eq!(refusal(read(wasmdbg_control::ModuleHash([0; 32]), 0, 1)), ErrorKind::NotFound);
+}
+
+#[test]
+fn the_compiled_image_is_read_by_ranges() {
+    let stage = Stage::new(&adding(), "");
+    let front = stage.client();
+    assert!(front.client.welcome().capabilities.iter().any(|capability| capability == "read_code"));
+    let listed = front.client.call(ListCode {}).unwrap().images.remove(0);
+    let read = |filter, offset, length| front.client.call(ReadCode { filter, offset, length });
+    let whole = read(listed.filter, 0, u32::MAX).unwrap();
+    assert!(whole.data.starts_with(b"\x7fELF"));
+    assert_eq!(whole.data.len() as u64, whole.size, "it is small");
+    assert!(listed.size < whole.size, "the code is a part of it");
+    let parts =
+        [(0, 100), (100, 1), (101, u32::MAX)].map(|(offset, length)| read(listed.filter, offset, length));
+    let joined: Vec<u8> = parts.into_iter().flat_map(|part| part.unwrap().data).collect();
+    assert_eq!(joined, whole.data);
+    assert!(read(listed.filter, u64::MAX, 2).unwrap().data.is_empty());
+    assert_eq!(refusal(read(FilterId(99), 0, 1)), ErrorKind::NotFound);
 }
