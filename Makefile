@@ -10,7 +10,7 @@ BUILD = $(CARGO) build --workspace --release --locked
 TARGET = $(or $(CARGO_TARGET_DIR),target)/release
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-vscode bench filters vsix install build setup
+.PHONY: help demo test test-vscode test-flame-graph bench filters vsix install build setup
 
 help: ## this list
 	@echo "wasmdbg: a debugger for Proxy-Wasm filters inside Apache Traffic Server"
@@ -27,7 +27,7 @@ test: setup ## all tests, with a real Traffic Server
 	@tests/setup/install.sh ats test npm
 	$(BUILD)
 	RUST_TEST_THREADS=4 $(CARGO) test --workspace --release --locked --no-fail-fast
-	@$(MAKE) --no-print-directory test-vscode
+	@$(MAKE) --no-print-directory test-vscode test-flame-graph
 
 # Alone: a browser and an editor take both processors.
 test-vscode: setup ## the extension in a real VS Code (Chromium, and a gigabyte in ~/.cache)
@@ -35,6 +35,12 @@ test-vscode: setup ## the extension in a real VS Code (Chromium, and a gigabyte 
 	@dap/vscode/e2e/install.sh >/dev/null
 	$(BUILD)
 	$(CARGO) test --release --locked -p wasmdbg-tests --test it -- --ignored vscode
+
+test-flame-graph: setup ## a recording's flame graph in a real Chromium
+	@tests/setup/install.sh ats vscode
+	@dap/vscode/e2e/install.sh >/dev/null
+	$(BUILD)
+	$(CARGO) test --workspace --release --locked --test it -- --ignored in_a_browser
 
 bench: setup ## the benchmark table
 	@tests/setup/install.sh ats bench

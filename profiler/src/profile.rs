@@ -231,6 +231,6 @@ fn title(recording: &Recording) -> String {
         return String::from("Flame graph");
     }
     let program = info.program.split(' ').next().unwrap_or_default();
-    let name = program.rsplit('/').next().unwrap_or(program);
+    let name = label::printable(program.rsplit('/').next().unwrap_or(program));
     format!("{name} (process {}), {} at {} Hz", info.pid, info.event, info.frequency)
 }

@@ -2,13 +2,13 @@
 
 use std::collections::HashMap;
 use std::net::TcpListener;
-use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 use wasmdbg_tests::ats::{Ats, Filter};
+use wasmdbg_tests::browser;
 use wasmdbg_tests::dap;
 use wasmdbg_tests::http::{Request, fetch, fetch_within};
 use wasmdbg_tests::process::{product, repository};
@@ -16,22 +16,12 @@ use wasmdbg_tests::scratch::Scratch;
 
 use crate::debugger::{line_of, random};
 
-/// The last line of a script's output.
-fn script(path: &str, arguments: &[&str]) -> Result<String> {
-    let mut command = Command::new(repository().join(path));
-    let output =
-        command.args(arguments).stderr(Stdio::inherit()).output().with_context(|| path.to_owned())?;
-    ensure!(output.status.success(), "{path} failed");
-    Ok(String::from_utf8(output.stdout)?.trim().to_owned())
-}
-
 #[test]
 #[ignore = "needs both processors, Chromium and VS Code: `make test` runs it last, by `make test-vscode`"]
 fn a_live_filter_is_debugged_in_vs_code() -> Result<()> {
-    let tools = script("dap/vscode/e2e/install.sh", &[])?;
     let scratch = Scratch::new("vscode")?;
     let vsix = scratch.path().join("wasmdbg.vsix");
-    script("dap/vscode/package.sh", &[&vsix.display().to_string()])?;
+    browser::script("dap/vscode/package.sh", &[&vsix.display().to_string()])?;
 
     // The filter's folder as its author has it.
     let workspace = scratch.path().join("rust-token");
@@ -55,25 +45,21 @@ fn a_live_filter_is_debugged_in_vs_code() -> Result<()> {
     let rule = random().to_string();
     // Prime, so that the loop runs up to its root: 3, 5, … 99.
     let token = "10007";
-    let images = scratch.path().join("images");
-    std::fs::create_dir_all(&images)?;
     let trace = scratch.path().join("trace");
     let plan = json!({
-        "tools": tools, "vsix": vsix, "wasmdbg": product("wasmdbg")?, "workspace": workspace, "source": path,
-        "line": line, "next": line + 1, "filter": name, "token": token, "images": images, "trace": trace,
+        "vsix": vsix, "wasmdbg": product("wasmdbg")?, "workspace": workspace, "source": path,
+        "line": line, "next": line + 1, "filter": name, "token": token, "trace": trace,
         "launch": { "when": format!("header:x-debug={rule}") },
-        "run": { "program": "${workspaceFolder}/rust-token.debug.wasm", "requests": "requests.http" }, "work": scratch.path().join("work"),
+        "run": { "program": "${workspaceFolder}/rust-token.debug.wasm", "requests": "requests.http" },
         "port": TcpListener::bind("127.0.0.1:0")?.local_addr()?.port(),
         "conditional": [
             { "path": path, "line": inner, "condition": "divisor == 33", "expression": "divisor", "value": "33" },
             { "path": path, "line": line, "logMessage": "asked for {token}", "says": format!("asked for {token}") },
         ],
     });
-    std::fs::create_dir_all(scratch.path().join("work"))?;
-    let plan = scratch.write("plan.json", plan.to_string())?;
 
     let over = AtomicBool::new(false);
-    let status = std::thread::scope(|scope| -> Result<_> {
+    std::thread::scope(|scope| -> Result<()> {
         // Everyone else, and one whose requests match: they stop once a session is there.
         let served = scope.spawn(|| -> Result<u64> {
             let mut count = 0;
@@ -92,26 +78,14 @@ fn a_live_filter_is_debugged_in_vs_code() -> Result<()> {
                 std::thread::sleep(Duration::from_millis(200));
             }
         });
-        let driver = Command::new(format!("{tools}/node"))
-            .arg(repository().join("dap/vscode/e2e/drive.mjs"))
-            .arg(&plan)
-            .output();
+        let driven = browser::drive("dap/vscode/e2e/drive.mjs", plan, &scratch);
         over.store(true, Ordering::Relaxed);
         let served = served.join().map_err(|_| anyhow::anyhow!("the load panicked"))??;
         debugged.join().map_err(|_| anyhow::anyhow!("the client panicked"))?;
+        driven?;
         ensure!(served > 50, "only {served} requests were served meanwhile");
-        Ok(driver?)
+        Ok(())
     })?;
-    let said = String::from_utf8_lossy(&status.stdout).into_owned();
-    if let Some(keep) = std::env::var_os("WASMDBG_TEST_IMAGES") {
-        let keep = std::path::PathBuf::from(keep);
-        std::fs::create_dir_all(&keep)?;
-        for image in std::fs::read_dir(&images)?.flatten() {
-            std::fs::copy(image.path(), keep.join(image.file_name()))?;
-        }
-        println!("{said}");
-    }
-    ensure!(status.status.success(), "{said}{}", String::from_utf8_lossy(&status.stderr));
     check_trace(&std::fs::read_to_string(trace)?)
 }
 

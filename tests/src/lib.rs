@@ -8,6 +8,7 @@
 
 pub mod ats;
 pub mod bench;
+pub mod browser;
 pub mod build;
 pub mod dap;
 pub mod http;

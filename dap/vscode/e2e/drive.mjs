@@ -7,10 +7,9 @@ import { spawn } from 'node:child_process';
 import fs from 'node:fs';
 import net from 'node:net';
 import path from 'node:path';
-import { createRequire } from 'node:module';
+import { launch, until } from './browser.mjs';
 
 const plan = JSON.parse(fs.readFileSync(process.argv[2], 'utf8'));
-const { chromium } = createRequire(path.join(plan.tools, 'package.json'))('playwright-core');
 const started = Date.now();
 const say = text => console.log(`${((Date.now() - started) / 1000).toFixed(1).padStart(6)} s  ${text}`);
 const file = (name, content) => {
@@ -20,16 +19,6 @@ const file = (name, content) => {
 const extensions = path.join(plan.work, 'extensions');
 const data = path.join(plan.work, 'data');
 const orders = path.join(plan.work, 'orders.json');
-
-/** Waits until `probe` gives something true. */
-async function until(what, probe, seconds = 40) {
-  for (const end = Date.now() + seconds * 1000; Date.now() < end;) {
-    const found = await probe();
-    if (found) { return found; }
-    await new Promise(resolve => setTimeout(resolve, 50));
-  }
-  throw new Error(`not within ${seconds} s: ${what}`);
-}
 
 // --- settings, launch.json, and an extension that writes what is said and obeys orders ------------------
 
@@ -295,12 +284,7 @@ try {
     if (code.exitCode !== null) { throw new Error('code-server has ended: see code-server.log'); }
     return accepts();
   });
-  browser = await chromium.launchPersistentContext(path.join(plan.work, 'chromium'), {
-    executablePath: '/usr/bin/chromium', headless: true, viewport: { width: 1400, height: 900 },
-    args: ['--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-sync',
-      '--disable-background-networking', '--disable-component-update',
-      '--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1'],
-  });
+  browser = await launch(plan.tools, path.join(plan.work, 'chromium'), { width: 1400, height: 900 });
   page = browser.pages()[0] ?? await browser.newPage();
   page.setDefaultTimeout(30000);
   const open = [['gotoLineMode', 'true'], ['openFile', `vscode-remote://127.0.0.1:${plan.port}${plan.source}:${plan.line}`]];

@@ -15,8 +15,8 @@ pub fn write(profile: &Profile, mut out: impl Write) -> io::Result<()> {
     out.flush()
 }
 
-/// The lines, sorted by name as inferno needs them.
-pub(super) fn lines(profile: &Profile) -> Vec<String> {
+/// The lines, sorted by name.
+fn lines(profile: &Profile) -> Vec<String> {
     let line = |(stack, weight): &(Vec<u32>, u64)| {
         let mut text = String::new();
         for label in stack {

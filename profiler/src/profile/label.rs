@@ -40,12 +40,7 @@ impl Label {
     /// A name without the characters that separate names in folded stacks.
     #[must_use]
     pub fn new(kind: LabelKind, text: &str) -> Self {
-        let clean = |c: char| match c {
-            ';' => ':',
-            c if c.is_control() => ' ',
-            c => c,
-        };
-        Self { kind, text: text.chars().map(clean).collect::<String>().into() }
+        Self { kind, text: printable(text).replace(';', ":").into() }
     }
 
     /// This function at a line.
@@ -87,6 +82,16 @@ impl Place {
     }
 }
 
+/// A text on one line, of characters that XML may have.
+pub(super) fn printable(text: &str) -> String {
+    let shown = |c: char| match c {
+        '\u{fffe}' | '\u{ffff}' => char::REPLACEMENT_CHARACTER,
+        c if c.is_control() => ' ',
+        c => c,
+    };
+    text.chars().map(shown).collect()
+}
+
 /// The last two parts of a path: enough to tell files apart at a glance.
 fn short(path: &str) -> &str {
     let mut slashes = path.rmatch_indices('/').map(|(at, _)| at);
@@ -110,5 +115,6 @@ mod tests {
     #[test]
     fn names_cannot_break_a_folded_stack() {
         assert_eq!(&*Label::new(LabelKind::Host, "a;b\nc").text, "a:b c");
+        assert_eq!(&*Label::new(LabelKind::Host, "a\u{ffff}b\u{1b}").text, "a\u{fffd}b ");
     }
 }
