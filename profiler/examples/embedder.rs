@@ -2,10 +2,11 @@
 //! for them. Calls two callbacks of the first module and one of the second equally often until its standard
 //! input ends; their order is shuffled, so that nothing that happens at a fixed rate can keep step with them.
 //!
-//!     embedder FIRST.wasm SECOND.wasm [reload]
+//!     embedder FIRST.wasm SECOND.wasm [reload|protected]
 //!
 //! With `reload` only one module is there at a time: each is loaded, called for some 300 ms, and
-//! unloaded, in turn, so that their code comes to lie at the same address.
+//! unloaded, in turn, so that their code comes to lie at the same address. With `protected` the kernel keeps
+//! others of its user out, as of a process that has changed its user.
 
 use std::ffi::OsString;
 use std::io::{Read, Write};
@@ -19,6 +20,9 @@ type Callback = TypedFunc<(u32, u32, u32), u32>;
 fn main() -> Result<()> {
     let mut paths: Vec<_> = std::env::args_os().skip(1).collect();
     let reload = paths.pop_if(|last| last == "reload").is_some();
+    if paths.pop_if(|last| last == "protected").is_some() {
+        nix::sys::prctl::set_dumpable(false)?;
+    }
     let engine = Engine::default();
     let ended = Arc::new(AtomicBool::new(false));
     let end = Arc::clone(&ended);

@@ -37,6 +37,8 @@ pub struct Modules {
     source_maps: Vec<Arc<[u8]>>,
     notes: Vec<String>,
     client: Option<Client>,
+    /// The proxy's file system as we reach it.
+    root: PathBuf,
     /// Where the proxy says its code lies.
     code: Vec<CodeImage>,
 }
@@ -107,6 +109,7 @@ impl Modules {
             match Client::unix(&path, concat!("wasmprof ", env!("CARGO_PKG_VERSION"))) {
                 Ok((client, _events)) if client.pid() == target.pid() => {
                     self.client = Some(client);
+                    self.root = target.root();
                     self.ask_again();
                     return Ok(true);
                 }
@@ -164,10 +167,10 @@ impl Modules {
                 continue;
             }
             let Some(bytes) = read_module(&client, hash) else { continue };
-            // The path is the proxy's; a copy with debug info often lies beside it.
-            let path = Path::new(&filter.module_path);
-            self.look_beside(path);
-            self.add(filter.name, path, bytes, "socket");
+            // A copy with debug info often lies beside it, in the proxy's own file system.
+            let path = self.root.join(filter.module_path.trim_start_matches('/'));
+            self.look_beside(&path);
+            self.add(filter.name, &path, bytes, "socket");
         }
     }
 

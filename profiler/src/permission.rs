@@ -41,7 +41,7 @@ impl Facts {
         };
         let owner = field(&status(&pid.to_string()), "Uid:", 1);
         // The files of a process that cannot be dumped belong to root.
-        let files = fs::metadata(format!("/proc/{pid}")).ok().map(|data| data.uid());
+        let files = fs::metadata(format!("/proc/{pid}/mem")).ok().map(|data| data.uid());
         let sysctl = |name: &str| fs::read_to_string(format!("/proc/sys/kernel/{name}")).ok();
         Self {
             pid,

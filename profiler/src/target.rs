@@ -140,6 +140,17 @@ impl Target {
         self.proc("root").join(path.strip_prefix("/").unwrap_or(path))
     }
 
+    /// The target's file system as people reach it: `/` when it is ours, or when nobody tells us.
+    #[must_use]
+    pub fn root(&self) -> PathBuf {
+        let differs = |what: &str| {
+            let (theirs, ours) =
+                (fs::read_link(self.proc(what)), fs::read_link(format!("/proc/self/{what}")));
+            theirs.is_ok_and(|theirs| ours.is_ok_and(|ours| theirs != ours))
+        };
+        if differs("ns/mnt") || differs("root") { self.proc("root") } else { PathBuf::from("/") }
+    }
+
     /// The file of a region, if it is still the one that is mapped.
     #[must_use]
     pub fn mapped_file(&self, region: &Region) -> Option<PathBuf> {

@@ -1,10 +1,12 @@
 //! `wasmprof jitdump` and `wasmprof perfmap`: the plugin writes the file, since it is the plugin's code.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 use lexopt::prelude::{Long, Short, Value, ValueExt};
 use wasmdbg_control::code::{CodeMapFormat, WriteCodeMap};
+use wasmdbg_profiler::target::Target;
 
 use super::target::{Chosen, connect};
 
@@ -32,9 +34,11 @@ pub(super) fn run(format: CodeMapFormat, arguments: Vec<OsString>) -> Result<()>
         bail!("the proxy's wasmdbg.so is too old for this: upgrade it and restart the proxy");
     }
     let written = client.call(WriteCodeMap { format })?;
+    // The proxy names the file as it sees it.
+    let root = Target::open(client.pid()).map_or_else(|_| PathBuf::from("/"), |target| target.root());
     say!(
         "{}: {} pieces of code, {} bytes, {:.1} ms CPU in the proxy",
-        written.path,
+        root.join(written.path.trim_start_matches('/')).display(),
         written.entries,
         written.size,
         written.cpu_us as f64 / 1000.0

@@ -3,6 +3,7 @@
 
 mod broken_input;
 mod flame_graph;
+mod namespaces;
 mod other_engines;
 mod permissions;
 mod recordings;

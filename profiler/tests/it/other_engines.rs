@@ -12,31 +12,33 @@ use crate::support::{
 };
 
 /// node with both modules, under way; it ends when dropped.
-struct Node(Child);
+pub(crate) struct Node(Child);
 
 impl Node {
     /// `options` are V8's; what it writes for itself goes to `folder`.
     fn start(options: &[&str], folder: &Folder) -> Self {
-        let mut child = Command::new("node")
-            .args(options)
-            .args(["embedder.mjs", "shares_first.wasm", "shares_second.wasm"].map(fixture))
-            .current_dir(folder.path(""))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap_or_else(|error| panic!("node: {error}: tests/setup/install.sh npm installs it"));
+        let files = ["embedder.mjs", "shares_first.wasm", "shares_second.wasm"].map(fixture);
+        Self::spawn(Command::new("node").args(options).args(files).current_dir(folder.path("")))
+    }
+
+    /// By a command that becomes node.
+    pub(crate) fn spawn(command: &mut Command) -> Self {
+        let mut child =
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap_or_else(|error| {
+                panic!("{command:?}: {error}: tests/setup/install.sh npm installs node")
+            });
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         assert_eq!(line, "ready\n");
         Self(child)
     }
 
-    fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.0.id()
     }
 
     /// Ends it as it wants to end: what it has not written yet is written then.
-    fn end(mut self) {
+    pub(crate) fn end(mut self) {
         drop(self.0.stdin.take());
         assert!(self.0.wait().unwrap().success());
     }
@@ -53,7 +55,7 @@ impl Drop for Node {
 const SAMPLES: &str = "16000";
 
 /// Percent of all weight of the stacks that end with `name`.
-fn own_share(profile: &serde_json::Value, name: &str) -> f64 {
+pub(crate) fn own_share(profile: &serde_json::Value, name: &str) -> f64 {
     let ends = |stack: &&serde_json::Value| {
         let frames = stack["frames"].as_array().unwrap();
         frames.last().is_some_and(|frame| frame.as_str().unwrap().ends_with(name))
@@ -65,7 +67,7 @@ fn own_share(profile: &serde_json::Value, name: &str) -> f64 {
 
 /// Shares of the time that is spent in the three functions together. V8 inlines none of them into another,
 /// but what the compiler of the module inlined is its caller's.
-fn assert_shares(profile: &serde_json::Value) {
+pub(crate) fn assert_shares(profile: &serde_json::Value) {
     let callback = "proxy_on_request_headers";
     let parts = [own_share(profile, callback), own_share(profile, "half"), own_share(profile, "fifth")];
     let all: f64 = parts.iter().sum();
@@ -115,28 +117,35 @@ fn perf_data_and_the_jitdump_of_v8() {
     }
 }
 
+/// Records `pid`, which is node or the one process behind it, until its end: V8 writes in blocks, and only its
+/// end brings the code that it compiled last.
+pub(crate) fn record_to_the_end(node: Node, pid: u32, out: &Path) -> String {
+    let (name, out_name) = (pid.to_string(), out.to_str().unwrap());
+    let recorder =
+        command(&["record", "-p", &name, "-F", "3999", "-d", "0", "--stack", "8192", "-o", out_name])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+    wait_for("the recorder to begin", Duration::from_secs(60), || {
+        std::fs::metadata(out).ok().filter(|data| data.len() > 0)
+    })
+    .unwrap();
+    use_cpu(pid, 4.5);
+    node.end();
+    let output = recorder.wait_with_output().unwrap();
+    let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success() && printed.contains("ended)"), "{printed}");
+    printed
+}
+
 #[test]
 fn a_recording_finds_the_jitdump_that_v8_has_mapped() {
     let _turn = turn();
     let folder = Folder::new();
     let node = Node::start(&["--perf-prof"], &folder);
-    let (pid, out) = (node.pid().to_string(), folder.path("out.wasmprof"));
-    let out_name = out.to_str().unwrap();
-    let recorder =
-        command(&["record", "-p", &pid, "-F", "3999", "-d", "0", "--stack", "8192", "-o", out_name])
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-    wait_for("the recorder to begin", Duration::from_secs(60), || {
-        std::fs::metadata(&out).ok().filter(|data| data.len() > 0)
-    })
-    .unwrap();
-    use_cpu(node.pid(), 4.5);
-    // V8 writes in blocks: only its end brings the code that it compiled last.
-    node.end();
-    let output = recorder.wait_with_output().unwrap();
-    let printed = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(output.status.success() && printed.contains("ended)"), "{printed}");
+    let out = folder.path("out.wasmprof");
+    let pid = node.pid();
+    let printed = record_to_the_end(node, pid, &out);
     let profile = json(&out);
     assert_shares(&profile);
     let summary = |field: &str| profile["summary"][field].as_f64().unwrap();

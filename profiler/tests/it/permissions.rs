@@ -74,10 +74,9 @@ impl User {
         command
     }
 
-    fn embedder(&self) -> Embedder {
+    fn embedder(&self, further: &[&str]) -> Embedder {
         let modules = ["shares_first.wasm", "shares_second.wasm"].map(|name| self.path(name));
-        let modules = modules.each_ref().map(|module| module.to_str().unwrap());
-        Embedder::spawn(&mut self.command("", "embedder", &modules))
+        Embedder::spawn(self.command("", "embedder", &[]).args(modules).args(further))
     }
 
     fn run(&self, capabilities: &str, arguments: &[&str]) -> (bool, String) {
@@ -107,7 +106,7 @@ fn recording<'a>(pid: &'a str, out: &'a str) -> Vec<&'a str> {
 fn a_user_records_his_own_process_at_paranoid_2_without_the_kernel() {
     let Some(user) = User::new() else { return };
     let _turn = turn();
-    let embedder = user.embedder();
+    let embedder = user.embedder(&[]);
     let out = user.out("own.wasmprof");
     let (done, text) = user.run("", &recording(&embedder.pid(), &out));
     let level = paranoid().unwrap();
@@ -162,7 +161,7 @@ fn doctor_says_what_a_user_lacks() {
         ],
     );
     // Of his own.
-    let embedder = user.embedder();
+    let embedder = user.embedder(&[]);
     let (done, text) = user.run("", &["doctor", &embedder.pid()]);
     assert!(done, "{text}");
     assert_has(&text, &["event cpu-clock: works", "memory: can be read", "control socket: none"]);
@@ -188,6 +187,28 @@ fn a_process_of_another_user_is_refused_with_what_to_do() {
     assert!(!done, "{text}");
     assert_has(&text, &["no permission to read the memory", "cap_sys_ptrace"]);
     // And the advice is true.
+    let (done, text) = user.run("+perfmon,+sys_ptrace", &record);
+    assert!(done, "{text}");
+    assert!(std::fs::read_to_string(&out).unwrap().contains("inlined_third"), "{text}");
+}
+
+#[test]
+fn a_process_that_is_protected_from_its_own_user() {
+    let Some(user) = User::new() else { return };
+    let embedder = user.embedder(&["protected"]);
+    let pid = embedder.pid();
+    let out = user.out("protected.svg");
+    let record = ["record", "-p", &pid, "-d", "1", "-o", &out];
+    let (done, text) = user.run("", &record);
+    assert!(!done, "{text}");
+    assert_has(
+        &text,
+        &[
+            &format!("process {pid} is protected"),
+            "run wasmprof as root",
+            "setcap cap_perfmon,cap_sys_ptrace",
+        ],
+    );
     let (done, text) = user.run("+perfmon,+sys_ptrace", &record);
     assert!(done, "{text}");
     assert!(std::fs::read_to_string(&out).unwrap().contains("inlined_third"), "{text}");

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::support::{Embedder, Folder, fixture, json, run, share, succeed, turn};
+use crate::support::{Embedder, Folder, fixture, json, run, share, succeed, turn, without_custom_sections};
 
 /// Largest difference to the truth in points.
 const NEAR: f64 = 2.0;
@@ -131,29 +131,4 @@ fn assert_lines(profile: &serde_json::Value) {
         let line = source.lines().nth(line.parse::<usize>().unwrap() - 1).unwrap();
         assert!(file == "shares.ts" && (line.contains("x ^= x") || line.contains("step < steps")), "{row}");
     }
-}
-
-/// The module with its code and nothing that names it.
-fn without_custom_sections(module: &[u8]) -> Vec<u8> {
-    let mut out = module[..8].to_vec();
-    let mut at = 8;
-    while at < module.len() {
-        let (start, id) = (at, module[at]);
-        at += 1;
-        let (mut size, mut shift) = (0usize, 0);
-        loop {
-            let byte = module[at];
-            at += 1;
-            size |= usize::from(byte & 0x7f) << shift;
-            shift += 7;
-            if byte & 0x80 == 0 {
-                break;
-            }
-        }
-        at += size;
-        if id != 0 {
-            out.extend(&module[start..at]);
-        }
-    }
-    out
 }

@@ -177,3 +177,28 @@ impl Drop for Remove {
         let _ = std::fs::remove_file(&self.0);
     }
 }
+
+/// The module with its code and nothing that names it.
+pub(crate) fn without_custom_sections(module: &[u8]) -> Vec<u8> {
+    let mut out = module[..8].to_vec();
+    let mut at = 8;
+    while at < module.len() {
+        let (start, id) = (at, module[at]);
+        at += 1;
+        let (mut size, mut shift) = (0usize, 0);
+        loop {
+            let byte = module[at];
+            at += 1;
+            size |= usize::from(byte & 0x7f) << shift;
+            shift += 7;
+            if byte & 0x80 == 0 {
+                break;
+            }
+        }
+        at += size;
+        if id != 0 {
+            out.extend(&module[start..at]);
+        }
+    }
+    out
+}
