@@ -64,11 +64,15 @@ impl Adapter {
         self.unplant_all(GONE);
         let socket = lost.socket().display().to_string();
         let text = format!(
-            "{why}\nwaiting {} for the proxy to come back at {socket}: start it again, and the same requests stop \
-             again (\"reconnect\" in launch.json sets the time; 0: the session ends at once)",
+            "no connection to the proxy any more ({why})\nwaiting {} for the proxy to come back at {socket}: start it \
+             again, and the same requests stop as before\n(\"reconnect\" in launch.json sets the time; 0: the \
+             session ends at once)",
             show_duration(patience)
         );
-        self.peer.say(Category::Important, &text);
+        let progress = self.peer.features.supports_progress_reporting.then(|| self.progress_id());
+        // A progress is seen by itself.
+        let category = if progress.is_some() { Category::Console } else { Category::Important };
+        self.peer.say(category, &text);
         let wait = Wait { lost, arguments, rules, patience };
         let (input, line) = (self.input.clone(), self.line.clone());
         let spawned = std::thread::Builder::new()
@@ -79,7 +83,6 @@ impl Adapter {
             self.terminate();
             return;
         }
-        let progress = self.peer.features.supports_progress_reporting.then(|| self.progress_id());
         if let Some(progress_id) = progress.clone() {
             self.peer.event(&Event::ProgressStart(ProgressStartEvent {
                 progress_id,
