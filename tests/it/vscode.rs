@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 use std::net::TcpListener;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use wasmdbg_tests::ats::{Ats, Filter};
 use wasmdbg_tests::browser;
@@ -33,7 +34,7 @@ fn a_live_filter_is_debugged_in_vs_code() -> Result<()> {
     let module = workspace.join("rust-token.debug.wasm");
     std::fs::write(workspace.join("requests.http"), "GET /played\ntoken: 10007\n")?;
     let name = format!("token-{}", random());
-    let ats = Ats::options()
+    let mut ats = Ats::options()
         .filter(Filter::new(&name, &module).configuration("token quiet"))
         .filter(Filter::new("another", &module).configuration("token quiet"))
         .start()?;
@@ -46,9 +47,12 @@ fn a_live_filter_is_debugged_in_vs_code() -> Result<()> {
     // Prime, so that the loop runs up to its root: 3, 5, … 99.
     let token = "10007";
     let trace = scratch.path().join("trace");
+    // What the driver wants of the proxy: `gone` or `back`.
+    let wanted = scratch.path().join("proxy");
     let plan = json!({
         "vsix": vsix, "wasmdbg": product("wasmdbg")?, "workspace": workspace, "source": path,
         "line": line, "next": line + 1, "filter": name, "token": token, "trace": trace,
+        "proxy": wanted,
         "launch": { "when": format!("header:x-debug={rule}") },
         "run": { "program": "${workspaceFolder}/rust-token.debug.wasm", "requests": "requests.http" },
         "port": TcpListener::bind("127.0.0.1:0")?.local_addr()?.port(),
@@ -59,14 +63,37 @@ fn a_live_filter_is_debugged_in_vs_code() -> Result<()> {
     });
 
     let over = AtomicBool::new(false);
+    // Odd while the proxy is restarted.
+    let changes = AtomicU64::new(0);
+    let address = ats.address();
     std::thread::scope(|scope| -> Result<()> {
+        let restarted = scope.spawn(|| -> Result<()> {
+            let wait_until = |what| {
+                let wants = || std::fs::read_to_string(&wanted).is_ok_and(|now| now == what);
+                while !wants() && !over.load(Ordering::Relaxed) {
+                    std::thread::sleep(Duration::from_millis(20));
+                }
+            };
+            wait_until("gone");
+            changes.fetch_add(1, Ordering::SeqCst);
+            let port = ats.end_for_now(Signal::SIGTERM)?;
+            wait_until("back");
+            ats.start_again(port)?;
+            changes.fetch_add(1, Ordering::SeqCst);
+            Ok(())
+        });
         // Everyone else, and one whose requests match: they stop once a session is there.
         let served = scope.spawn(|| -> Result<u64> {
             let mut count = 0;
             while !over.load(Ordering::Relaxed) {
-                let response = fetch(ats.address(), &Request::get("/cache/10/x").header("token", "7"))?;
-                ensure!(response.status == 200 && response.elapsed < Duration::from_secs(20), "{response:?}");
-                count += 1;
+                let before = changes.load(Ordering::SeqCst);
+                let response = fetch(address, &Request::get("/cache/10/x").header("token", "7"));
+                if before % 2 == 0 && changes.load(Ordering::SeqCst) == before {
+                    let response = response?;
+                    let soon = response.elapsed < Duration::from_secs(20);
+                    ensure!(response.status == 200 && soon, "{response:?}");
+                    count += 1;
+                }
                 std::thread::sleep(Duration::from_millis(20));
             }
             Ok(count)
@@ -74,7 +101,7 @@ fn a_live_filter_is_debugged_in_vs_code() -> Result<()> {
         let debugged = scope.spawn(|| {
             while !over.load(Ordering::Relaxed) {
                 let request = Request::get("/cache/10/x").header("token", token).header("x-debug", &rule);
-                let _ = fetch_within(ats.address(), &request, Duration::from_secs(120));
+                let _ = fetch_within(address, &request, Duration::from_secs(120));
                 std::thread::sleep(Duration::from_millis(200));
             }
         });
@@ -82,7 +109,9 @@ fn a_live_filter_is_debugged_in_vs_code() -> Result<()> {
         over.store(true, Ordering::Relaxed);
         let served = served.join().map_err(|_| anyhow::anyhow!("the load panicked"))??;
         debugged.join().map_err(|_| anyhow::anyhow!("the client panicked"))?;
+        let restarted = restarted.join().map_err(|_| anyhow::anyhow!("the restart panicked"))?;
         driven?;
+        restarted?;
         ensure!(served > 50, "only {served} requests were served meanwhile");
         Ok(())
     })?;

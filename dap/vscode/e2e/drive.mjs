@@ -2,7 +2,8 @@
 // extension, as a user would, and writes every DAP message into a file. Exit code 0: all of it worked.
 //
 // usage: node drive.mjs PLAN.json
-//   { tools, vsix, wasmdbg, workspace, source, line, next, filter, launch, run, token, conditional, images, trace, work, port }
+//   { tools, vsix, wasmdbg, workspace, source, line, next, filter, launch, run, token, conditional, proxy, images,
+//     trace, work, port }
 import { spawn } from 'node:child_process';
 import fs from 'node:fs';
 import net from 'node:net';
@@ -29,7 +30,7 @@ const settings = {
   'workbench.secondarySideBar.defaultVisibility': 'hidden', 'workbench.enableExperiments': false,
   'workbench.tips.enabled': false, 'git.enabled': false, 'editor.minimap.enabled': false,
   'debug.openDebug': 'openOnDebugBreak', 'debug.internalConsoleOptions': 'openOnSessionStart',
-  'debug.inlineValues': 'off', 'debug.toolBarLocation': 'docked', 'workbench.colorTheme': 'Default Light Modern',
+  'debug.inlineValues': 'off', 'remote.autoForwardPorts': false, 'debug.toolBarLocation': 'docked', 'workbench.colorTheme': 'Default Light Modern',
 };
 function profile() {
   file(path.join(data, 'User/settings.json'), settings);
@@ -240,18 +241,43 @@ async function scenario() {
   await until('what the log point says', async () => (await consoleText()).includes(plan.conditional[1].says));
   say('condition and log point');
   await picture('condition.png');
+  await restarted();
   await page.keyboard.press('Shift+F5');
   await until('the end of the session', async () => !(await page.locator('.debug-top-stack-frame-line').count())
     && messages().some(({ message }) => message.command === 'disconnect' && message.success));
   // VS Code cancels what it shows no more, asks for what has just gone on, and calls the adapter's end after
-  // its disconnect an error; the watch is about a variable that the inner function lacks.
-  const expected = /^cancelled$|is over$|^no variable `token`|not stopped$/;
+  // its disconnect an error; the watch is about a variable that the inner function lacks, or the proxy is gone.
+  const expected = /^cancelled$|is over$|^no variable `token`|not stopped$|^the proxy is gone/;
   const ending = messages().findIndex(({ message }) => message.command === 'disconnect');
   const failed = messages().filter(({ from, message }, index) => from === 'error' ? index < ending
     : message.success === false && !expected.test(message.message));
   if (failed.length > 0) { throw new Error(`failed: ${JSON.stringify(failed)}`); }
   say(`ended, after ${messages().length} messages`);
   await launched();
+}
+
+/** The proxy goes while a request stands at the conditional breakpoint, and comes back. */
+async function restarted() {
+  const told = text => until(`the console says ${text}`, async () => (await consoleText()).includes(text));
+  file(plan.proxy, 'gone');
+  await told('waiting 1m for the proxy to come back');
+  await until('that nothing stands', async () =>
+    !(await page.locator('.debug-top-stack-frame-line, .debug-variables .monaco-list-row').count()));
+  await until('no request in the view', async () =>
+    (await pane('Filter transactions').innerText()).replace(/\u00a0/g, ' ').includes('No request is in the debugger'));
+  await until('a notification', async () =>
+    (await page.locator('.notifications-toasts').innerText()).includes('The proxy is gone'));
+  await until('the breakpoints to be hollow', async () =>
+    await page.locator('.debug-breakpoints [class*="-unverified"]').count() === plan.conditional.length);
+  await picture('gone.png');
+  const before = events('stopped').length;
+  file(plan.proxy, 'back');
+  await told('attached again');
+  await until('a stop in the new proxy', async () => events('stopped').length > before);
+  await stopsAt(plan.conditional[0].line);
+  await evaluate(`${plan.conditional[0].expression} + 1`, String(Number(plan.conditional[0].value) + 1));
+  say('the proxy was restarted, and a request stops again');
+  await picture('back.png');
 }
 
 /** The same filter in a proxy of its own: no other one is needed. */
@@ -261,6 +287,8 @@ async function launched() {
   file(orders, { breakpoints: [{ path: plan.source, line: plan.line }], start: 'Run the filter' });
   await stopsAt(plan.line);
   await variable('token', plan.token);
+  await evaluate('$path', '/played');
+  await page.mouse.move(700, 895);
   say('launched, and stopped in a request of the file');
   await picture('launched.png');
   await page.keyboard.press('F5');
