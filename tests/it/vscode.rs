@@ -88,7 +88,7 @@ fn a_live_filter_is_debugged_in_vs_code() -> Result<()> {
             while !over.load(Ordering::Relaxed) {
                 let before = changes.load(Ordering::SeqCst);
                 let response = fetch(address, &Request::get("/cache/10/x").header("token", "7"));
-                if before % 2 == 0 && changes.load(Ordering::SeqCst) == before {
+                if before.is_multiple_of(2) && changes.load(Ordering::SeqCst) == before {
                     let response = response?;
                     let soon = response.elapsed < Duration::from_secs(20);
                     ensure!(response.status == 200 && soon, "{response:?}");
