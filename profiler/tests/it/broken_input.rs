@@ -21,7 +21,7 @@ impl Numbers {
 }
 
 /// Copies of `whole` with a few bytes changed, or cut.
-fn damaged(whole: &[u8], count: usize, mut each: impl FnMut(&[u8])) {
+pub(crate) fn damaged(whole: &[u8], count: usize, mut each: impl FnMut(&[u8])) {
     let mut numbers = Numbers(0x9e37_79b9_7f4a_7c15);
     for round in 0..count {
         let mut bytes = whole.to_vec();
