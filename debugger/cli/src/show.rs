@@ -55,8 +55,8 @@ impl Debugger {
     }
 }
 
-/// `#0  judge (text="7") at src/lib.rs:31`, in gdb's manner; the pc where there is no line or the frame
-/// is not at the line's start.
+/// `#0  judge (text="7") at src/lib.rs:31`, in gdb's manner, with `~` before a line that is only near; the
+/// pc where there is no line.
 pub(crate) fn frame_line(stop: &Stop, frame: &Frame, console: &Console) -> String {
     let mut text = format!("#{:<3}", frame.number);
     if frame.position.is_none() {
@@ -72,7 +72,8 @@ pub(crate) fn frame_line(stop: &Stop, frame: &Frame, console: &Console) -> Strin
     }
     text.push(')');
     if let Some(position) = &frame.position {
-        let _ = write!(text, " at {}", console.paint(Paint::Place, &position.to_string()));
+        let about = if frame.approximate { "~" } else { "" };
+        let _ = write!(text, " at {}", console.paint(Paint::Place, &format!("{about}{position}")));
     }
     if frame.inlined {
         let _ = write!(text, " {}", console.paint(Paint::Faint, "[inlined]"));

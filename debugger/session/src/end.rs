@@ -93,6 +93,7 @@ mod tests {
             pc: 0,
             function: (*name).to_owned(),
             position: None,
+            approximate: false,
             inlined: false,
         };
         names.iter().enumerate().map(frame).collect()

@@ -46,6 +46,8 @@ pub struct Frame {
     pub function: String,
     /// Where it stands; `None` without line tables or in generated code.
     pub position: Option<Position>,
+    /// The line is only near: the debug info has none for this very code.
+    pub approximate: bool,
     /// It is an inlined call.
     pub inlined: bool,
 }
@@ -95,6 +97,7 @@ impl Expansion {
                     pc: activation.pc,
                     function: source.name.full.to_string(),
                     position: source.position.as_ref().map(Position::from),
+                    approximate: source.approximate,
                     inlined: source.inlined,
                 };
                 self.frames.push(Scoped {
@@ -129,5 +132,13 @@ pub(crate) fn source_frames(target: &Target, function: u32, lookup: ModulePc) ->
         }
     };
     let language = Language::Other;
-    vec![SourceFrame { instance: None, name, position: None, inlined: false, function, language }]
+    vec![SourceFrame {
+        instance: None,
+        name,
+        position: None,
+        approximate: false,
+        inlined: false,
+        function,
+        language,
+    }]
 }

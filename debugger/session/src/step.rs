@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use wasmdbg_control::state::Value as Wire;
 use wasmdbg_control::stop::{Calls, PcRange, ResumeMode};
-use wasmdbg_symbols::{InstanceId, ModulePc, SourceFrame, Symbols};
+use wasmdbg_symbols::{InstanceId, Language, ModulePc, SourceFrame, Symbols};
 
 use crate::frame::source_frames;
 use crate::target::Target;
@@ -469,7 +469,15 @@ impl<'a> Here<'a> {
 }
 
 fn of_library(frame: &SourceFrame) -> bool {
-    frame.position.as_ref().is_some_and(|position| is_library(&position.path))
+    let of_go = |path: &str| frame.language == Language::Go && is_go_package(path);
+    frame.position.as_ref().is_some_and(|position| is_library(&position.path) || of_go(&position.path))
+}
+
+/// Whether a path of `go build -trimpath` is that of a package that comes with Go: `runtime/proc.go`.
+fn is_go_package(path: &str) -> bool {
+    const FOLDERS: &str = "bufio bytes cmp compress container context crypto encoding errors fmt hash html internal \
+        io iter log maps math net os path reflect regexp runtime slices sort strconv strings sync syscall time unicode";
+    path.split_once('/').is_some_and(|(first, _)| FOLDERS.split_whitespace().any(|folder| folder == first))
 }
 
 /// Whether a source file is of a standard library, by the paths that toolchains give these.
@@ -494,6 +502,7 @@ pub fn is_library(path: &str) -> bool {
         "/lib/zig/",
         "/tinygo/src/",
         "~lib/",
+        "/go/src/",
     ];
     parts.iter().any(|part| path.contains(part))
 }

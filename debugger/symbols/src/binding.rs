@@ -259,8 +259,18 @@ fn choose<'f>(files: &'f [FileLines<'f>], line: u32) -> Option<&'f FileLines<'f>
 
 /// Whether a path is that of a standard library or a downloaded dependency.
 fn is_foreign(path: &str) -> bool {
-    let marks =
-        ["/rustc/", "/rustlib/", "/.cargo/", "/registry/src/", "/library/", "/usr/", "/lib/zig/", "/tinygo/"];
+    let marks = [
+        "/rustc/",
+        "/rustlib/",
+        "/.cargo/",
+        "/registry/src/",
+        "/library/",
+        "/usr/",
+        "/lib/zig/",
+        "/tinygo/",
+        "/go/src/",
+        "@v",
+    ];
     let starts = ["crates/", "library/", "rustc/", "usr/", "~lib/"];
     marks.iter().any(|mark| path.contains(mark))
         || starts.iter().any(|start| path.starts_with(start))

@@ -128,6 +128,12 @@ pub fn can_be_called(name: &str, query: &str) -> bool {
 /// The paths under which a function can be named.
 fn forms(name: &str) -> Vec<String> {
     let mut all = vec![name.to_owned()];
+    // Go's methods on pointers: `main.(*Filter).check` is `Filter.check` too.
+    if let Some((package, rest)) = name.split_once(".(*")
+        && let Some((receiver, method)) = rest.split_once(')')
+    {
+        all.push(format!("{package}.{receiver}{method}"));
+    }
     if let Some(rest) = name.strip_prefix('<')
         && let Some(close) = closing(rest)
     {

@@ -93,21 +93,28 @@ impl UnitEntries {
         self.by_pc.iter().map(|(range, _)| range.clone())
     }
 
-    /// Adds a function without an entry: a node of which nothing but its code is known. Functions come by
-    /// rising pc.
-    pub(crate) fn add_function(&mut self, range: PcRange) {
-        let (node, ranges) = (self.nodes.len() as u32, self.node_ranges.len() as u32);
-        self.by_pc.push((range.clone(), node));
-        self.node_ranges.push(range);
-        self.nodes.push(Node {
-            entry: NONE,
-            origin: NONE,
-            parent: NONE,
-            end: node + 1,
-            ranges: ranges..ranges + 1,
-            entry_pc: None,
-            call: (0, 0, 0),
-        });
+    /// Adds a node without an entry: a function, or behind its caller a call inlined into it. `origin` is
+    /// the number of its name ([`NONE`]: the name section has it). Functions come by rising pc.
+    pub(crate) fn add(
+        &mut self,
+        origin: u32,
+        parent: u32,
+        ranges: Vec<PcRange>,
+        call: (u32, u32, u32),
+    ) -> u32 {
+        let (node, first) = (self.nodes.len() as u32, self.node_ranges.len() as u32);
+        if parent == NONE {
+            self.by_pc.extend(ranges.iter().map(|range| (range.clone(), node)));
+        }
+        self.node_ranges.extend(ranges);
+        let ranges = first..self.node_ranges.len() as u32;
+        self.nodes.push(Node { entry: NONE, origin, parent, end: node + 1, ranges, entry_pc: None, call });
+        let mut around = parent;
+        while let Some(caller) = self.nodes.get_mut(around as usize) {
+            caller.end = node + 1;
+            around = caller.parent;
+        }
+        node
     }
 
     pub(crate) fn ranges(&self, node: u32) -> &[PcRange] {

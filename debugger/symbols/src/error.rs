@@ -78,7 +78,7 @@ pub enum DebugFileError {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("bad debug info at {section}+{offset:#x}: {reason}")]
 pub struct DebugInfoError {
-    /// What holds it: `.debug_info`, or a part of a source map.
+    /// What holds it: `.debug_info`, a part of a source map, `runtime.pclntab`.
     pub section: &'static str,
     /// Where in that, in bytes: of DWARF the entry or unit.
     pub offset: u32,
@@ -96,7 +96,7 @@ impl DebugInfoError {
 /// Why a source line, file or function could not be found.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LookupError {
-    /// The module has no DWARF, and no source map is known.
+    /// The module has no DWARF and no table of Go's, and no source map is known.
     #[error(
         "the module has no debug info: compile with -g (Rust: `debug = true` in the profile, AssemblyScript: \
          `--debug --sourceMap`) and do not strip it, or name a separate debug file; function names and Wasm pcs \

@@ -11,6 +11,7 @@ use crate::demangle::{can_be_called, demangle, path_parts, without_generics};
 use crate::dwarf::{DebugInfo, lock};
 use crate::entries::{NONE, Node};
 use crate::error::LookupError;
+use crate::line_table::Row;
 use crate::lines::{BreakPlace, Position};
 use crate::module::{Function, Import, ImportKind};
 use crate::symbols::{Language, Symbols};
@@ -63,6 +64,8 @@ pub struct SourceFrame {
     pub name: FunctionName,
     /// Where execution stands: for the innermost frame the pc's line, for those around it the call.
     pub position: Option<Position>,
+    /// Whether `position` is only near: the debug info has no line of this very code.
+    pub approximate: bool,
     /// Whether this frame is inlined into the next one.
     pub inlined: bool,
     /// Index of the Wasm function.
@@ -92,6 +95,7 @@ impl Symbols {
                 instance: None,
                 name: self.plain_name(function),
                 position: self.position(pc),
+                approximate: false,
                 inlined: false,
                 function,
                 language: Language::Other,
@@ -109,6 +113,8 @@ impl Symbols {
         }
         let language = info.language(unit);
         let mut position = self.position(pc);
+        let row = info.lines(unit).ok().and_then(|table| table.rows().get(table.row_at(pc)?));
+        let approximate = row.is_some_and(Row::is_approximate);
         let mut frames = Vec::with_capacity(chain.len());
         for node in chain.iter().rev() {
             let found = &entries.nodes[*node as usize];
@@ -118,6 +124,7 @@ impl Symbols {
                 instance: Some(InstanceId { unit, node: *node }),
                 name: info.function_name(found.origin).unwrap_or_else(|| self.plain_name(function)),
                 position: std::mem::replace(&mut position, call),
+                approximate,
                 inlined,
                 function,
                 language,
@@ -336,7 +343,7 @@ impl Symbols {
 }
 
 impl FunctionName {
-    fn new(full: &str) -> FunctionName {
+    pub(crate) fn new(full: &str) -> FunctionName {
         let plain = without_generics(full);
         let short = path_parts(&plain).last().map_or_else(|| full.into(), |part| Arc::from(*part));
         FunctionName { full: full.into(), short }
@@ -399,7 +406,10 @@ impl DebugInfo {
 
     /// Whether the function can be called `query`, whose last part without generics is `last`.
     fn is_called(&self, entry: u32, last: &str, query: &str) -> bool {
-        let Some(resolved) = self.resolve(entry) else { return false };
+        let Some(resolved) = self.resolve(entry) else {
+            // A name that no entry has.
+            return self.function_name(entry).is_some_and(|name| can_be_called(&name.full, query));
+        };
         if resolved.linkage == Some(query) {
             return true;
         }

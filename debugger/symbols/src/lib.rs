@@ -8,7 +8,8 @@
 //! bytes ─► Module ─┬─► DebugInfo ─┬─► lines      pc ⇄ file:line, breakpoints, statements
 //!                  │   (DWARF per ├─► functions  names, frames at a pc, inlined copies
 //!                  │   unit, lazy;├─► scopes     variables at a pc ─► location ─► bytes or address
-//!                  │   source map)└─► types      layout of a value
+//!                  │   source map,└─► types      layout of a value
+//!                  │   Go's table)
 //!                  └─► frame_setup, control_flow (the code itself)
 //! ```
 //!
@@ -42,6 +43,7 @@ mod control_flow;
 mod dwarf;
 mod entries;
 mod evaluate;
+mod go_table;
 mod line_source;
 mod line_table;
 mod names;

@@ -4,11 +4,13 @@
 //! entries, so no variables and no types.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use crate::dwarf::{DebugInfo, UnitHead, UnitSlot};
 use crate::entries::UnitEntries;
-use crate::error::{DebugFileError, DebugInfoError};
+use crate::error::DebugInfoError;
+use crate::functions::FunctionName;
+use crate::go_table;
 use crate::line_table::LineTable;
 use crate::module::Module;
 use crate::source_map::SourceMap;
@@ -24,23 +26,20 @@ pub(crate) struct Told {
     pub(crate) files: Vec<Arc<str>>,
     pub(crate) lines: LineTable,
     pub(crate) functions: UnitEntries,
+    /// Names of functions, by the numbers that the nodes of `functions` have as their origins.
+    pub(crate) names: HashMap<u32, FunctionName>,
     /// The text of source files that came along.
     pub(crate) texts: HashMap<Arc<str>, Arc<str>>,
 }
 
 impl DebugInfo {
-    /// The debug info that a module carries itself: DWARF, else a source map in its `sourceMappingURL`.
+    /// The debug info that a module carries itself: DWARF, else a source map in its `sourceMappingURL`, else
+    /// the table of Go's runtime.
     pub(crate) fn of(module: &Module) -> Option<DebugInfo> {
         DebugInfo::load(module).or_else(|| {
-            let map = SourceMap::inside(module)?;
-            let told = map.and_then(|map| {
-                map.told(module).map_err(|misfit| DebugInfoError {
-                    section: "sourceMappingURL",
-                    offset: 0,
-                    reason: DebugFileError::OtherMap(misfit.0).to_string(),
-                })
-            });
-            Some(match told {
+            let told = SourceMap::inside(module)
+                .map(|map| map.and_then(|map| map.told(module).map_err(DebugInfoError::from)));
+            Some(match told.or_else(|| go_table::read(module))? {
                 Ok(told) => DebugInfo::told(module, told),
                 Err(error) => DebugInfo::broken(module, error),
             })
@@ -53,6 +52,7 @@ impl DebugInfo {
         let slot = UnitSlot::told(head, told.files, told.lines, told.functions);
         let mut info = DebugInfo::of_units(module, vec![slot]);
         info.texts = told.texts;
+        info.names = Mutex::new(told.names);
         info
     }
 

@@ -21,11 +21,27 @@ pub(crate) struct Row {
 const STATEMENT: u8 = 1;
 const PROLOGUE_END: u8 = 2;
 const END: u8 = 4;
+const APPROXIMATE: u8 = 8;
 
 impl Row {
-    /// A place for a breakpoint.
-    pub(crate) fn statement(pc: ModulePc, file: u32, line: u32, column: u32) -> Row {
-        Row { pc, file, line, column, flags: STATEMENT }
+    /// A row without flags.
+    pub(crate) fn new(pc: ModulePc, file: u32, line: u32, column: u32) -> Row {
+        Row { pc, file, line, column, flags: 0 }
+    }
+
+    /// The row as a place for a breakpoint.
+    pub(crate) fn statement(self) -> Row {
+        Row { flags: self.flags | STATEMENT, ..self }
+    }
+
+    /// The row where a function's parameters are in place.
+    pub(crate) fn prologue_end(self) -> Row {
+        Row { flags: self.flags | PROLOGUE_END, ..self }
+    }
+
+    /// The row as one whose line is only near that of its code.
+    pub(crate) fn approximate(self) -> Row {
+        Row { flags: self.flags | APPROXIMATE, ..self }
     }
 
     /// The end of a sequence at `pc`.
@@ -33,13 +49,12 @@ impl Row {
         Row { pc, file: 0, line: 0, column: 0, flags: END }
     }
 
-    /// Says that a function's parameters are in place here.
-    pub(crate) fn end_prologue(&mut self) {
-        self.flags |= PROLOGUE_END;
-    }
-
     pub(crate) fn is_statement(&self) -> bool {
         self.flags & STATEMENT != 0
+    }
+
+    pub(crate) fn is_approximate(&self) -> bool {
+        self.flags & APPROXIMATE != 0
     }
 
     pub(crate) fn is_prologue_end(&self) -> bool {

@@ -154,6 +154,8 @@ pub struct Module {
     pub(crate) exports: Vec<Export>,
     pub(crate) customs: Vec<CustomSection>,
     pub(crate) names: Names,
+    /// The data segments with an address that is a constant: it, and the bytes in the file.
+    pub(crate) data: Vec<(u32, Range<usize>)>,
     pub(crate) export_of_function: HashMap<u32, usize>,
 }
 
@@ -368,6 +370,22 @@ impl Module {
         if self.names.functions.is_empty() {
             self.names = other.names.clone();
         }
+    }
+
+    /// What the data segments make of the memory, from address 0 on. Segments far behind the others are
+    /// left out: the image is no more than sixteen times the file.
+    pub(crate) fn initial_memory(&self) -> Vec<u8> {
+        let most = self.bytes.len().saturating_mul(16);
+        let end = |(address, range): &(u32, Range<usize>)| *address as usize + range.len();
+        let size = self.data.iter().map(end).filter(|end| *end <= most).max().unwrap_or(0);
+        let mut memory = vec![0; size];
+        for (address, range) in &self.data {
+            let at = *address as usize;
+            if let Some(place) = memory.get_mut(at..at + range.len()) {
+                place.copy_from_slice(&self.bytes[range.clone()]);
+            }
+        }
+        memory
     }
 
     /// The bytes of a function body, local declarations first.

@@ -1,6 +1,6 @@
 //! Owns the reading of a module's sections. Never validates code and never looks inside custom sections.
 
-use wasmparser::{CompositeInnerType, ExternalKind, Payload, TypeRef};
+use wasmparser::{CompositeInnerType, DataKind, ExternalKind, Operator, Payload, TypeRef};
 
 use crate::address::{CodeSection, ModulePc};
 use crate::error::ModuleError;
@@ -91,6 +91,11 @@ impl Parts {
                     });
                 }
             }
+            Payload::DataSection(reader) => {
+                for segment in reader {
+                    self.data(&segment?);
+                }
+            }
             // The range starts at the function count: these are the section's contents.
             Payload::CodeSectionStart { range, .. } => {
                 self.module.code =
@@ -104,6 +109,16 @@ impl Parts {
             _ => {}
         }
         Ok(())
+    }
+
+    fn data(&mut self, segment: &wasmparser::Data<'_>) {
+        let DataKind::Active { memory_index: 0, offset_expr } = &segment.kind else { return };
+        let mut operators = offset_expr.get_operators_reader();
+        let Ok(Operator::I32Const { value }) = operators.read() else { return };
+        if matches!(operators.read(), Ok(Operator::End)) {
+            let end = segment.range.end;
+            self.module.data.push((value.cast_unsigned(), end - segment.data.len()..end));
+        }
     }
 
     fn import(&mut self, import: &wasmparser::Import<'_>) {

@@ -12,8 +12,8 @@ use serde::Deserialize;
 use wasmparser::Operator;
 
 use crate::address::ModulePc;
-use crate::entries::UnitEntries;
-use crate::error::DebugInfoError;
+use crate::entries::{NONE, UnitEntries};
+use crate::error::{DebugFileError, DebugInfoError};
 use crate::line_source::Told;
 use crate::line_table::{LineTable, Row, fold, join};
 use crate::module::{Function, Module};
@@ -41,6 +41,13 @@ struct Segment {
 /// The map is of another module: it names a pc where this one has no instruction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Misfit(pub(crate) ModulePc);
+
+impl From<Misfit> for DebugInfoError {
+    fn from(misfit: Misfit) -> DebugInfoError {
+        let reason = DebugFileError::OtherMap(misfit.0).to_string();
+        DebugInfoError { section: "sourceMappingURL", offset: 0, reason }
+    }
+}
 
 /// The JSON of a map. What debuggers do not use (`names`, `file`, extensions) is passed over.
 #[derive(Deserialize)]
@@ -127,10 +134,10 @@ impl SourceMap {
             let Some(first) = rows.get_mut(before) else { continue };
             // What is in front of the first mapping (stack checks) belongs to it; there is no prologue
             // behind it: parameters are in Wasm locals from the start.
+            *first = first.prologue_end();
             first.pc = function.first_instruction;
-            first.end_prologue();
             rows.push(Row::end(function.body.end));
-            functions.add_function(function.body.clone());
+            functions.add(NONE, NONE, vec![function.body.clone()], (0, 0, 0));
         }
         if let (true, Some(segment)) = (rows.is_empty(), self.segments.first()) {
             return Err(Misfit(segment.pc));
@@ -141,6 +148,7 @@ impl SourceMap {
             files: self.sources,
             lines: LineTable::new(rows),
             functions,
+            names: HashMap::new(),
             texts: self.texts,
         })
     }
@@ -167,7 +175,7 @@ fn rows_of(module: &Module, function: &Function, segments: &[Segment]) -> Result
         // A loop comes back to what is behind its `loop`: there its line begins.
         if !matches!(operator, Operator::Block { .. } | Operator::Loop { .. }) {
             let place = segments[done..known].iter().rev().find_map(|segment| segment.place);
-            rows.extend(place.map(|(file, line, column)| Row::statement(pc, file, line, column)));
+            rows.extend(place.map(|(file, line, column)| Row::new(pc, file, line, column).statement()));
             done = known;
         }
         segments.get(known).map_or(done < known, |next| next.pc > pc)

@@ -33,6 +33,8 @@ pub enum Language {
     Zig,
     /// Go by TinyGo.
     TinyGo,
+    /// Go by its own compiler.
+    Go,
     /// AssemblyScript.
     AssemblyScript,
     /// Anything else, or unknown.
@@ -56,7 +58,7 @@ pub struct UnitInfo {
 
 impl Symbols {
     /// Opens a module with the debug info it carries itself, if any: DWARF, of which only the section and
-    /// unit headers are read now, or a source map in a `data:` URL.
+    /// unit headers are read now, a source map in a `data:` URL, or the table of Go's runtime.
     ///
     /// # Errors
     /// When the bytes are no core module. Missing or broken debug info is no error.
@@ -104,12 +106,6 @@ impl Symbols {
     #[must_use]
     pub fn has_debug_info(&self) -> bool {
         self.info.is_some()
-    }
-
-    /// Whether there is DWARF, and so variables, not only lines and functions.
-    #[must_use]
-    pub fn has_variables(&self) -> bool {
-        self.info.as_ref().is_some_and(DebugInfo::has_entries)
     }
 
     /// The text of a source file that came with the debug info (`sourcesContent` of a source map).

@@ -63,7 +63,7 @@ pub struct Place {
     pub path: Arc<str>,
     /// From 1.
     pub line: u32,
-    /// The instruction itself has no line; this is the nearest one before it.
+    /// The instruction itself has no line; this is one near it.
     pub approximate: bool,
 }
 

@@ -161,7 +161,7 @@ impl<'a> Resolver<'a> {
             let place = frame.position.as_ref().map(|position| Place {
                 path: Arc::clone(&position.path),
                 line: position.line,
-                approximate,
+                approximate: approximate || frame.approximate,
             });
             (Label::new(kind, text), place)
         };

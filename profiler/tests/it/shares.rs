@@ -132,3 +132,39 @@ fn assert_lines(profile: &serde_json::Value) {
         assert!(file == "shares.ts" && (line.contains("x ^= x") || line.contains("step < steps")), "{row}");
     }
 }
+
+#[test]
+fn lines_of_a_go_module_by_the_table_of_its_runtime() {
+    let _turn = turn();
+    let folder = Folder::new();
+    let module = fixture("../../../debugger/symbols/tests/fixtures/go/go.wasm");
+    let embedder = Embedder::with(&module, &module, &[]);
+    let out = folder.path("out.wasmprof");
+    record(&embedder.pid(), 3999, SAMPLES, &out, &[]);
+    let profile = json(&out);
+    assert_near("half", share(&profile, "functions", "main.half"), 62.5);
+    // The way to the right block of the function is not the inlined call's.
+    let inlined = share(&profile, "functions", "main.inlinedThird");
+    assert!(inlined > 5.0 && inlined < 37.5 + NEAR, "{inlined:.2} %");
+    assert_near("response", share(&profile, "callbacks", "proxy_on_response_headers"), 50.0);
+    let coverage = |field: &str| profile["coverage"][field].as_f64().unwrap();
+    assert!(coverage("named") >= coverage("wasm") * 0.99, "{}", profile["coverage"]);
+    assert!(coverage("line") >= coverage("wasm") * 0.99, "{}", profile["coverage"]);
+    assert!(
+        coverage("approximate") >= coverage("line") * 0.9,
+        "loops make no calls: {}",
+        profile["coverage"]
+    );
+    let source = std::fs::read_to_string(module.with_file_name("main.go")).unwrap();
+    // The loop's body, and the way to its blocks in both functions.
+    let hottest = profile["lines"].as_array().unwrap()[..3].iter().map(|row| row["name"].as_str().unwrap());
+    let text = |place: &str| {
+        let (file, line) = place.rsplit_once(':').unwrap();
+        assert_eq!(file, "~fixture/main.go");
+        source.lines().nth(line.parse::<usize>().unwrap() - 1).unwrap()
+    };
+    let lines: Vec<&str> = hottest.map(text).collect();
+    for wanted in ["step < steps", "func half(", "func onRequestHeaders("] {
+        assert!(lines.iter().any(|line| line.contains(wanted)), "{wanted}: {lines:?}");
+    }
+}

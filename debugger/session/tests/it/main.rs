@@ -7,6 +7,7 @@ mod breakpoints;
 mod conditions;
 mod containers;
 mod disassembly;
+mod go;
 mod machine;
 mod proxy;
 mod scripts;

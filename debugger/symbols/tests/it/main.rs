@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod functions;
+mod go;
 mod lines;
 mod recording;
 mod render;
