@@ -130,7 +130,7 @@ impl DebugInfo {
         }
     }
 
-    /// Whether there is DWARF, and so variables and types, and not lines and functions alone.
+    /// Whether there is DWARF, and so entries of variables and types, and not lines and functions alone.
     pub(crate) fn has_entries(&self) -> bool {
         !self.sections.is_empty()
     }

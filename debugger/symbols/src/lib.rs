@@ -46,6 +46,7 @@ mod evaluate;
 mod go_table;
 mod line_source;
 mod line_table;
+mod named_locals;
 mod names;
 mod out_of_date;
 mod sections;

@@ -1,7 +1,7 @@
 //! Owns the choice of what a module's lines and functions are read from, and the form in which anything
 //! but DWARF hands them over: one unit whose rows and functions are known from the start. What asks
 //! ([`crate::lines`], `binding`, [`crate::functions`]) does not see the difference; such a unit has no
-//! entries, so no variables and no types.
+//! entries: its variables are the Wasm locals that have names (`named_locals`).
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -13,6 +13,7 @@ use crate::functions::FunctionName;
 use crate::go_table;
 use crate::line_table::LineTable;
 use crate::module::Module;
+use crate::named_locals;
 use crate::source_map::SourceMap;
 use crate::symbols::Language;
 
@@ -53,6 +54,7 @@ impl DebugInfo {
         let mut info = DebugInfo::of_units(module, vec![slot]);
         info.texts = told.texts;
         info.names = Mutex::new(told.names);
+        info.types = Mutex::new(named_locals::types(told.language));
         info
     }
 

@@ -7,6 +7,7 @@ use crate::address::{ModulePc, PcRange};
 use crate::dwarf::{DebugInfo, OpenUnit, Slice};
 use crate::error::DebugInfoError;
 use crate::evaluate::Evaluator;
+use crate::named_locals;
 use crate::scopes::Variable;
 use crate::symbols::Symbols;
 
@@ -152,6 +153,9 @@ impl Symbols {
         machine: &dyn Machine,
     ) -> Result<Location, DebugInfoError> {
         let Some(info) = &self.info else { return Ok(Location::OptimizedOut) };
+        if !info.has_entries() {
+            return Ok(named_locals::locate(variable, machine));
+        }
         let unit = info.unit_of(variable.entry).unwrap_or(u32::MAX);
         let open = info.open(unit)?;
         let fail = open.fail(variable.entry);
@@ -185,6 +189,9 @@ impl Symbols {
     fn try_describe(&self, variable: &Variable, pc: ModulePc) -> Result<String, DebugInfoError> {
         let none = || Ok(String::from("no location"));
         let Some(info) = &self.info else { return none() };
+        if !info.has_entries() {
+            return Ok(format!("local {}", variable.entry));
+        }
         let open = info.open(info.unit_of(variable.entry).unwrap_or(u32::MAX))?;
         let fail = open.fail(variable.entry);
         let entry = open.unit.entry(open.local(variable.entry)?).map_err(&fail)?;

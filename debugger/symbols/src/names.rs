@@ -44,6 +44,14 @@ impl Names {
         }
     }
 
+    /// The named locals of a function, by rising index.
+    pub(crate) fn locals_of(&self, function: u32) -> Vec<(u32, &str)> {
+        let own = self.locals.iter().filter(|((of, _), _)| *of == function);
+        let mut named: Vec<_> = own.map(|((_, local), name)| (*local, name.as_str())).collect();
+        named.sort_unstable();
+        named
+    }
+
     pub(crate) fn local(&self, function: u32, local: u32) -> Option<&str> {
         self.locals.get(&(function, local)).map(String::as_str)
     }

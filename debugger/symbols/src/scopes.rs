@@ -43,7 +43,7 @@ pub struct Variable {
     pub depth: u32,
     /// Made by the compiler (DW_AT_artificial), such as `this`.
     pub artificial: bool,
-    /// The entry (`.debug_info` offset) whose location counts.
+    /// The entry (`.debug_info` offset) whose location counts; without DWARF the Wasm local.
     pub(crate) entry: u32,
     /// The instance it lives in; `None` for statics of a unit.
     pub(crate) instance: Option<InstanceId>,
@@ -65,9 +65,10 @@ impl Symbols {
     /// # Errors
     /// When the function's debug info is broken.
     pub fn variables(&self, instance: InstanceId, pc: ModulePc) -> Result<Vec<Variable>, DebugInfoError> {
-        let Some(info) = self.info.as_ref().filter(|info| info.has_entries()) else {
-            return Ok(Vec::new());
-        };
+        let Some(info) = &self.info else { return Ok(Vec::new()) };
+        if !info.has_entries() {
+            return Ok(self.named_locals(instance, pc));
+        }
         let open = info.open(instance.unit)?;
         let Some(node) = info.entries(instance.unit)?.nodes.get(instance.node as usize) else {
             return Ok(Vec::new());

@@ -9,7 +9,7 @@ use crate::dwarf::lock;
 use crate::error::DebugInfoError;
 use crate::symbols::{Language, Symbols};
 
-/// A type: the `.debug_info` offset of its entry.
+/// A type: the `.debug_info` offset of its entry; without DWARF a number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TypeId(pub(crate) u32);
 

@@ -102,6 +102,10 @@ fn a_breakpoint_by_line_stops_with_lines_in_the_backtrace() {
             frame("proxy_on_request_headers", "const verdict ="),
         ]
     );
+    // The variables are the Wasm locals of that name.
+    let value = |frame, text| stop.evaluate(frame, text).expect("a value").summary();
+    let values = [value(0, "n"), value(0, "divisor"), value(1, "n"), value(2, "token")];
+    assert_eq!(values, ["35", "2", "35", "35"]);
     // The source came with the map: there is no filter.ts beside this copy.
     let source = stop.source(0, 0, session.sources()).expect("a text");
     assert_eq!(source.lines, ["    divisor++;"]);

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use serde_json::{Value, json};
-use wasmdbg_symbols::{DebugFileError, Language, LookupError, Symbols};
+use wasmdbg_symbols::{
+    DebugFileError, Language, Location, LookupError, Machine, Symbols, Unreadable, VariableKind, WasmValue,
+};
 
 use crate::bad_input::{Dice, ask_everything};
 use crate::recording::{bytes, fixture, line_of};
@@ -138,6 +140,46 @@ fn a_function_without_lines_has_its_name_alone() {
     let symbols = open(BUILDS[0]);
     let place = symbols.break_function("Verdict#set:token").unwrap().places.remove(0);
     assert_eq!((&*place.name, place.position, place.instance), ("filter/Verdict#set:token", None, None));
+}
+
+/// A frame whose locals hold ten times their index.
+struct Tens;
+
+impl Machine for Tens {
+    fn local(&self, index: u32) -> Result<WasmValue, Unreadable> {
+        Ok(WasmValue::I32(10 * index))
+    }
+    fn operand(&self, _: u32) -> Result<WasmValue, Unreadable> {
+        Err(Unreadable("not asked".into()))
+    }
+    fn global(&self, _: u32) -> Result<WasmValue, Unreadable> {
+        Err(Unreadable("not asked".into()))
+    }
+    fn stack_pointer(&self) -> Result<u32, Unreadable> {
+        Err(Unreadable("not asked".into()))
+    }
+    fn memory(&self, _: u64, _: usize) -> Result<Vec<u8>, Unreadable> {
+        Err(Unreadable("not asked".into()))
+    }
+}
+
+#[test]
+fn variables_are_the_locals_that_have_names() {
+    let symbols = open(BUILDS[0]);
+    let place = symbols.break_function("parse").unwrap().places.remove(0);
+    let variables = symbols.variables(place.instance.unwrap(), place.pc).unwrap();
+    let found: Vec<_> = variables.iter().map(|variable| (&*variable.name, variable.kind)).collect();
+    let (argument, local) = (VariableKind::Argument, VariableKind::Local);
+    assert_eq!(found, [("text", argument), ("length", argument), ("number", local), ("at", local)]);
+    let number = &variables[2];
+    let ty = symbols.type_of(number.ty.unwrap()).unwrap();
+    assert_eq!((&*ty.name, ty.size), ("i32", Some(4)));
+    assert_eq!(symbols.locate(number, place.pc, &Tens), Location::Value(20_u32.to_le_bytes().into()));
+    assert_eq!(symbols.describe_location(number, place.pc), "local 2");
+    // The optimiser puts locals together, and takes their names away.
+    let symbols = open(BUILDS[1]);
+    let place = symbols.break_function("proxy_on_request_headers").unwrap().places.remove(0);
+    assert_eq!(symbols.variables(place.instance.unwrap(), place.pc).unwrap(), []);
 }
 
 #[test]
