@@ -13,26 +13,26 @@ test('F5 without launch.json attaches', () => {
 });
 
 test('an attach that names no proxy has the user choose a filter', () => {
-  assert.deepEqual(resolve(attach({}), '/work').choose, {});
-  assert.deepEqual(resolve(attach({ filter: '' }), '/work').choose, {});
-  assert.deepEqual(resolve(attach({ filter: [] }), '/work').choose, {});
-  assert.deepEqual(resolve(attach({ filter: 'token' }), '/work').choose, { name: 'token' });
+  assert.deepEqual(resolve(attach({}), '/folder').choose, {});
+  assert.deepEqual(resolve(attach({ filter: '' }), '/folder').choose, {});
+  assert.deepEqual(resolve(attach({ filter: [] }), '/folder').choose, {});
+  assert.deepEqual(resolve(attach({ filter: 'token' }), '/folder').choose, { name: 'token' });
   // What a picked proxy is substituted by when none was picked.
-  assert.deepEqual(resolve(attach({ pid: '' }), '/work').choose, {});
+  assert.deepEqual(resolve(attach({ pid: '' }), '/folder').choose, {});
 });
 
 test('a proxy or several filters need no choice', () => {
   for (const named of [{ pid: 7 }, { pid: '7' }, { socket: '/run/wasmdbg.sock' }, { filter: ['a', 'b'] },
     { pid: 7, filter: 'token' }]) {
-    assert.equal(resolve(attach(named), '/work').choose, undefined, JSON.stringify(named));
+    assert.equal(resolve(attach(named), '/folder').choose, undefined, JSON.stringify(named));
   }
-  assert.equal(resolve(LAUNCH, '/work').choose, undefined);
+  assert.equal(resolve(LAUNCH, '/folder').choose, undefined);
 });
 
 test('sources are looked for in the folder unless the configuration says otherwise', () => {
-  assert.deepEqual(resolve(LAUNCH, '/work').configuration, { ...LAUNCH, cwd: '/work' });
-  assert.equal(resolve(attach({ pid: 7, cwd: '/other' }), '/work').configuration.cwd, '/other');
+  assert.deepEqual(resolve(LAUNCH, '/folder').configuration, { ...LAUNCH, cwd: '/folder' });
+  assert.equal(resolve(attach({ pid: 7, cwd: '/other' }), '/folder').configuration.cwd, '/other');
   assert.equal(resolve(attach({ pid: 7 }), undefined).configuration.cwd, undefined);
   const all = { pid: 7, when: ['path:/a'], deadline: 90, reconnect: 0, unheardOf: true };
-  assert.deepEqual(resolve(attach(all), '/work').configuration, { ...ATTACH, ...all, cwd: '/work' });
+  assert.deepEqual(resolve(attach(all), '/folder').configuration, { ...ATTACH, ...all, cwd: '/folder' });
 });
