@@ -234,3 +234,55 @@ fn title(recording: &Recording) -> String {
     let name = label::printable(program.rsplit('/').next().unwrap_or(program));
     format!("{name} (process {}), {} at {} Hz", info.pid, info.event, info.frequency)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::code::timeline::{JitCode, JitLine};
+    use crate::recording::{ObjectInfo, SampleRow, Stack};
+    use crate::space::{ObjectId, UNKNOWN};
+    use crate::unwind::RawFrame;
+
+    /// The filter's `half`, with a line, calls its `memcpy`, which has none; a trampoline calls `half`.
+    fn recording(stacks: &[&[u32]]) -> Recording {
+        let line = JitLine { offset: 0, file: "src/lib.rs".into(), line: 42 };
+        let code =
+            |name: &str, lines: &[JitLine]| JitCode { name: format!("first: {name}"), lines: lines.to_vec() };
+        let jit = ObjectId(7);
+        let frame = |number: u64| RawFrame { object: jit, address: number << 32 };
+        Recording {
+            objects: [(jit.0, ObjectInfo::Jit { source: "test".into() })].into(),
+            frames: vec![frame(0), frame(1), frame(2), RawFrame { object: UNKNOWN, address: 1 }],
+            jit: vec![code("memcpy", &[]), code("half", &[line]), code("[wasmtime]", &[])],
+            jit_filters: ["first".into()].into(),
+            samples: (0..stacks.len() as u32)
+                .map(|stack| SampleRow { time: 0, tid: 1, stack, weight: 1 })
+                .collect(),
+            stacks: stacks.iter().map(|frames| Stack { frames: frames.to_vec(), end: End::Root }).collect(),
+            ..Recording::default()
+        }
+    }
+
+    fn paths(profile: &Profile) -> Vec<String> {
+        let text = |label: &u32| &*profile.labels.get(*label).text;
+        let path = |(stack, _): &(Vec<u32>, u64)| stack.iter().map(text).collect::<Vec<_>>().join(";");
+        profile.stacks.iter().map(path).collect()
+    }
+
+    #[test]
+    fn time_in_a_function_without_lines_counts_for_the_line_that_called_it() {
+        let profile = Profile::new(&recording(&[&[0, 1, 2]]), Lines::Innermost);
+        assert_eq!(paths(&profile), ["thread;filter first;[wasmtime];half;src/lib.rs:42;memcpy"]);
+        let expected = Coverage { wasm: 1, named: 1, line: 1, approximate: 0, caller: 1 };
+        assert_eq!(profile.coverage, expected);
+    }
+
+    #[test]
+    fn a_line_is_not_taken_from_beyond_the_module() {
+        // Host code lies between: the filter's own call is another one.
+        let profile = Profile::new(&recording(&[&[0, 3, 1], &[2, 1], &[3, 1]]), Lines::Innermost);
+        let expected = Coverage { wasm: 1, named: 1, ..Coverage::default() };
+        assert_eq!(profile.coverage, expected, "{:?}", paths(&profile));
+        assert!(paths(&profile).iter().all(|path| !path.contains("lib.rs")), "{:?}", paths(&profile));
+    }
+}

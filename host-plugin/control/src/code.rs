@@ -10,7 +10,7 @@ use crate::{FilterId, ModuleHash};
 pub struct ListCode {}
 
 /// The compiled code of the fast lane. Code of the debug lane is copied for each virtual machine and not
-/// listed: its image in memory carries the module.
+/// listed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CodeList {
     /// See [`CodeImage`].
