@@ -18,7 +18,7 @@ use self::checked::Checked;
 use crate::code::timeline::Timeline;
 use crate::descriptions::{self, DescriptionError};
 use crate::host::UnwindTables;
-use crate::recording::{Info, ObjectInfo, Recording, SampleRow, Stack};
+use crate::recording::{Info, ObjectInfo, Recording, SampleRow};
 use crate::space::{JIT, KERNEL, ObjectId, UNKNOWN};
 use crate::unwind::{End, RawFrame};
 
@@ -73,7 +73,7 @@ struct Import {
     regions: HashMap<i32, BTreeMap<u64, Region>>,
     files: HashMap<String, (ObjectId, Option<UnwindTables>)>,
     frames: HashMap<RawFrame, u32, FxBuildHasher>,
-    stacks: HashMap<Vec<u32>, u32, FxBuildHasher>,
+    stacks: HashMap<Box<[u32]>, u32, FxBuildHasher>,
     key: Vec<u32>,
     /// Times of samples are those of jitdumps.
     monotonic: bool,
@@ -157,13 +157,12 @@ impl Import {
         {
             key.push(self.frame(pid, ip, time, kernel));
         }
-        let next = self.recording.stacks.len() as u32;
-        let stack = match self.stacks.get(&key) {
+        let stack = match self.stacks.get(key.as_slice()) {
             Some(stack) => *stack,
             None => {
-                self.recording.stacks.push(Stack { frames: key.clone(), end: End::Root });
-                self.stacks.insert(key.clone(), next);
-                next
+                let stack = self.recording.stacks.push(&key, End::Root);
+                self.stacks.insert(key.as_slice().into(), stack);
+                stack
             }
         };
         self.key = key;

@@ -1,14 +1,16 @@
 //! A recording as people read it: stacks of names with weights. Symbolises each distinct frame once.
 
+mod frames;
 mod label;
 mod resolve;
 
+use std::cmp::Ordering;
 use std::collections::HashMap;
 
 use rustc_hash::FxBuildHasher;
 
-pub use label::{Label, LabelKind, Place};
-pub use resolve::{Resolved, Resolver};
+use self::frames::{FrameLine, Frames};
+pub use label::{Label, LabelKind, Labels, Place};
 
 use crate::recording::{Recording, Summary};
 use crate::unwind::End;
@@ -23,37 +25,6 @@ pub enum Lines {
     All,
     /// Functions only.
     None,
-}
-
-/// Names by number.
-#[derive(Debug, Clone, Default)]
-pub struct Labels {
-    list: Vec<Label>,
-    numbers: HashMap<Label, u32, FxBuildHasher>,
-}
-
-impl Labels {
-    /// The number of a label.
-    pub fn number(&mut self, label: Label) -> u32 {
-        if let Some(number) = self.numbers.get(&label) {
-            return *number;
-        }
-        let number = self.list.len() as u32;
-        self.list.push(label.clone());
-        self.numbers.insert(label, number);
-        number
-    }
-
-    /// A label by its number.
-    #[must_use]
-    pub fn get(&self, number: u32) -> &Label {
-        &self.list[number as usize]
-    }
-
-    /// All labels.
-    pub fn iter(&self) -> impl Iterator<Item = &Label> {
-        self.list.iter()
-    }
 }
 
 /// Weighted stacks of names.
@@ -98,7 +69,6 @@ impl Profile {
     /// Symbolises and folds a recording.
     #[must_use]
     pub fn new(recording: &Recording, lines: Lines) -> Self {
-        let mut resolver = Resolver::new(recording);
         let mut profile = Self {
             samples: recording.samples.len() as u64,
             unit: recording.info.unit.clone(),
@@ -106,6 +76,7 @@ impl Profile {
             summary: recording.summary.clone(),
             ..Self::default()
         };
+        let frames = Frames::new(recording, lines, &mut profile.labels);
         // Threads of one name are one root.
         let mut roots: HashMap<&str, u32> = HashMap::new();
         let mut by_thread: HashMap<u32, u32, FxBuildHasher> = HashMap::default();
@@ -113,97 +84,87 @@ impl Profile {
         for sample in &recording.samples {
             let root = *by_thread.entry(sample.tid).or_insert_with(|| {
                 let name = recording.threads.get(&sample.tid).map_or("thread", String::as_str);
-                *roots
-                    .entry(name)
-                    .or_insert_with(|| profile.labels.number(Label::new(LabelKind::Thread, name)))
+                *roots.entry(name).or_insert_with(|| profile.labels.number(LabelKind::Thread, name))
             });
             *weights.entry((root, sample.stack)).or_default() += sample.weight;
             profile.total += sample.weight;
         }
         let mut folded: HashMap<Vec<u32>, u64, FxBuildHasher> = HashMap::default();
-        for ((root, stack), weight) in weights {
-            let mut path = vec![root];
-            profile.unfold(&mut resolver, recording, stack, weight, lines, &mut path);
-            *folded.entry(path).or_default() += weight;
+        let (mut stack, mut path) = (Vec::new(), Vec::new());
+        for ((root, index), weight) in weights {
+            path.clear();
+            path.push(root);
+            let end = recording.stacks.get(index, &mut stack);
+            let line = profile.innermost_line(&frames, &stack, weight);
+            let line = line.filter(|_| lines == Lines::Innermost);
+            profile.unfold(&frames, &stack, end, line, &mut path);
+            match folded.get_mut(&path) {
+                Some(sum) => *sum += weight,
+                None => drop(folded.insert(path.clone(), weight)),
+            }
         }
         profile.stacks = folded.into_iter().collect();
-        profile.stacks.sort();
+        profile.stacks.sort_unstable_by(|a, b| compare(&a.0, &b.0));
         profile
     }
 
-    /// Appends the names of a stack, outermost first.
+    /// Appends the names of a stack, outermost first, with the name of `line` behind those of its frame.
     fn unfold(
         &mut self,
-        resolver: &mut Resolver<'_>,
-        recording: &Recording,
-        stack: u32,
-        weight: u64,
-        lines: Lines,
+        frames: &Frames,
+        stack: &[u32],
+        end: End,
+        line: Option<(usize, FrameLine)>,
         path: &mut Vec<u32>,
     ) {
-        let stack = &recording.stacks[stack as usize];
-        let note = match stack.end {
+        let note = match end {
             End::Root => None,
             End::StackCopy => Some("[host: deeper than the stack copy]"),
             End::NoTables => Some("[host: no unwind tables]"),
             End::NoCode => Some("[host: caller unknown]"),
         };
-        path.extend(note.map(|note| self.labels.number(Label::new(LabelKind::Note, note))));
-        let line = self.innermost_line(resolver, &stack.frames, weight);
+        path.extend(note.map(|note| self.labels.number(LabelKind::Note, note)));
         let mut filter = None;
-        for (depth, frame) in stack.frames.iter().enumerate().rev() {
-            let resolved = resolver.frame(*frame);
+        for (depth, index) in stack.iter().enumerate().rev() {
+            let frame = frames.get(*index);
             // The first frame of a filter, seen from outside, gets the filter's name below it.
-            if resolved.filter != filter {
-                filter.clone_from(&resolved.filter);
-                if let Some(label) = &resolved.filter {
-                    path.push(self.labels.number(label.clone()));
-                }
+            if frame.of.filter != filter {
+                filter = frame.of.filter;
+                path.extend(filter);
             }
-            for (inlined, (function, place)) in resolved.functions.iter().enumerate() {
-                let label = match (lines, place) {
-                    (Lines::All, Some(place)) => function.at(place),
-                    _ => function.clone(),
-                };
-                path.push(self.labels.number(label));
-                if lines == Lines::Innermost
-                    && line == Some((depth, inlined))
-                    && let Some(place) = place
+            for (at, function) in (0..).zip(frames.functions(frame)) {
+                path.push(*function);
+                if let Some((of, line)) = line
+                    && (of, line.function) == (depth, at)
                 {
-                    path.push(self.labels.number(place.label()));
+                    path.push(line.label);
                 }
             }
         }
     }
 
-    /// Which function of which frame has the line that counts for a sample: the innermost one with a line
-    /// in the module where it was taken. `None`: it was not taken in a module, or nothing there has lines.
-    fn innermost_line(
-        &mut self,
-        resolver: &mut Resolver<'_>,
-        frames: &[u32],
-        weight: u64,
-    ) -> Option<(usize, usize)> {
-        let innermost = resolver.frame(*frames.first()?);
-        if !innermost.is_wasm() {
+    /// The line that counts for a sample, and which frame has it: the innermost one with a line in the
+    /// module where it was taken. `None`: it was not taken in a module, or nothing there has lines.
+    fn innermost_line(&mut self, frames: &Frames, stack: &[u32], weight: u64) -> Option<(usize, FrameLine)> {
+        let innermost = frames.get(*stack.first()?).of;
+        if !innermost.wasm {
             return None;
         }
         self.coverage.wasm += weight;
         self.coverage.named += if innermost.named { weight } else { 0 };
-        for (depth, frame) in frames.iter().enumerate() {
-            let resolved = resolver.frame(*frame);
-            if resolved.filter != innermost.filter || !resolved.is_wasm() {
+        for (depth, index) in stack.iter().enumerate() {
+            let frame = frames.get(*index);
+            if frame.of.filter != innermost.filter || !frame.of.wasm {
                 return None;
             }
-            let with_line = |(_, place): &(Label, Option<Place>)| place.is_some();
-            let Some(inlined) = resolved.functions.iter().rposition(with_line) else { continue };
+            let Some(line) = frame.line else { continue };
             self.coverage.line += weight;
-            if depth > 0 || inlined + 1 < resolved.functions.len() {
+            if depth > 0 || line.caller {
                 self.coverage.caller += weight;
-            } else if resolved.functions[inlined].1.as_ref().is_some_and(|place| place.approximate) {
+            } else if line.approximate {
                 self.coverage.approximate += weight;
             }
-            return Some((depth, inlined));
+            return Some((depth, line));
         }
         None
     }
@@ -225,6 +186,13 @@ impl Profile {
     }
 }
 
+/// Which stack comes first. Most of them have their outer frames in common: these are passed over by eights.
+fn compare(a: &[u32], b: &[u32]) -> Ordering {
+    let (eights, others) = (a.as_chunks::<8>().0, b.as_chunks::<8>().0);
+    let common = eights.iter().zip(others).take_while(|(a, b)| a == b).count() * 8;
+    a[common..].cmp(&b[common..])
+}
+
 fn title(recording: &Recording) -> String {
     let info = &recording.info;
     if info.program.is_empty() {
@@ -239,7 +207,7 @@ fn title(recording: &Recording) -> String {
 mod tests {
     use super::*;
     use crate::code::timeline::{JitCode, JitLine};
-    use crate::recording::{ObjectInfo, SampleRow, Stack};
+    use crate::recording::{ObjectInfo, SampleRow, Stacks};
     use crate::space::{ObjectId, UNKNOWN};
     use crate::unwind::RawFrame;
 
@@ -250,6 +218,8 @@ mod tests {
             |name: &str, lines: &[JitLine]| JitCode { name: format!("first: {name}"), lines: lines.to_vec() };
         let jit = ObjectId(7);
         let frame = |number: u64| RawFrame { object: jit, address: number << 32 };
+        let mut packed = Stacks::default();
+        stacks.iter().for_each(|frames| drop(packed.push(frames, End::Root)));
         Recording {
             objects: [(jit.0, ObjectInfo::Jit { source: "test".into() })].into(),
             frames: vec![frame(0), frame(1), frame(2), RawFrame { object: UNKNOWN, address: 1 }],
@@ -258,7 +228,7 @@ mod tests {
             samples: (0..stacks.len() as u32)
                 .map(|stack| SampleRow { time: 0, tid: 1, stack, weight: 1 })
                 .collect(),
-            stacks: stacks.iter().map(|frames| Stack { frames: frames.to_vec(), end: End::Root }).collect(),
+            stacks: packed,
             ..Recording::default()
         }
     }
@@ -284,5 +254,20 @@ mod tests {
         let expected = Coverage { wasm: 1, named: 1, ..Coverage::default() };
         assert_eq!(profile.coverage, expected, "{:?}", paths(&profile));
         assert!(paths(&profile).iter().all(|path| !path.contains("lib.rs")), "{:?}", paths(&profile));
+    }
+
+    #[test]
+    fn stacks_are_in_the_order_of_their_labels() {
+        let long: Vec<u32> = (0..21).collect();
+        let mut other = long.clone();
+        for (at, value) in [(20, 7), (9, 3), (0, 1)] {
+            other[at] = value;
+            assert_eq!(compare(&long, &other), long.cmp(&other), "{other:?}");
+            assert_eq!(compare(&other, &long), other.cmp(&long), "{other:?}");
+        }
+        for end in 0..long.len() {
+            assert_eq!(compare(&long[..end], &long), Ordering::Less);
+        }
+        assert_eq!(compare(&long, &long), Ordering::Equal);
     }
 }

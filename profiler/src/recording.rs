@@ -7,6 +7,7 @@
 mod bytes;
 mod described;
 mod read;
+mod stacks;
 mod write;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,19 +18,20 @@ use serde::{Deserialize, Serialize};
 use wasmdbg_control::ModuleHash;
 
 pub use read::ReadError;
+pub use stacks::{Stack, Stacks};
 pub use write::Writer;
 
 use crate::code::address_map::AddressMap;
 use crate::code::image::CompiledFunction;
 use crate::code::timeline::JitCode;
 use crate::space::ObjectId;
-use crate::unwind::{End, RawFrame};
+use crate::unwind::RawFrame;
 
 /// The first bytes of a file.
 pub const MAGIC: &[u8; 8] = b"WASMPROF";
 
 /// The version of the format that is written. Others are refused.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// Everything in a recording.
 #[derive(Debug, Clone, Default)]
@@ -49,13 +51,13 @@ pub struct Recording {
     /// Distinct frames.
     pub frames: Vec<RawFrame>,
     /// Distinct stacks.
-    pub stacks: Vec<Stack>,
+    pub stacks: Stacks,
     /// Samples by the order of their drain.
     pub samples: Vec<SampleRow>,
     /// Names of threads.
     pub threads: BTreeMap<u32, String>,
     /// Names of frames of the host and the kernel, by their index.
-    pub names: BTreeMap<u32, String>,
+    pub names: BTreeMap<u32, Arc<str>>,
     /// Code that another program described. A frame's address in such an object is the code's number, shifted
     /// left by 32, and the offset in it. In a file the frames are of unknown code; see
     /// [`Recording::describe`].
@@ -128,15 +130,6 @@ pub struct WasmInfo {
     pub source: String,
     /// Why places are missing.
     pub problem: Option<String>,
-}
-
-/// Frames, innermost first.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Stack {
-    /// Indexes into [`Recording::frames`].
-    pub frames: Vec<u32>,
-    /// Where it ends.
-    pub end: End,
 }
 
 /// One sample.

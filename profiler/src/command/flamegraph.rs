@@ -66,6 +66,8 @@ pub(super) fn run(arguments: Vec<OsString>) -> Result<()> {
         recording
     };
     let profile = Profile::new(&recording, lines);
+    // Both at once would be the most memory that it needs.
+    drop(recording);
     say!("{} samples, {}", profile.samples, profile.amount(profile.total));
     record::print_coverage(&profile);
     Format::of(&output).write_file(&profile, &output)?;

@@ -196,14 +196,14 @@ fn legend(figures: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::profile::{Label, Labels};
+    use crate::profile::Labels;
 
     /// A profile of stacks of kinds and names.
     fn profile(stacks: &[(&[(LabelKind, &str)], u64)]) -> Profile {
         let mut labels = Labels::default();
         let mut numbered: Vec<(Vec<u32>, u64)> = Vec::new();
         for (stack, weight) in stacks {
-            let number = |(kind, text): &(LabelKind, &str)| labels.number(Label::new(*kind, text));
+            let number = |(kind, text): &(LabelKind, &str)| labels.number(*kind, text);
             numbered.push((stack.iter().map(number).collect(), *weight));
         }
         numbered.sort();

@@ -7,107 +7,116 @@ use std::sync::Arc;
 
 use wasmdbg_control::ModuleHash;
 use wasmdbg_symbols::demangle::demangle;
-use wasmdbg_symbols::{ModulePc, SourceFrame, Symbols};
+use wasmdbg_symbols::{ModulePc, Symbols};
 
-use super::label::{Label, LabelKind, Place};
+use super::label::{LabelKind, Labels, Place};
 use crate::code::image::{CodeKind, CompiledFunction, function_at};
 use crate::code::name::{DescribedKind, DescribedName};
 use crate::host_names::HostNames;
 use crate::recording::{ObjectInfo, Recording, WasmInfo};
 use crate::space::{KERNEL, ObjectId, UNKNOWN};
+use crate::unwind::RawFrame;
 
-/// What a frame is in names.
-#[derive(Debug, Clone, Default)]
-pub struct Resolved {
+/// What a frame is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Resolved {
     /// The filter, for frames of modules.
-    pub filter: Option<Label>,
-    /// Functions, outermost first: the function itself, then what is inlined, each with its line.
-    pub functions: Vec<(Label, Option<Place>)>,
-    /// Whether the function has a name.
-    pub named: bool,
-}
-
-impl Resolved {
-    fn one(kind: LabelKind, text: &str) -> Self {
-        Self { functions: vec![(Label::new(kind, text), None)], filter: None, named: true }
-    }
-
+    pub(super) filter: Option<u32>,
     /// Whether it is code of a module.
-    #[must_use]
-    pub fn is_wasm(&self) -> bool {
-        self.functions.last().is_some_and(|(label, _)| label.is_wasm())
-    }
-
-    fn of(mut self, filter: Label) -> Self {
-        self.filter = Some(filter);
-        self
-    }
+    pub(super) wasm: bool,
+    /// Whether the function has a name.
+    pub(super) named: bool,
 }
 
-/// Resolves frames and remembers them.
+/// A function in a frame: the number of its name, and where execution stands in it.
+pub(super) type FunctionAt = (u32, Option<Place>);
+
+/// Resolves frames.
 #[derive(Debug)]
-pub struct Resolver<'a> {
+pub(super) struct Resolver<'a> {
     recording: &'a Recording,
-    symbols: HashMap<ModuleHash, Option<Symbols>>,
-    done: Vec<Option<Arc<Resolved>>>,
+    modules: HashMap<ModuleHash, Option<Module>>,
     names: HostNames,
+    filters: HashMap<ObjectId, u32>,
+}
+
+/// A module's debug info, and the functions that the host calls, with the names under which it does.
+#[derive(Debug)]
+struct Module {
+    symbols: Symbols,
+    callbacks: HashMap<u32, Arc<str>>,
+}
+
+/// Where names go.
+struct Out<'a> {
+    labels: &'a mut Labels,
+    functions: &'a mut Vec<FunctionAt>,
+}
+
+impl Out<'_> {
+    fn function(&mut self, kind: LabelKind, name: &str, place: Option<Place>) {
+        self.functions.push((self.labels.number(kind, name), place));
+    }
 }
 
 impl<'a> Resolver<'a> {
     /// Of the frames of `recording`.
-    #[must_use]
-    pub fn new(recording: &'a Recording) -> Self {
-        let done = vec![None; recording.frames.len()];
-        Self { recording, symbols: HashMap::new(), done, names: HostNames::default() }
+    pub(super) fn new(recording: &'a Recording) -> Self {
+        let (modules, filters) = (HashMap::new(), HashMap::new());
+        Self { recording, modules, names: HostNames::default(), filters }
     }
 
-    /// A frame by its index.
-    pub fn frame(&mut self, index: u32) -> Arc<Resolved> {
-        if let Some(done) = &self.done[index as usize] {
-            return Arc::clone(done);
-        }
-        let resolved = Arc::new(self.resolve(index));
-        self.done[index as usize] = Some(Arc::clone(&resolved));
-        resolved
-    }
-
-    fn resolve(&mut self, index: u32) -> Resolved {
+    /// A frame by its index. Adds its functions to `functions`, outermost first: the function itself, then
+    /// what is inlined.
+    pub(super) fn frame(
+        &mut self,
+        index: u32,
+        labels: &mut Labels,
+        functions: &mut Vec<FunctionAt>,
+    ) -> Resolved {
+        let mut out = Out { labels, functions };
         let recording = self.recording;
         let frame = recording.frames[index as usize];
-        if frame.object == KERNEL {
-            let found = recording.names.get(&index).cloned().or_else(|| self.names.kernel(frame.address));
-            return Resolved::one(LabelKind::Kernel, found.as_deref().unwrap_or("[kernel]"));
-        }
-        if frame.object == UNKNOWN {
-            return Resolved::one(LabelKind::Host, "[unknown code]");
-        }
-        match recording.object(frame.object) {
-            Some(ObjectInfo::Wasm(info)) => self.wasm(frame.object, info, frame.address),
-            Some(ObjectInfo::Host { path, reached, .. }) => {
-                let found = recording.names.get(&index).cloned().or_else(|| {
-                    let reached = Path::new(reached.as_deref().unwrap_or(path));
-                    self.names.host(frame.object, Some(reached), None, frame.address)
-                });
-                let file = path.rsplit('/').next().unwrap_or(path);
-                Resolved::one(LabelKind::Host, &found.unwrap_or_else(|| format!("[{file}]")))
+        let (kind, file) = match recording.object(frame.object) {
+            Some(ObjectInfo::Wasm(info)) => return self.wasm(frame.object, info, frame.address, &mut out),
+            Some(ObjectInfo::Jit { source }) => return self.described(source, frame.address, &mut out),
+            _ if frame.object == KERNEL => (LabelKind::Kernel, "kernel"),
+            Some(ObjectInfo::Host { path, .. }) if frame.object != UNKNOWN => {
+                (LabelKind::Host, path.rsplit('/').next().unwrap_or(path))
             }
-            Some(ObjectInfo::Jit { source }) => self.described(source, frame.address),
-            None => Resolved::one(LabelKind::Host, "[unknown code]"),
+            _ => (LabelKind::Host, "unknown code"),
+        };
+        if let Some(name) = recording.names.get(&index) {
+            out.function(kind, name, None);
+        } else if let Some(name) = self.host_name(frame) {
+            out.function(kind, &name, None);
+        } else {
+            out.function(kind, &format!("[{file}]"), None);
+        }
+        Resolved { named: true, ..Resolved::default() }
+    }
+
+    /// By the symbol tables of this machine.
+    fn host_name(&mut self, frame: RawFrame) -> Option<String> {
+        match self.recording.object(frame.object) {
+            _ if frame.object == KERNEL => self.names.kernel(frame.address),
+            Some(ObjectInfo::Host { path, reached, .. }) if frame.object != UNKNOWN => {
+                let reached = Path::new(reached.as_deref().unwrap_or(path));
+                self.names.host(frame.object, Some(reached), None, frame.address)
+            }
+            _ => None,
         }
     }
 
     /// Code of a jitdump or a perf map. Our own have the filter's name before the function's.
-    fn described(&self, source: &str, address: u64) -> Resolved {
+    fn described(&self, source: &str, address: u64, out: &mut Out<'_>) -> Resolved {
         let Some(code) = self.recording.jit.get((address >> 32) as usize) else {
-            return Resolved::one(LabelKind::Wasm, source);
+            out.function(LabelKind::Wasm, source, None);
+            return Resolved { wasm: true, named: true, filter: None };
         };
         let filter =
             code.name.split_once(": ").filter(|(name, _)| self.recording.jit_filters.contains(*name));
-        let (filter, name) = match filter {
-            Some((filter, name)) => (Some(Label::new(LabelKind::Filter, &format!("filter {filter}"))), name),
-            None => (None, code.name.as_str()),
-        };
-        let name = DescribedName::parse(name);
+        let name = DescribedName::parse(filter.map_or(&code.name, |(_, name)| name));
         let kind = match name.kind {
             DescribedKind::Trampoline => LabelKind::Trampoline,
             DescribedKind::Engine => LabelKind::Host,
@@ -119,40 +128,49 @@ impl<'a> Resolver<'a> {
             line: line.line,
             approximate: false,
         });
-        Resolved { filter, functions: vec![(Label::new(kind, &name.text), place)], named: true }
+        out.function(kind, &name.text, place);
+        Resolved {
+            filter: filter.map(|(name, _)| out.labels.number(LabelKind::Filter, &format!("filter {name}"))),
+            wasm: kind.is_wasm(),
+            named: true,
+        }
     }
 
     fn function(&self, id: ObjectId, address: u64) -> Option<&'a CompiledFunction> {
         function_at(self.recording.functions.get(&id.0)?, u32::try_from(address).ok()?)
     }
 
-    fn wasm(&mut self, id: ObjectId, info: &WasmInfo, address: u64) -> Resolved {
-        let filter = filter_label(info);
+    fn wasm(&mut self, id: ObjectId, info: &WasmInfo, address: u64, out: &mut Out<'_>) -> Resolved {
+        let new = || out.labels.number(LabelKind::Filter, &filter_name(info));
+        let filter = Some(*self.filters.entry(id).or_insert_with(new));
         let recording = self.recording;
         let Some(function) = self.function(id, address) else {
-            return Resolved::one(LabelKind::Trampoline, "[wasmtime]").of(filter);
+            out.function(LabelKind::Trampoline, "[wasmtime]", None);
+            return Resolved { filter, wasm: false, named: true };
         };
         let CodeKind::Function(index) = function.kind else {
-            return Resolved::one(LabelKind::Trampoline, &trampoline(function)).of(filter);
+            out.function(LabelKind::Trampoline, &trampoline(function), None);
+            return Resolved { filter, wasm: false, named: true };
         };
         let map = recording.address_maps.get(&id.0);
         let place = map.and_then(|map| map.find(address as u32, function.range.start));
-        let Some(symbols) = info.module.and_then(|hash| self.symbols(hash)) else {
+        let Some(Module { symbols, callbacks }) = info.module.and_then(|hash| self.module(hash)) else {
             let name = function.name.as_deref().map(demangle);
-            let text = name.clone().unwrap_or_else(|| format!("function[{index}]"));
-            let resolved = Resolved::one(LabelKind::Wasm, &text).of(filter);
-            return Resolved { named: name.is_some(), ..resolved };
+            let named = name.is_some();
+            out.function(LabelKind::Wasm, &name.unwrap_or_else(|| format!("function[{index}]")), None);
+            return Resolved { filter, wasm: true, named };
         };
-        let callback = callback(symbols, index);
+        let callback = callbacks.get(&index);
         let frames = place.map(|place| symbols.frames(ModulePc(place.module_offset))).unwrap_or_default();
         if frames.is_empty() {
-            let kind = if callback.is_some() { LabelKind::Callback } else { LabelKind::Wasm };
-            let name = callback.unwrap_or_else(|| symbols.function_name(index).full);
-            return Resolved::one(kind, &name).of(filter);
+            match callback {
+                Some(name) => out.function(LabelKind::Callback, name, None),
+                None => out.function(LabelKind::Wasm, &symbols.function_name(index).full, None),
+            }
         }
         let approximate = place.is_some_and(|place| place.approximate);
-        let label = |frame: &SourceFrame| {
-            let (kind, text) = match (frame.inlined, &callback) {
+        for frame in frames.iter().rev() {
+            let (kind, name) = match (frame.inlined, callback) {
                 (true, _) => (LabelKind::Inlined, &frame.name.full),
                 // The host calls an export by its own name, whatever the source calls the function.
                 (false, Some(export)) => (LabelKind::Callback, export),
@@ -163,44 +181,44 @@ impl<'a> Resolver<'a> {
                 line: position.line,
                 approximate: approximate || frame.approximate,
             });
-            (Label::new(kind, text), place)
-        };
-        let functions = frames.iter().rev().map(label).collect();
-        Resolved { filter: Some(filter), functions, named: true }
+            out.function(kind, name, place);
+        }
+        Resolved { filter, wasm: true, named: true }
     }
 
-    fn symbols(&mut self, hash: ModuleHash) -> Option<&Symbols> {
+    fn module(&mut self, hash: ModuleHash) -> Option<&Module> {
         let recording = self.recording;
         let open = || {
             let module = recording.modules.get(&hash)?;
             let copy = recording.debug_files.get(&hash);
             let with_copy =
                 copy.and_then(|copy| Symbols::with_debug_file(Arc::clone(module), Arc::clone(copy)).ok());
-            with_copy.or_else(|| Symbols::new(Arc::clone(module)).ok())
+            let symbols = with_copy.or_else(|| Symbols::new(Arc::clone(module)).ok())?;
+            let callbacks = callbacks(&symbols);
+            Some(Module { symbols, callbacks })
         };
-        self.symbols.entry(hash).or_insert_with(open).as_ref()
+        self.modules.entry(hash).or_insert_with(open).as_ref()
     }
 }
 
-fn filter_label(info: &WasmInfo) -> Label {
-    let mut name = if info.filters.is_empty() { String::from("module") } else { info.filters.join(" or ") };
+fn filter_name(info: &WasmInfo) -> String {
+    let mut name = String::from("filter ");
+    name.push_str(&if info.filters.is_empty() { String::from("module") } else { info.filters.join(" or ") });
     if info.lane == "debug" {
         name.push_str(", debug lane");
     }
     if info.generation > 0 {
         name.push_str(&format!(", generation {}", info.generation));
     }
-    Label::new(LabelKind::Filter, &format!("filter {name}"))
+    name
 }
 
-/// The name under which the host calls a function: a callback of the ABI, or a start function.
-fn callback(symbols: &Symbols, function: u32) -> Option<Arc<str>> {
+/// The functions that the host calls: callbacks of the ABI, and start functions.
+fn callbacks(symbols: &Symbols) -> HashMap<u32, Arc<str>> {
     let module = symbols.module();
-    let exports = module.exports().iter().map(|export| &export.name);
-    let name = exports
-        .filter(|name| name.starts_with("proxy_on_") || name.starts_with('_'))
-        .find(|name| module.exported_function(name) == Some(function))?;
-    Some(name.as_str().into())
+    let names = module.exports().iter().map(|export| &export.name);
+    let called = names.rev().filter(|name| name.starts_with("proxy_on_") || name.starts_with('_'));
+    called.filter_map(|name| Some((module.exported_function(name)?, name.as_str().into()))).collect()
 }
 
 /// `wasm[0]::array_to_wasm_trampoline[5]` without numbers: all of them are one thing.

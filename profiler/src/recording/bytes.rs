@@ -1,9 +1,16 @@
 //! Numbers in the recording file: LEB128 without a sign, and the checksum of records.
 
-/// FNV-1a with 32 bits: finds a torn or damaged record; it is no protection against a forger.
+/// FNV-1a with 64 bits, of words instead of bytes, which is eight times as fast: the tag, then the payload by
+/// eight bytes, the last of them filled up with zeros; both halves of the result. Finds a torn or damaged
+/// record; it is no protection against a forger.
 pub(super) fn checksum(tag: u8, payload: &[u8]) -> u32 {
-    let step = |hash: u32, byte: &u8| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193);
-    payload.iter().fold(step(0x811c_9dc5, &tag), step)
+    let step = |hash: u64, word: [u8; 8]| (hash ^ u64::from_le_bytes(word)).wrapping_mul(0x0100_0000_01b3);
+    let (words, rest) = payload.as_chunks();
+    let mut last = [0; 8];
+    last[..rest.len()].copy_from_slice(rest);
+    let start = step(0xcbf2_9ce4_8422_2325, u64::from(tag).to_le_bytes());
+    let hash = step(words.iter().copied().fold(start, step), last);
+    (hash ^ hash >> 32) as u32
 }
 
 pub(super) fn put(out: &mut Vec<u8>, mut value: u64) {
@@ -38,18 +45,31 @@ impl<'a> Cursor<'a> {
         Some(taken)
     }
 
+    #[inline]
     pub(super) fn number(&mut self) -> Option<u64> {
+        // Nearly all numbers have two bytes at most, and there are millions of them.
+        let (value, rest) = match *self.0 {
+            [a @ 0..0x80, ref rest @ ..] => (u64::from(a), rest),
+            [a, b @ 0..0x80, ref rest @ ..] => (u64::from(a & 0x7f) | u64::from(b) << 7, rest),
+            _ => return self.long_number(),
+        };
+        self.0 = rest;
+        Some(value)
+    }
+
+    fn long_number(&mut self) -> Option<u64> {
         let mut value = 0;
-        for shift in (0..64).step_by(7) {
-            let byte = self.take(1)?[0];
-            value |= u64::from(byte & 0x7f) << shift;
+        for (at, byte) in self.0.iter().take(10).enumerate() {
+            value |= u64::from(byte & 0x7f) << (7 * at);
             if byte & 0x80 == 0 {
+                self.0 = &self.0[at + 1..];
                 return Some(value);
             }
         }
         None
     }
 
+    #[inline]
     pub(super) fn small(&mut self) -> Option<u32> {
         u32::try_from(self.number()?).ok()
     }
@@ -93,5 +113,18 @@ mod tests {
         assert_eq!(cursor.text().as_deref(), Some("ä"));
         assert!(cursor.is_empty() && cursor.number().is_none());
         assert_eq!(Cursor(&[0xff; 11]).number(), None);
+        assert_eq!(Cursor(&[0xff; 5]).number(), None);
+    }
+
+    #[test]
+    fn every_bit_counts_for_the_checksum() {
+        let payload: Vec<u8> = (0..21).collect();
+        let sum = checksum(1, &payload);
+        assert_ne!(checksum(2, &payload), sum);
+        for bit in 0..payload.len() * 8 {
+            let mut changed = payload.clone();
+            changed[bit / 8] ^= 1 << (bit % 8);
+            assert_ne!(checksum(1, &changed), sum, "bit {bit}");
+        }
     }
 }

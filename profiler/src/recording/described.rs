@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use super::{ObjectInfo, Recording, Stack};
+use super::{ObjectInfo, Recording};
 use crate::code::timeline::Timeline;
 use crate::space::{JIT, UNKNOWN};
 use crate::unwind::RawFrame;
@@ -18,15 +18,19 @@ impl Recording {
         let first = self.jit.len() as u64;
         self.add_code(timeline);
         let unknown: Vec<bool> = self.frames.iter().map(|frame| frame.object == UNKNOWN).collect();
-        let is_open = |stack: &Stack| stack.frames.iter().any(|frame| unknown[*frame as usize]);
-        let open: Vec<bool> = self.stacks.iter().map(is_open).collect();
+        let mut old = Vec::new();
+        let mut is_open = |index: u32| {
+            self.stacks.get(index, &mut old);
+            old.iter().any(|frame| unknown[*frame as usize])
+        };
+        let open: Vec<bool> = (0..self.stacks.len() as u32).map(&mut is_open).collect();
         let mut frames: HashMap<RawFrame, u32> = HashMap::new();
         let mut stacks: HashMap<(u32, Vec<u32>), u32> = HashMap::new();
         for sample in &mut self.samples {
             if !open[sample.stack as usize] {
                 continue;
             }
-            let old = &self.stacks[sample.stack as usize];
+            let end = self.stacks.get(sample.stack, &mut old);
             let resolve = |index: &u32| -> u32 {
                 let frame = self.frames[*index as usize];
                 if frame.object != UNKNOWN {
@@ -44,17 +48,12 @@ impl Recording {
                 }
                 index
             };
-            let key: Vec<u32> = old.frames.iter().map(resolve).collect();
-            if key == old.frames {
+            let key: Vec<u32> = old.iter().map(resolve).collect();
+            if key == old {
                 continue;
             }
-            let end = old.end;
-            let next = self.stacks.len() as u32;
-            let stack = *stacks.entry((sample.stack, key)).or_insert_with_key(|(_, key)| {
-                self.stacks.push(Stack { frames: key.clone(), end });
-                next
-            });
-            sample.stack = stack;
+            let new = stacks.entry((sample.stack, key));
+            sample.stack = *new.or_insert_with_key(|(_, key)| self.stacks.push(key, end));
         }
     }
 
@@ -71,7 +70,7 @@ impl Recording {
 mod tests {
     use super::*;
     use crate::code::timeline::JitCode;
-    use crate::recording::SampleRow;
+    use crate::recording::{SampleRow, Stacks};
     use crate::unwind::End;
 
     #[test]
@@ -82,9 +81,11 @@ mod tests {
         timeline.add(0x1000, 0x100, 20, None, code("new"));
         let unknown = |address| RawFrame { object: UNKNOWN, address };
         let sample = |time| SampleRow { time, tid: 1, stack: 0, weight: 1 };
+        let mut stacks = Stacks::default();
+        stacks.push(&[0, 1], End::NoTables);
         let mut recording = Recording {
             frames: vec![unknown(0x1010), unknown(0x9000)],
-            stacks: vec![Stack { frames: vec![0, 1], end: End::NoTables }],
+            stacks,
             samples: vec![sample(15), sample(25), sample(25), sample(5)],
             ..Recording::default()
         };
@@ -93,9 +94,10 @@ mod tests {
             .samples
             .iter()
             .map(|sample| {
-                let stack = &recording.stacks[sample.stack as usize];
-                assert_eq!(recording.frames[stack.frames[1] as usize], unknown(0x9000), "nobody knows it");
-                let frame = recording.frames[stack.frames[0] as usize];
+                let mut frames = Vec::new();
+                recording.stacks.get(sample.stack, &mut frames);
+                assert_eq!(recording.frames[frames[1] as usize], unknown(0x9000), "nobody knows it");
+                let frame = recording.frames[frames[0] as usize];
                 (frame.object == JIT).then(|| recording.jit[(frame.address >> 32) as usize].name.as_str())
             })
             .collect();

@@ -1,20 +1,23 @@
 //! Reads a recording. A damaged or torn end loses what is behind it and nothing else.
 
-use std::fs;
+use std::collections::{BTreeMap, HashSet};
+use std::fs::File;
+use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustc_hash::FxBuildHasher;
 use serde::de::DeserializeOwned;
 use wasmdbg_control::ModuleHash;
 
 use super::bytes::{Cursor, checksum};
 use super::write::tag;
-use super::{MAGIC, ObjectInfo, Recording, SampleRow, Stack, TextRange, VERSION};
+use super::{MAGIC, ObjectInfo, Recording, SampleRow, TextRange, VERSION};
 use crate::code::address_map::AddressMap;
 use crate::code::image::{CodeKind, CompiledFunction};
 use crate::code::timeline::{JitCode, JitLine, Timeline};
 use crate::space::ObjectId;
-use crate::unwind::{End, RawFrame};
+use crate::unwind::RawFrame;
 
 /// Why there is no recording.
 #[derive(Debug, thiserror::Error)]
@@ -46,8 +49,14 @@ impl Recording {
     /// # Errors
     /// See [`ReadError`].
     pub fn open(path: &Path) -> Result<Self, ReadError> {
-        let bytes = fs::read(path).map_err(|source| ReadError::File { path: path.to_owned(), source })?;
-        Self::parse(&bytes)
+        let failed = |source| ReadError::File { path: path.to_owned(), source };
+        let file = File::open(path).map_err(failed)?;
+        let mut records = Records::new(BufReader::with_capacity(1 << 16, file));
+        let recording = Self::read(&mut records);
+        match records.error {
+            Some(error) => Err(failed(error)),
+            None => recording,
+        }
     }
 
     /// Reads the bytes of a file.
@@ -55,17 +64,21 @@ impl Recording {
     /// # Errors
     /// See [`ReadError`]. Damage behind the first record is none: what is before it counts.
     pub fn parse(bytes: &[u8]) -> Result<Self, ReadError> {
-        let rest = bytes.strip_prefix(MAGIC).ok_or(ReadError::NotARecording)?;
-        let (version, rest) = rest.split_first_chunk().ok_or(ReadError::Empty)?;
-        let version = u32::from_le_bytes(*version);
+        Self::read(&mut Records::new(bytes))
+    }
+
+    fn read(records: &mut Records<impl Read>) -> Result<Self, ReadError> {
+        if records.take(MAGIC.len()) != Some(MAGIC) {
+            return Err(ReadError::NotARecording);
+        }
+        let version = records.word().ok_or(ReadError::Empty)?;
         if version != VERSION {
             return Err(ReadError::Version(version));
         }
         let mut recording = Self::default();
         let mut described = Timeline::default();
-        let mut cursor = Cursor(rest);
         let mut any = false;
-        while let Some((tag, payload)) = next(&mut cursor) {
+        while let Some((tag, payload)) = records.next() {
             let taken = match tag {
                 tag::DESCRIBED => self::described(payload, &mut described),
                 _ => recording.take(tag, payload),
@@ -101,18 +114,13 @@ impl Recording {
                 map.insert(ModuleHash(*hash), Arc::from(bytes));
             }
             tag::FRAMES => frames(payload, &mut self.frames)?,
-            tag::STACKS => stacks(payload, self.frames.len(), &mut self.stacks)?,
+            tag::STACKS => self.stacks.read(payload, self.frames.len())?,
             tag::SAMPLES => samples(payload, self.stacks.len(), &mut self.samples)?,
             tag::THREAD => {
                 let (tid, name) = json(payload)?;
                 self.threads.insert(tid, name);
             }
-            tag::NAMES => {
-                let mut cursor = Cursor(payload);
-                while !cursor.is_empty() {
-                    self.names.insert(cursor.small()?, cursor.text()?);
-                }
-            }
+            tag::NAMES => names(payload, &mut self.names)?,
             tag::SUMMARY => self.summary = Some(json(payload)?),
             _ => {}
         }
@@ -120,13 +128,44 @@ impl Recording {
     }
 }
 
-/// The next whole record.
-fn next<'a>(cursor: &mut Cursor<'a>) -> Option<(u8, &'a [u8])> {
-    let tag = cursor.take(1)?[0];
-    let length = u32::from_le_bytes(cursor.take(4)?.try_into().ok()?);
-    let payload = cursor.take(length as usize)?;
-    let sum = u32::from_le_bytes(cursor.take(4)?.try_into().ok()?);
-    (checksum(tag, payload) == sum).then_some((tag, payload))
+/// The records of a file, one at a time.
+struct Records<R> {
+    source: R,
+    taken: Vec<u8>,
+    /// Why reading has ended before the end.
+    error: Option<io::Error>,
+}
+
+impl<R: Read> Records<R> {
+    fn new(source: R) -> Self {
+        Self { source, taken: Vec::new(), error: None }
+    }
+
+    /// So many bytes; none at a torn end.
+    fn take(&mut self, length: usize) -> Option<&[u8]> {
+        self.taken.clear();
+        // The length may be damage: memory is taken for what is there.
+        match (&mut self.source).take(length as u64).read_to_end(&mut self.taken) {
+            Ok(read) => (read == length).then_some(&*self.taken),
+            Err(error) => {
+                self.error = Some(error);
+                None
+            }
+        }
+    }
+
+    fn word(&mut self) -> Option<u32> {
+        Some(u32::from_le_bytes(self.take(4)?.try_into().ok()?))
+    }
+
+    /// The next whole record: its tag and what is in it.
+    fn next(&mut self) -> Option<(u8, &[u8])> {
+        let tag = self.take(1)?[0];
+        let length = self.word()? as usize;
+        // The checksum stands behind it.
+        let (payload, sum) = self.take(length + 4)?.split_last_chunk()?;
+        (checksum(tag, payload) == u32::from_le_bytes(*sum)).then_some((tag, payload))
+    }
 }
 
 fn json<T: DeserializeOwned>(payload: &[u8]) -> Option<T> {
@@ -180,20 +219,18 @@ fn frames(payload: &[u8], out: &mut Vec<RawFrame>) -> Option<()> {
     Some(())
 }
 
-fn stacks(payload: &[u8], known: usize, out: &mut Vec<Stack>) -> Option<()> {
+fn names(payload: &[u8], out: &mut BTreeMap<u32, Arc<str>>) -> Option<()> {
+    // Many frames of few functions.
+    let mut known: HashSet<Arc<str>, FxBuildHasher> = HashSet::default();
     let mut cursor = Cursor(payload);
     while !cursor.is_empty() {
-        let end = match cursor.number()? {
-            0 => End::Root,
-            1 => End::StackCopy,
-            2 => End::NoTables,
-            3 => End::NoCode,
-            _ => return None,
-        };
-        let count = cursor.count()?;
-        let frames: Option<Vec<u32>> =
-            (0..count).map(|_| cursor.small().filter(|frame| (*frame as usize) < known)).collect();
-        out.push(Stack { frames: frames?, end });
+        let (frame, name) = (cursor.small()?, cursor.text()?);
+        let name = known.get(name.as_str()).cloned().unwrap_or_else(|| {
+            let name: Arc<str> = name.into();
+            known.insert(Arc::clone(&name));
+            name
+        });
+        out.insert(frame, name);
     }
     Some(())
 }
@@ -234,9 +271,10 @@ fn described(payload: &[u8], out: &mut Timeline) -> Option<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Info, Summary, WasmInfo, Writer};
+    use super::super::{Info, Stack, Summary, WasmInfo, Writer};
     use super::*;
     use crate::space::{JIT, UNKNOWN};
+    use crate::unwind::End;
 
     fn file() -> Vec<u8> {
         let mut out = Vec::new();
@@ -290,9 +328,10 @@ mod tests {
         assert_eq!(recording.frames[1].address, u64::MAX);
         assert_eq!(recording.samples.iter().map(|sample| sample.time).collect::<Vec<_>>(), [1_000, 900]);
         assert_eq!(recording.weight(), 20_202_020);
-        assert_eq!(recording.names[&1], "schedule");
-        let stack = &recording.stacks[recording.samples[0].stack as usize];
-        let frame = recording.frames[stack.frames[2] as usize];
+        assert_eq!(&*recording.names[&1], "schedule");
+        let mut frames = Vec::new();
+        recording.stacks.get(recording.samples[0].stack, &mut frames);
+        let frame = recording.frames[frames[2] as usize];
         assert_eq!((frame.object, frame.address), (JIT, 12), "unknown code is described");
         let code = &recording.jit[0];
         assert_eq!((code.name.as_str(), code.line_at(12)), ("half", code.lines.get(1)));
@@ -328,7 +367,7 @@ mod tests {
             }
         }
         let mut other = whole;
-        other[8] = 2;
-        assert!(matches!(Recording::parse(&other), Err(ReadError::Version(2))));
+        other[8] = 1;
+        assert!(matches!(Recording::parse(&other), Err(ReadError::Version(1))));
     }
 }

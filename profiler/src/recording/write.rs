@@ -6,12 +6,12 @@ use serde::Serialize;
 use wasmdbg_control::ModuleHash;
 
 use super::bytes::{checksum, put, put_signed, put_text};
-use super::{Info, MAGIC, ObjectInfo, SampleRow, Stack, Summary, VERSION};
+use super::{Info, MAGIC, ObjectInfo, SampleRow, Stack, Summary, VERSION, stacks};
 use crate::code::address_map::AddressMap;
 use crate::code::image::{CodeKind, CompiledFunction};
 use crate::code::timeline::Timeline;
 use crate::space::ObjectId;
-use crate::unwind::{End, RawFrame};
+use crate::unwind::RawFrame;
 
 /// Tags of records.
 pub(super) mod tag {
@@ -183,19 +183,7 @@ impl<W: Write> Writer<W> {
     /// It cannot be written.
     pub fn stacks(&mut self, stacks: &[Stack]) -> io::Result<()> {
         self.packed(tag::STACKS, |out| {
-            for stack in stacks {
-                put(
-                    out,
-                    match stack.end {
-                        End::Root => 0,
-                        End::StackCopy => 1,
-                        End::NoTables => 2,
-                        End::NoCode => 3,
-                    },
-                );
-                put(out, stack.frames.len() as u64);
-                stack.frames.iter().for_each(|frame| put(out, (*frame).into()));
-            }
+            stacks.iter().for_each(|stack| stacks::write(out, &stack.frames, stack.end));
         })
     }
 
