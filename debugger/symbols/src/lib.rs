@@ -58,7 +58,7 @@ pub use disassemble::Instruction;
 pub use error::{DebugFileError, DebugInfoError, LookupError, ModuleError};
 pub use frame_setup::{FrameSetup, StackUse};
 pub use functions::{FunctionBinding, FunctionName, Instance, InstanceId, SourceFrame};
-pub use lines::{BreakPlace, LineBinding, Position, Statement, StatementStart};
+pub use lines::{BreakPlace, LineBinding, LineCursor, Position, Statement, StatementStart};
 pub use location::{Location, Machine, Piece, Unreadable, WasmValue};
 pub use module::{Function, Global, Module, ValType, content_hash};
 pub use scopes::{Variable, VariableKind};

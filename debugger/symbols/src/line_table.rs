@@ -18,6 +18,9 @@ pub(crate) struct Row {
     flags: u8,
 }
 
+/// Steps to a row that cost less than a search in the whole table.
+const NEAR: usize = 12;
+
 const STATEMENT: u8 = 1;
 const PROLOGUE_END: u8 = 2;
 const END: u8 = 4;
@@ -92,6 +95,21 @@ impl LineTable {
         let after = self.rows.partition_point(|r| r.pc <= pc);
         let at = after.checked_sub(1)?;
         (!self.rows[at].is_end()).then_some(at)
+    }
+
+    /// Index of the last row that begins at `pc` or before it, looked for around the row `near` first.
+    pub(crate) fn row_near(&self, near: usize, pc: ModulePc) -> Option<usize> {
+        let mut at = near;
+        for _ in 0..NEAR {
+            if pc < self.rows.get(at)?.pc {
+                at = at.checked_sub(1)?;
+            } else if self.rows.get(at + 1).is_some_and(|next| next.pc <= pc) {
+                at += 1;
+            } else {
+                return Some(at);
+            }
+        }
+        self.rows.partition_point(|r| r.pc <= pc).checked_sub(1)
     }
 
     /// The rows that begin in a range of pcs, ends of sequences excluded.

@@ -7,7 +7,7 @@ use crate::address::{ModulePc, PcRange};
 use crate::dwarf::DebugInfo;
 use crate::entries::UnitEntries;
 use crate::functions::InstanceId;
-use crate::line_table::Row;
+use crate::line_table::{LineTable, Row};
 use crate::module::Function;
 use crate::symbols::Symbols;
 
@@ -81,6 +81,44 @@ pub struct StatementStart {
     pub instance: Option<InstanceId>,
 }
 
+/// Finds what [`Symbols::position`] finds, without a search when the pcs lie near each other.
+#[derive(Debug)]
+pub struct LineCursor<'a> {
+    symbols: &'a Symbols,
+    place: Option<CursorPlace<'a>>,
+}
+
+/// Where a [`LineCursor`] stands.
+#[derive(Debug)]
+struct CursorPlace<'a> {
+    info: &'a DebugInfo,
+    unit: u32,
+    table: &'a LineTable,
+    /// Of the function.
+    body: PcRange,
+    row: usize,
+}
+
+impl<'a> LineCursor<'a> {
+    /// Path and line of a pc.
+    pub fn at(&mut self, pc: ModulePc) -> Option<(&'a Arc<str>, u32)> {
+        let stays = self.place.as_ref().is_some_and(|place| place.body.contains(&pc));
+        if !stays {
+            self.place = None;
+            let info = self.symbols.info.as_ref()?;
+            let unit = info.unit_at(pc)?;
+            let table = info.lines(unit).ok()?;
+            let body = self.symbols.module.function_at(pc)?.body.clone();
+            self.place = Some(CursorPlace { info, unit, table, body, row: 0 });
+        }
+        let place = self.place.as_mut()?;
+        place.row = place.table.row_near(place.row, pc)?;
+        let row = &place.table.rows()[place.row];
+        let found = row.pc >= place.body.start && !row.is_end();
+        found.then(|| Some((place.info.file(place.unit, row.file)?, row.line))).flatten()
+    }
+}
+
 impl Symbols {
     /// The source position of the innermost frame at a pc. Code without a line of its own (line 0)
     /// takes the line before it in the same function.
@@ -93,6 +131,12 @@ impl Symbols {
         // A row that begins before the function belongs to another one.
         let function = self.module.function_at(pc)?;
         (row.pc >= function.body.start).then(|| row_position(info, unit, row)).flatten()
+    }
+
+    /// For who asks for the lines of many pcs in a row.
+    #[must_use]
+    pub fn line_cursor(&self) -> LineCursor<'_> {
+        LineCursor { symbols: self, place: None }
     }
 
     /// The statement around `pc` in the frame `instance` (one of those that [`Symbols::frames`] gives

@@ -23,19 +23,31 @@ use crate::filter::Filter;
 pub struct SourceNames {
     /// The name of a function of the module, by its index with imported ones counted.
     pub function: Box<FunctionNamer>,
-    /// File and line of an offset in the module's file.
-    pub line: Box<LineFinder>,
+    /// See [`LineFinder`].
+    pub lines: Box<LineFinder>,
+}
+
+/// From this byte of the code on it is of that line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceLine {
+    /// The byte.
+    pub offset: usize,
+    /// The file.
+    pub file: Arc<str>,
+    /// From 1.
+    pub line: u32,
 }
 
 /// See [`SourceNames::function`].
 pub type FunctionNamer = dyn FnMut(&Arc<[u8]>, u32) -> Option<String> + Send;
-/// See [`SourceNames::line`].
-pub type LineFinder = dyn FnMut(&Arc<[u8]>, u32) -> Option<(Arc<str>, u32)> + Send;
+/// The lines of a function's code, each where another one begins. Gets a module, and by rising offset in its
+/// code pairs of such an offset and that in the module's file where the code comes from.
+pub type LineFinder = dyn FnMut(&Arc<[u8]>, &[(usize, u32)]) -> Vec<SourceLine> + Send;
 
 impl Default for SourceNames {
     /// Nothing but what the name section says.
     fn default() -> Self {
-        Self { function: Box::new(|_, _| None), line: Box::new(|_, _| None) }
+        Self { function: Box::new(|_, _| None), lines: Box::new(|_, _| Vec::new()) }
     }
 }
 

@@ -283,6 +283,25 @@ fn code_of_no_line_in_particular_has_the_line_before_it() {
 }
 
 #[test]
+fn a_line_cursor_finds_the_same_in_any_order() {
+    for name in [&C[..], &RUST[..]].concat() {
+        let symbols = load(name);
+        let code = symbols.module().functions().iter();
+        let all: Vec<u32> = code.flat_map(|function| function.body.start.0..function.body.end.0).collect();
+        let jumping = (0..all.len()).map(|at| all[at * 7919 % all.len()]);
+        let near = (0..all.len()).map(|at| all[(at ^ 5).min(all.len() - 1)]);
+        for order in [all.clone(), all.iter().rev().copied().collect(), jumping.collect(), near.collect()] {
+            let mut cursor = symbols.line_cursor();
+            for pc in order.into_iter().chain([0, u32::MAX]) {
+                let expected = symbols.position(ModulePc(pc)).map(|position| (position.path, position.line));
+                let found = cursor.at(ModulePc(pc)).map(|(path, line)| (path.clone(), line));
+                assert_eq!(found, expected, "{name}: {pc:#x}");
+            }
+        }
+    }
+}
+
+#[test]
 fn the_users_file_is_meant_where_dependencies_have_one_of_the_same_name() {
     let example = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/rust-token");
     let wasm = std::fs::read(format!("{example}/rust-token.release.wasm")).unwrap();

@@ -77,12 +77,12 @@ fn record(out: &mut Vec<u8>, kind: u32, body: impl FnOnce(&mut Vec<u8>)) {
 mod tests {
     use std::sync::Arc;
 
-    use super::super::piece::Line;
+    use super::super::SourceLine;
     use super::*;
 
     #[test]
     fn records_follow_each_other_to_the_end() {
-        let lines = vec![Line { offset: 2, file: Arc::from("src/lib.rs"), line: 42 }];
+        let lines = vec![SourceLine { offset: 2, file: Arc::from("src/lib.rs"), line: 42 }];
         let piece = Piece { address: 0x1000, code: &[0x55, 0xc3, 0x90], name: "token: f".into(), lines };
         let bare = Piece { address: 0x1003, code: &[0xcc], name: "token: [wasmtime]".into(), lines: vec![] };
         let file = bytes(77, &[piece, bare]);

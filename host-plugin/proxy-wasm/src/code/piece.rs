@@ -1,10 +1,8 @@
 //! The text of a filter in pieces with names: one for each function, and what lies between them.
 
-use std::sync::Arc;
-
 use wasmtime::ModuleFunction;
 
-use super::SourceNames;
+use super::{SourceLine, SourceNames};
 use crate::filter::Filter;
 
 /// A piece of code.
@@ -14,15 +12,8 @@ pub(super) struct Piece<'a> {
     pub(super) code: &'a [u8],
     /// `filter: function`
     pub(super) name: String,
-    pub(super) lines: Vec<Line>,
-}
-
-/// From this byte of the piece on the code is of that line.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Line {
-    pub(super) offset: usize,
-    pub(super) file: Arc<str>,
-    pub(super) line: u32,
+    /// By offsets in the piece.
+    pub(super) lines: Vec<SourceLine>,
 }
 
 /// All of a filter's code, by rising address; nothing for a filter that does not run.
@@ -40,7 +31,7 @@ pub(super) fn pieces<'a>(filter: &'a Filter, names: &mut SourceNames, lines: boo
         Vec::new()
     };
     let mut pieces = Vec::with_capacity(functions.len() * 2);
-    let mut add = |from: usize, to: usize, name: String, lines: Vec<Line>| {
+    let mut add = |from: usize, to: usize, name: String, lines: Vec<SourceLine>| {
         if let Some(code) = text.get(from..to).filter(|code| !code.is_empty()) {
             pieces.push(Piece { address: base + from as u64, code, name, lines });
         }
@@ -53,16 +44,11 @@ pub(super) fn pieces<'a>(filter: &'a Filter, names: &mut SourceNames, lines: boo
         let name = (names.function)(bytes, function.index.as_u32())
             .or_else(|| function.name.clone())
             .unwrap_or_else(|| format!("func[{}]", function.index.as_u32()));
-        let from = places.partition_point(|place| place.0 < function.offset);
-        let inside = places[from..].iter().take_while(|place| place.0 < end);
-        let mut found: Vec<Line> = Vec::new();
-        for (offset, place) in inside {
-            let Some((file, line)) = (names.line)(bytes, *place) else { continue };
-            if found.last().is_none_or(|last| last.line != line || last.file != file) {
-                found.push(Line { offset: offset - function.offset, file, line });
-            }
-        }
-        add(function.offset, end, format!("{own}: {name}"), found);
+        let inside = places.partition_point(|place| place.0 < function.offset)
+            ..places.partition_point(|place| place.0 < end);
+        let mut lines = if inside.is_empty() { Vec::new() } else { (names.lines)(bytes, &places[inside]) };
+        lines.iter_mut().for_each(|line| line.offset -= function.offset);
+        add(function.offset, end, format!("{own}: {name}"), lines);
     }
     add(end, text.len(), format!("{own}: [wasmtime]"), Vec::new());
     pieces
