@@ -16,7 +16,7 @@ packages_of() {
     ats) echo trafficserver ;;
     c) echo gcc libc6-dev ;;
     test) echo trafficserver curl openssl linux-perf lldb-22 "$(packages_of cpp-wasm)" ;;
-    bench) echo trafficserver wrk gcc libc6-dev valgrind linux-perf ;;
+    bench) echo trafficserver wrk gcc libc6-dev valgrind linux-perf strace time "$(packages_of cpp-wasm)" ;;
     cpp-wasm) echo clang-19 lld-19 wasi-libc libc++-19-dev-wasm32 libc++abi-19-dev-wasm32 libclang-rt-19-dev-wasm32 ;;
     rust-wasm) echo rustc-web cargo-web rust-web-src lld-19 wasi-libc ;;
     npm) echo npm ;;
@@ -32,8 +32,9 @@ is_there() {
     trafficserver) command -v traffic_server ;;
     clang-19) command -v clang++-19 ;;
     lld-19) command -v wasm-ld-19 ;;
-    curl | openssl | wrk | gcc | valgrind | chromium | npm | g++ | make | python3) command -v "$1" ;;
+    curl | openssl | wrk | gcc | valgrind | strace | chromium | npm | g++ | make | python3) command -v "$1" ;;
     linux-perf) command -v perf ;;
+    time) [ -x /usr/bin/time ] ;; # the shell has one of its own
     lldb-22) command -v lldb-22 ;;
     *) dpkg-query -W -f '${Status}' "$1" 2>/dev/null | grep -q 'ok installed' ;;
     esac >/dev/null 2>&1

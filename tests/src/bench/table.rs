@@ -56,8 +56,8 @@ impl Row {
     }
 }
 
-/// How a value stands to its limits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// How a value stands to its limits; the best is the least.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Verdict {
     /// The aim is reached.
     Aim,
@@ -80,6 +80,12 @@ impl Verdict {
     #[must_use]
     pub fn at_least(value: f64, must: f64, aim: f64) -> Self {
         Self::of(value >= must, value >= aim)
+    }
+
+    /// The worse of two.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        self.max(other)
     }
 
     // NaN compares false and is a miss.
@@ -145,6 +151,8 @@ mod tests {
         assert_eq!(Verdict::at_most(2.5, 2.0, 1.0), Verdict::Missed);
         assert_eq!(Verdict::at_least(0.98, 0.97, 1.0), Verdict::Must);
         assert_eq!(Verdict::at_least(f64::NAN, 0.97, 1.0), Verdict::Missed);
+        assert_eq!(Verdict::Must.and(Verdict::Aim), Verdict::Must);
+        assert_eq!(Verdict::Must.and(Verdict::Missed), Verdict::Missed);
     }
 
     #[test]

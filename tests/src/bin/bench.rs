@@ -11,7 +11,9 @@ use anyhow::{Context, Result, bail};
 use wasmdbg_tests::bench::counter::Method;
 use wasmdbg_tests::bench::table::{Row, render};
 use wasmdbg_tests::bench::variant::Variant;
-use wasmdbg_tests::bench::{editor, heavy, large, light, machine, parked, profiler};
+use wasmdbg_tests::bench::{
+    editor, heavy, jitdump, large, light, machine, parked, profiler, recording, untouched,
+};
 
 const USAGE: &str = "usage: bench [--counter perf|callgrind|cpu] [light] [heavy] [parked] [control] [large] [editor] [profiler]";
 const PARTS: [&str; 7] = ["light", "heavy", "parked", "control", "large", "editor", "profiler"];
@@ -111,6 +113,11 @@ fn measure(method: Method, parts: &[String]) -> Vec<Row> {
     if wanted("profiler") {
         progress("the profiler: throughput lost while it records");
         add("profiler", profiler::rows());
+        progress("the profiler: 143,000 samples of several filters, twice");
+        add("a long recording", recording::rows());
+        progress("the profiler: jitdumps");
+        add("jitdump", jitdump::rows());
+        add("stop at attach", untouched::rows());
     }
     rows
 }
