@@ -219,7 +219,9 @@ mod tests {
         let jit = ObjectId(7);
         let frame = |number: u64| RawFrame { object: jit, address: number << 32 };
         let mut packed = Stacks::default();
-        stacks.iter().for_each(|frames| drop(packed.push(frames, End::Root)));
+        for frames in stacks {
+            packed.push(frames, End::Root);
+        }
         Recording {
             objects: [(jit.0, ObjectInfo::Jit { source: "test".into() })].into(),
             frames: vec![frame(0), frame(1), frame(2), RawFrame { object: UNKNOWN, address: 1 }],
