@@ -154,15 +154,15 @@ fn recordings_whose_sums_are_right() {
         at += 9 + length;
     }
     for (at, length) in heads {
+        let end = at + 5 + length;
+        assert_eq!(sum(whole[at], &whole[at + 5..end]), whole[end..end + 4], "as the writer has it");
         // The modules are big, and read by other crates.
         for place in (0..length.min(400)).map(|place| at + 5 + place) {
             for value in [0, 1, 0x7f, 0x80, 0xff] {
                 let mut bytes = whole.clone();
                 bytes[place] = value;
-                let sum = bytes[at + 5..at + 5 + length]
-                    .iter()
-                    .fold(step(0x811c_9dc5, bytes[at]), |sum, byte| step(sum, *byte));
-                bytes[at + 5 + length..at + 9 + length].copy_from_slice(&sum.to_le_bytes());
+                let sum = sum(bytes[at], &bytes[at + 5..end]);
+                bytes[end..end + 4].copy_from_slice(&sum);
                 if let Ok(recording) = Recording::parse(&bytes) {
                     let _ = Profile::new(&recording, Lines::Innermost);
                 }
@@ -171,9 +171,15 @@ fn recordings_whose_sums_are_right() {
     }
 }
 
-/// FNV-1a, as the format's description has it.
-fn step(sum: u32, byte: u8) -> u32 {
-    (sum ^ u32::from(byte)).wrapping_mul(0x0100_0193)
+/// The checksum of a record, as the format's description has it.
+fn sum(tag: u8, payload: &[u8]) -> [u8; 4] {
+    let mut words = u64::from(tag).to_le_bytes().to_vec();
+    words.extend_from_slice(payload);
+    words.resize(8 * (payload.len() / 8 + 2), 0);
+    let (words, _) = words.as_chunks();
+    let step = |hash: u64, word: &[u8; 8]| (hash ^ u64::from_le_bytes(*word)).wrapping_mul(0x0100_0000_01b3);
+    let hash = words.iter().fold(0xcbf2_9ce4_8422_2325, step);
+    ((hash ^ hash >> 32) as u32).to_le_bytes()
 }
 
 #[test]
