@@ -4,8 +4,9 @@ use anyhow::{Context, Result};
 use serde_json::{Value, json};
 use wasmdbg_tests::ats::Ats;
 use wasmdbg_tests::dap::Dap;
-use wasmdbg_tests::http::{PATIENCE, Pending, Request};
+use wasmdbg_tests::http::{Pending, Request};
 use wasmdbg_tests::process::repository;
+use wasmdbg_tests::scratch::PATIENCE;
 
 use crate::debugger::{HEADER, line_of, random};
 

@@ -1,8 +1,6 @@
 //! Filters and settings that a user gets wrong: the proxy starts and serves, the log and
 //! `wasmdbg ps` say what is wrong.
 
-use std::time::Duration;
-
 use anyhow::{Context, Result};
 use wasmdbg_tests::ats::{Ats, Filter, example};
 use wasmdbg_tests::http::Request;
@@ -17,7 +15,7 @@ fn check(name: &str, filter: impl Fn(&str) -> Filter, said: &str) -> Result<()> 
     let open = Ats::options().filter(filter(name)).start()?;
     let response = open.fetch(&Request::get("/nocache/10/x"))?;
     assert_eq!(response.status, 200, "{name}: {}", open.diags());
-    open.wait_for_log(said, Duration::from_secs(10)).with_context(|| name.to_string())?;
+    open.wait_for_log(said).with_context(|| name.to_string())?;
     let proxy = Proxy::of(&open)?;
     let state = &proxy.filter(name)?["state"];
     assert_eq!(state["state"], "inactive", "{name}: {state:#}");
@@ -86,7 +84,7 @@ fn a_yaml_error_is_reported_with_line_and_column() -> Result<()> {
     let ats =
         Ats::options().filter(Filter::raw("broken", "config:\n  name: broken\n  rootId: [1,\n")).start()?;
     assert_eq!(ats.fetch(&Request::get("/nocache/10/x"))?.status, 200);
-    let line = ats.wait_for_log("filter-0.yaml", Duration::from_secs(10))?;
+    let line = ats.wait_for_log("filter-0.yaml")?;
     assert!(line.contains("line") && line.contains("column") || line.contains(".yaml:"), "{line}");
     Ok(())
 }
@@ -98,7 +96,7 @@ fn an_unknown_key_is_named_and_ignored() -> Result<()> {
     let ats = Ats::options().filter(filter).settings("debug:\n  max_wms: 3\n").start()?;
     assert_eq!(ats.fetch(&Request::get("/nocache/10/x").header("token", "7"))?.status, 200);
     for key in ["colour", "allow_precompiled", "max_wms"] {
-        ats.wait_for_log(key, Duration::from_secs(10))?;
+        ats.wait_for_log(key)?;
     }
     Ok(())
 }

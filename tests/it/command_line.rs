@@ -8,9 +8,9 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use serde_json::Value;
 use wasmdbg_tests::ats::{Ats, Filter, example};
-use wasmdbg_tests::http::{PATIENCE, Pending, Request};
+use wasmdbg_tests::http::{Pending, Request};
 use wasmdbg_tests::module;
-use wasmdbg_tests::scratch::Scratch;
+use wasmdbg_tests::scratch::{PATIENCE, Scratch};
 use wasmdbg_tests::wasmdbg::{Wasmdbg, run, run_in};
 
 use crate::state::Proxy;

@@ -6,9 +6,9 @@ use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use wasmdbg_tests::ats::{Ats, Filter};
 use wasmdbg_tests::dap::Dap;
-use wasmdbg_tests::http::{Connection, PATIENCE, Pending, Request, fetch};
+use wasmdbg_tests::http::{Connection, Pending, Request, fetch};
 use wasmdbg_tests::process::repository;
-use wasmdbg_tests::scratch::{Scratch, wait_for};
+use wasmdbg_tests::scratch::{PATIENCE, Scratch, wait_for};
 
 use crate::adapter::{Editor, PRIME};
 use crate::debugger::random;

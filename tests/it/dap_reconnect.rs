@@ -5,8 +5,8 @@ use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use wasmdbg_tests::ats::{Ats, Filter, example};
 use wasmdbg_tests::dap::Dap;
-use wasmdbg_tests::http::{PATIENCE, Pending, Request};
-use wasmdbg_tests::scratch::Scratch;
+use wasmdbg_tests::http::{Pending, Request};
+use wasmdbg_tests::scratch::{PATIENCE, Scratch};
 
 use crate::adapter::{Editor, PRIME, SOURCE};
 use crate::debugger::{line_of, random};

@@ -3,9 +3,9 @@
 use anyhow::Result;
 use serde_json::{Value, json};
 use wasmdbg_tests::ats::{Ats, Filter};
-use wasmdbg_tests::http::{PATIENCE, Pending, Request};
+use wasmdbg_tests::http::{Pending, Request};
 use wasmdbg_tests::process::repository;
-use wasmdbg_tests::scratch::wait_for;
+use wasmdbg_tests::scratch::{PATIENCE, wait_for};
 
 use crate::adapter::{Editor, PRIME, SOURCE};
 use crate::debugger::{line_of, random};

@@ -1,14 +1,12 @@
 //! The debug lane itself: it stays off the event threads, leaves nothing behind, and survives what a
 //! filter does in it.
 
-use std::time::Duration;
-
 use anyhow::{Context, Result};
 use wasmdbg_tests::ats::{Ats, Filter};
 use wasmdbg_tests::build;
-use wasmdbg_tests::http::{PATIENCE, Pending, Request};
+use wasmdbg_tests::http::{Pending, Request};
 use wasmdbg_tests::process;
-use wasmdbg_tests::scratch::{Scratch, wait_for};
+use wasmdbg_tests::scratch::{PATIENCE, Scratch, wait_for};
 
 use crate::debugger::{Debugger, STOPPED, line_of};
 use crate::fast_lane::misbehave;
@@ -66,14 +64,12 @@ fn nothing_stays_after_the_last_session() -> Result<()> {
         assert_eq!(pending.wait()?.status, 200);
         debugger.wasmdbg.close_input();
         debugger.wasmdbg.wait(PATIENCE)?;
-        wait_for("the end of the debug threads", Duration::from_secs(10), || {
+        wait_for("the end of the debug threads", PATIENCE, || {
             (process::thread_names(ats.pid()).ok()? == threads).then_some(())
         })
         .with_context(|| format!("{:?}", process::thread_names(ats.pid())))?;
-        wait_for("the end of the debug code", Duration::from_secs(10), || {
-            (images(&ats).ok()? == before).then_some(())
-        })
-        .with_context(|| format!("{before:?} before, {:?} after", images(&ats)))?;
+        wait_for("the end of the debug code", PATIENCE, || (images(&ats).ok()? == before).then_some(()))
+            .with_context(|| format!("{before:?} before, {:?} after", images(&ats)))?;
         sizes.push(process::resident(ats.pid())?);
     }
     let (first, last) = (sizes[0] as f64, sizes[9] as f64);
@@ -107,7 +103,7 @@ fn an_endless_loop_is_interrupted_and_later_ended_by_the_budget() -> Result<()> 
     let mut debugger = Debugger::attach(&ats, "misbehave", &["--deadline", "1m"])?;
     let request = debugger.request("/nocache/10/x").header("do", "request=loop");
     let pending = Pending::start(ats.address(), request, PATIENCE);
-    wait_for("a running callback", Duration::from_secs(10), || {
+    wait_for("a running callback", PATIENCE, || {
         let proxy = Proxy::of(&ats).ok()?;
         let slots = proxy.status()["slots"].as_array()?.clone();
         slots.iter().any(|slot| slot["busy"] == true).then_some(())

@@ -6,6 +6,7 @@ use anyhow::Result;
 use wasmdbg_tests::ats::Ats;
 use wasmdbg_tests::http::{Pending, Request};
 use wasmdbg_tests::process::repository;
+use wasmdbg_tests::scratch::PATIENCE;
 use wasmdbg_tests::wasmdbg::Wasmdbg;
 
 /// The header that the tests' rules ask for.
@@ -26,7 +27,8 @@ impl Debugger {
         let mut arguments = vec!["attach", &pid, "--batch", "--filter", filter, "--when", &rule];
         arguments.extend(further);
         let mut wasmdbg = Wasmdbg::start(&arguments)?;
-        wasmdbg.patience = Duration::from_secs(60);
+        // The compilation for debugging gives way to everything else on the machine.
+        wasmdbg.patience = 3 * PATIENCE;
         // Its own words: the filter's name is in what the attach says, before breakpoints stand.
         wasmdbg.ask("info filters", "debug info")?;
         Ok(Self { wasmdbg, token })

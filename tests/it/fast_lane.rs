@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use anyhow::Result;
 use wasmdbg_tests::ats::{Ats, Filter};
-use wasmdbg_tests::http::{Connection, PATIENCE, Pending, Request};
+use wasmdbg_tests::http::{Connection, Pending, Request};
 use wasmdbg_tests::load::{Load, Plan};
 use wasmdbg_tests::origin::{Answer, Origin};
-use wasmdbg_tests::scratch::wait_for;
+use wasmdbg_tests::scratch::{PATIENCE, wait_for};
 
 use crate::state::Proxy;
 
@@ -36,7 +36,7 @@ fn the_rust_example_lets_primes_through_and_refuses_the_rest() -> Result<()> {
         assert_eq!((refused.status, refused.text().as_str()), (403, "21 is not prime: 3 divides it\n"));
         assert_eq!(refused.header("content-type"), Some("text/plain"));
         assert_eq!(ats.fetch(&Request::get("/cache/100/x"))?.status, 403);
-        ats.wait_for_log("-> token: 1000003", Duration::from_secs(10))?;
+        ats.wait_for_log("-> token: 1000003")?;
     }
     Ok(())
 }
@@ -94,12 +94,12 @@ fn a_failing_callback_ends_its_request_by_the_fail_policy_and_the_next_is_served
             assert_eq!(failed.status, expected, "{action}: {}", ats.diags());
             let after = ats.fetch(&told("request=header, response=header"))?;
             assert_eq!((after.status, after.header("x-response")), (200, Some("seen")), "after {action}");
-            ats.wait_for_log(logged, Duration::from_secs(10))?;
+            ats.wait_for_log(logged)?;
         }
     }
     assert_eq!(Proxy::of(&open)?.counter("misbehave", "traps")?, FAILURES.len() as u64);
     // The position of the trap in the filter's source.
-    open.wait_for_log("src/lib.rs:", Duration::from_secs(10))?;
+    open.wait_for_log("src/lib.rs:")?;
     Ok(())
 }
 
@@ -111,7 +111,7 @@ fn failures_in_later_phases_do_not_take_the_response_away() -> Result<()> {
         assert_eq!((response.status, response.body.len()), (200, 10), "{phase}: {}", ats.diags());
     }
     let traps = || Proxy::of(&ats).and_then(|proxy| proxy.counter("misbehave", "traps")).ok();
-    wait_for("the four traps", Duration::from_secs(10), || (traps() == Some(4)).then_some(()))?;
+    wait_for("the four traps", PATIENCE, || (traps() == Some(4)).then_some(()))?;
     Ok(())
 }
 
@@ -121,7 +121,7 @@ fn an_unimplemented_host_function_says_so_and_harms_nobody() -> Result<()> {
     for _ in 0..3 {
         assert_eq!(ats.fetch(&told("request=unimplemented"))?.status, 200);
     }
-    ats.wait_for_log("proxy_grpc_cancel says 12", Duration::from_secs(10))?;
+    ats.wait_for_log("proxy_grpc_cancel says 12")?;
     let mentions = ats.diags().lines().filter(|line| line.contains("UNIMPLEMENTED")).count();
     assert_eq!(mentions, 1, "{}", ats.diags());
     Ok(())
@@ -181,7 +181,7 @@ fn one_trap_among_32_contexts_of_a_vm_is_answered_by_the_fail_policy_for_all() -
         let parked: Vec<Pending> = (0..31)
             .map(|_| Pending::start(ats.address(), told("request=pause, tick=never"), PATIENCE))
             .collect();
-        wait_for("31 paused requests", Duration::from_secs(20), || {
+        wait_for("31 paused requests", PATIENCE, || {
             (Proxy::of(&ats).ok()?.counter("misbehave", "paused").ok()? == 31).then_some(())
         })?;
         let trapped = ats.fetch(&told("request=unreachable"))?;

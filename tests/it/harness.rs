@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use wasmdbg_tests::ats::Ats;
-use wasmdbg_tests::http::{Connection, PATIENCE, Request};
+use wasmdbg_tests::http::{Connection, Request};
 use wasmdbg_tests::http2::Streams;
 use wasmdbg_tests::load::{Load, Plan};
 use wasmdbg_tests::origin::{Answer, Origin};
 use wasmdbg_tests::process;
-use wasmdbg_tests::scratch::wait_for;
+use wasmdbg_tests::scratch::{PATIENCE, wait_for};
 use wasmdbg_tests::text::Transcript;
 
 #[test]
@@ -41,7 +41,7 @@ fn requests_reach_an_origin_and_load_counts_its_errors() -> Result<()> {
     let ats = Ats::options().origin("/origin/", origin.address()).start()?;
     let good = Load::start(ats.address(), &Plan::new(2, Request::get("/origin/good")));
     let bad = Load::start(ats.address(), &Plan::new(1, Request::get("/origin/bad")));
-    wait_for("load", Duration::from_secs(20), || (good.requests() > 50).then_some(()))?;
+    wait_for("load", PATIENCE, || (good.requests() > 50).then_some(()))?;
     let good = good.stop();
     assert_eq!(good.errors, 0, "{:?}", good.first_error);
     let bad = bad.stop();
@@ -82,7 +82,7 @@ fn a_killed_owner_takes_its_server_along() -> Result<()> {
     assert!(process::is_running(pid) && folder.exists());
     owner.kill()?;
     owner.wait()?;
-    wait_for("the end of the server and its folder", Duration::from_secs(10), || {
+    wait_for("the end of the server and its folder", PATIENCE, || {
         (!process::is_running(pid) && !folder.exists()).then_some(())
     })?;
     Ok(())

@@ -3,13 +3,12 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::process::{Child, ChildStdin, Command, Stdio};
-use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use wasmdbg_tests::ats::{Ats, Filter, example};
 use wasmdbg_tests::http::{Pending, Request};
 use wasmdbg_tests::process::{product, repository};
-use wasmdbg_tests::scratch::wait_for;
+use wasmdbg_tests::scratch::{PATIENCE, wait_for};
 use wasmdbg_tests::text::Transcript;
 use wasmdbg_tests::wasmdbg::{self, Wasmdbg};
 
@@ -17,7 +16,6 @@ use crate::adapter::{PRIME, SOURCE};
 use crate::debugger::{Debugger, HEADER, line_of, random};
 
 const LLDB: &str = "lldb-22";
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A debugger that reads its commands from a pipe.
 struct Lldb {
@@ -94,7 +92,6 @@ fn serve(ats: &Ats) -> Result<Server> {
     let token = random();
     let (pid, rule) = (ats.pid().to_string(), format!("header:{HEADER}={token}"));
     let mut wasmdbg = Wasmdbg::start(&["gdb-server", &pid, "--when", &rule])?;
-    wasmdbg.patience = PATIENCE;
     let said = wasmdbg.expect("connect://")?;
     let url = said.split_whitespace().find(|word| word.starts_with("connect://")).context("an address")?;
     Ok(Server { url: url.to_owned(), wasmdbg, token })

@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use nix::sys::signal::Signal;
 use wasmdbg_tests::ats::{Ats, Filter, Options};
-use wasmdbg_tests::http::{Connection, PATIENCE, Request};
+use wasmdbg_tests::http::{Connection, Request};
 use wasmdbg_tests::http2::Streams;
 use wasmdbg_tests::load::{Load, Plan};
 use wasmdbg_tests::origin::{Answer, Origin};
-use wasmdbg_tests::scratch::wait_for;
+use wasmdbg_tests::scratch::{PATIENCE, wait_for};
 
 use crate::debugger::{Debugger, HEADER, STOPPED};
 use crate::state::Proxy;
@@ -43,9 +43,7 @@ fn a_request_parked_40_seconds_blocks_nobody_and_completes() -> Result<()> {
     })?;
     let lap = load.stop();
     assert_eq!(lap.errors, 0, "{:?}", lap.first_error);
-    wait_for("40 seconds", Duration::from_secs(60), || {
-        (parked.elapsed() >= Duration::from_secs(40)).then_some(())
-    })?;
+    wait_for("40 seconds", PATIENCE, || (parked.elapsed() >= Duration::from_secs(40)).then_some(()))?;
     assert!(!pending.is_finished(), "{:?}", pending.wait());
     debugger.wasmdbg.send("continue")?;
     let response = pending.wait()?;
@@ -67,9 +65,7 @@ fn a_response_of_an_uncached_object_parked_40_seconds_arrives_whole() -> Result<
     let request = debugger.request("/origin/fresh").header("token", "7");
     let pending = debugger.stop(&ats, request)?;
     let parked = Instant::now();
-    wait_for("40 seconds", Duration::from_secs(60), || {
-        (parked.elapsed() >= Duration::from_secs(40)).then_some(())
-    })?;
+    wait_for("40 seconds", PATIENCE, || (parked.elapsed() >= Duration::from_secs(40)).then_some(()))?;
     debugger.wasmdbg.send("continue")?;
     let response = pending.wait()?;
     assert_eq!(response.status, 200);
@@ -121,7 +117,7 @@ fn a_client_that_goes_away_frees_the_slot() -> Result<()> {
     client.socket().shutdown(Shutdown::Both)?;
     drop(client);
     let left = Instant::now();
-    wait_for("a free slot", Duration::from_secs(10), || {
+    wait_for("a free slot", PATIENCE, || {
         let proxy = Proxy::of(&ats).ok()?;
         let slots = proxy.status()["slots"].as_array()?.clone();
         slots.iter().all(|slot| slot["busy"] == false).then_some(())
@@ -148,16 +144,14 @@ fn one_stopped_stream_leaves_the_other_streams_of_its_connection_alone() -> Resu
     }
     let mut running = curl.start()?;
     debugger.ask("continue", STOPPED)?;
-    let others = running.wait_for(20, Duration::from_secs(30))?;
+    let others = running.wait_for(20, PATIENCE)?;
     assert!(others.iter().all(|stream| stream.status == 200 && stream.version == "2"), "{others:?}");
     assert!(others.iter().all(|stream| !stream.url.ends_with("stopped")), "{others:?}");
     // Longer than the timeouts above.
     let parked = Instant::now();
-    wait_for("12 seconds", Duration::from_secs(20), || {
-        (parked.elapsed() > Duration::from_secs(12)).then_some(())
-    })?;
+    wait_for("12 seconds", PATIENCE, || (parked.elapsed() > Duration::from_secs(12)).then_some(()))?;
     debugger.wasmdbg.send("continue")?;
-    let all = running.wait_for(21, Duration::from_secs(30))?;
+    let all = running.wait_for(21, PATIENCE)?;
     let stopped = all.iter().find(|stream| stream.url.ends_with("stopped"));
     assert_eq!(stopped.map(|stream| stream.status), Some(200), "{all:?}");
     assert_eq!(all.iter().map(|stream| stream.connects).sum::<u32>(), 1, "one connection: {all:?}");
@@ -178,7 +172,7 @@ fn an_http2_stream_parked_130_seconds_completes() -> Result<()> {
     let long = Duration::from_secs(130);
     wait_for("130 seconds", long * 2, || (parked.elapsed() >= long).then_some(()))?;
     debugger.wasmdbg.send("continue")?;
-    let finished = running.wait_for(1, Duration::from_secs(30))?;
+    let finished = running.wait_for(1, PATIENCE)?;
     assert_eq!((finished[0].status, finished[0].version.as_str()), (200, "2"));
     Ok(())
 }

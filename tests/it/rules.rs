@@ -1,10 +1,9 @@
 //! Which requests a session takes: each kind of rule, and several together.
 
-use std::time::Duration;
-
 use anyhow::Result;
 use wasmdbg_tests::ats::{Ats, Filter};
-use wasmdbg_tests::http::{PATIENCE, Pending, Request};
+use wasmdbg_tests::http::{Pending, Request};
+use wasmdbg_tests::scratch::PATIENCE;
 use wasmdbg_tests::wasmdbg::Wasmdbg;
 
 use crate::state::Proxy;
@@ -19,7 +18,6 @@ fn taken(rules: &[&str], path: &str) -> Result<u64> {
         arguments.extend(["--when", rule]);
     }
     let mut wasmdbg = Wasmdbg::start(&arguments)?;
-    wasmdbg.patience = Duration::from_secs(60);
     wasmdbg.ask("info filters", "debug info")?;
     for _ in 0..20 {
         let response = ats.fetch(&Request::get(path).header("token", "7"))?;

@@ -2,7 +2,6 @@
 
 use std::net::{SocketAddr, TcpListener};
 use std::process::Command;
-use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use nix::sys::signal::Signal;
@@ -10,13 +9,11 @@ use wasmdbg_tests::ats::example;
 use wasmdbg_tests::http::{Connection, Pending, Request, fetch};
 use wasmdbg_tests::origin::{Answer, Origin};
 use wasmdbg_tests::process::repository;
-use wasmdbg_tests::scratch::Scratch;
+use wasmdbg_tests::scratch::{PATIENCE, Scratch};
 use wasmdbg_tests::wasmdbg::{self, Wasmdbg};
 
 use crate::adapter::{PRIME, SOURCE};
 use crate::debugger::{line_of, random};
-
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A filter that is served, with a prompt that the test types at.
 struct Served {
@@ -34,7 +31,6 @@ impl Served {
         }
         arguments.extend(further);
         let mut wasmdbg = Wasmdbg::start(&arguments)?;
-        wasmdbg.patience = PATIENCE;
         let said = wasmdbg.expect("listening at http://")?;
         let address = said.rsplit_once("http://").context("an address")?.1.trim().parse()?;
         Ok(Self { wasmdbg, address })
@@ -245,7 +241,6 @@ fn what_cannot_run_says_why() -> Result<()> {
 fn an_interrupt_stops_a_loop_and_the_end_of_input_ends_it() -> Result<()> {
     let module = repository().join(MISBEHAVE).display().to_string();
     let mut wasmdbg = Wasmdbg::start(&["run", &module, "--listen", "127.0.0.1:0"])?;
-    wasmdbg.patience = PATIENCE;
     let said = wasmdbg.expect("listening at http://")?;
     let address = said.rsplit_once("http://").context("an address")?.1.trim().parse()?;
     wasmdbg.send("continue")?;

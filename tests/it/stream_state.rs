@@ -63,7 +63,7 @@ fn an_editor_has_scopes_for_them_and_conditions_use_them() -> Result<()> {
     // Most requests have no such header, and none of them stops.
     assert_eq!(editor.request(&ats, "11").wait()?.header("x-token-prime"), Some("11"));
     let own = editor.matching(Request::get("/cache/10/x").header("token", "7").header("x-own", &token));
-    let pending = wasmdbg_tests::http::Pending::start(ats.address(), own, wasmdbg_tests::http::PATIENCE);
+    let pending = wasmdbg_tests::http::Pending::start(ats.address(), own, wasmdbg_tests::scratch::PATIENCE);
     let thread = editor.stopped()?;
     let frame = editor.frame(thread, 0)?;
     let value = |variables: &[Value], name: &str| -> Result<String> {

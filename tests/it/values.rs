@@ -1,7 +1,6 @@
 //! The fixtures log what their variables hold; the debugger must say the same of each.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use anyhow::{Context, Result};
 use wasmdbg_tests::ats::{Ats, Filter};
@@ -33,7 +32,7 @@ fn check(fixture: &str, source: &str, build: &str) -> Result<()> {
     let (mut wrong, mut gone) = (Vec::new(), 0);
     for name in &names {
         let key = format!("value {name} = ");
-        let line = ats.wait_for_log(&key, Duration::from_secs(10))?;
+        let line = ats.wait_for_log(&key)?;
         let truth =
             line.split_once(&key).map(|(_, text)| text.trim().to_string()).context("a logged value")?;
         let said = &shown[name];

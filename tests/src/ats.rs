@@ -15,7 +15,7 @@ use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, bind, sets
 
 use crate::http::{self, Request, Response};
 use crate::process;
-use crate::scratch::{Scratch, wait_for};
+use crate::scratch::{PATIENCE, Scratch, wait_for};
 
 mod config;
 
@@ -101,7 +101,7 @@ impl Ats {
             if ready && TcpStream::connect(self.address).is_ok() {
                 return Ok(());
             }
-            if start.elapsed() > Duration::from_secs(60) {
+            if start.elapsed() > PATIENCE {
                 bail!("traffic_server does not get ready:\n{}{}", self.output(), self.diags());
             }
             std::thread::sleep(Duration::from_millis(5));
@@ -140,7 +140,7 @@ impl Ats {
     /// When none appears in the runtime folder.
     pub fn socket(&self) -> Result<PathBuf> {
         let run = self.folder().join("run");
-        wait_for("the plugin's control socket", Duration::from_secs(20), || {
+        wait_for("the plugin's control socket", PATIENCE, || {
             let entries = std::fs::read_dir(&run).ok()?;
             entries.flatten().map(|entry| entry.path()).find(|path| is_control_socket(path))
         })
@@ -176,9 +176,9 @@ impl Ats {
     /// Waits for a line in `diags.log` that contains `text`, and returns it.
     ///
     /// # Errors
-    /// When it does not come within `limit`.
-    pub fn wait_for_log(&self, text: &str, limit: Duration) -> Result<String> {
-        wait_for(&format!("{text:?} in diags.log"), limit, || {
+    /// When it does not come within [`PATIENCE`].
+    pub fn wait_for_log(&self, text: &str) -> Result<String> {
+        wait_for(&format!("{text:?} in diags.log"), PATIENCE, || {
             self.diags().lines().find(|line| line.contains(text)).map(str::to_string)
         })
         .with_context(|| format!("diags.log is:\n{}", self.diags()))

@@ -7,17 +7,14 @@ use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::OnceLock;
 use std::sync::mpsc::{self, Receiver};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use serde_json::{Value, json};
 
 use crate::process;
 use crate::schema::Schema;
-use crate::scratch::wait_for;
-
-/// How long an answer may take.
-const PATIENCE: Duration = Duration::from_secs(60);
+use crate::scratch::{PATIENCE, wait_for};
 
 /// A connected client; the adapter it started is killed when dropped.
 pub struct Dap {
@@ -212,7 +209,7 @@ impl Dap {
     /// When it does not end.
     pub fn wait(&mut self) -> Result<ExitStatus> {
         let child = self.child()?;
-        wait_for("the end of wasmdbg dap", Duration::from_secs(20), || child.try_wait().ok().flatten())
+        wait_for("the end of wasmdbg dap", PATIENCE, || child.try_wait().ok().flatten())
     }
 
     fn receive(&mut self, end: Instant) -> Result<()> {

@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
+use crate::scratch::PATIENCE;
+
 /// What to ask for.
 #[derive(Debug, Clone)]
 pub struct Request {
@@ -197,9 +199,6 @@ impl Connection {
         }
     }
 }
-
-/// How long a request may take unless the caller says otherwise.
-pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// One request on a connection of its own.
 ///

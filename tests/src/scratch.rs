@@ -67,6 +67,10 @@ impl Drop for Scratch {
     }
 }
 
+/// How long a test waits for what must come. A busy machine can take long, and a test that passes never
+/// waits it out, so it is generous.
+pub const PATIENCE: Duration = Duration::from_secs(120);
+
 /// Asks again and again until `probe` gives a value.
 ///
 /// # Errors

@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use nix::sys::signal::Signal;
 
 use crate::process;
-use crate::scratch::wait_for;
+use crate::scratch::{PATIENCE, wait_for};
 use crate::text::Transcript;
 
 /// Runs `wasmdbg` to its end with these arguments and an empty standard input.
@@ -68,7 +68,7 @@ impl Wasmdbg {
             output.also_follow(pipe);
         }
         let input = child.stdin.take();
-        Ok(Self { child, input, output, cursor: 0, patience: Duration::from_secs(30) })
+        Ok(Self { child, input, output, cursor: 0, patience: PATIENCE })
     }
 
     /// The process.

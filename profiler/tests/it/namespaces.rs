@@ -3,14 +3,13 @@
 
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
 
 use wasmdbg_profiler::recording::{ObjectInfo, Recording};
 use wasmdbg_profiler::target::Target;
 use wasmdbg_tests::ats::{Ats, Filter};
 use wasmdbg_tests::http::Request;
 use wasmdbg_tests::load::{Load, Plan};
-use wasmdbg_tests::scratch::wait_for;
+use wasmdbg_tests::scratch::{PATIENCE, wait_for};
 
 use crate::other_engines::{Node, assert_shares, record_to_the_end};
 use crate::support::{
@@ -39,7 +38,7 @@ fn namespace(outside: &Path, inside: &Path) -> Option<Command> {
 /// The only child of a process.
 fn child_of(parent: u32) -> u32 {
     let list = format!("/proc/{parent}/task/{parent}/children");
-    wait_for("the process in the namespace", Duration::from_secs(20), || {
+    wait_for("the process in the namespace", PATIENCE, || {
         std::fs::read_to_string(&list).ok()?.trim().parse().ok()
     })
     .unwrap()

@@ -3,9 +3,8 @@
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 
-use wasmdbg_tests::scratch::wait_for;
+use wasmdbg_tests::scratch::{PATIENCE, wait_for};
 
 use crate::support::{
     Folder, Remove, command, fail, fixture, json, perf_record, share, succeed, turn, use_cpu,
@@ -126,10 +125,8 @@ pub(crate) fn record_to_the_end(node: Node, pid: u32, out: &Path) -> String {
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-    wait_for("the recorder to begin", Duration::from_secs(60), || {
-        std::fs::metadata(out).ok().filter(|data| data.len() > 0)
-    })
-    .unwrap();
+    wait_for("the recorder to begin", PATIENCE, || std::fs::metadata(out).ok().filter(|data| data.len() > 0))
+        .unwrap();
     use_cpu(pid, 4.5);
     node.end();
     let output = recorder.wait_with_output().unwrap();

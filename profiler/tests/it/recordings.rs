@@ -8,6 +8,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::support::{Embedder, Folder, command, fail, json, run, share, succeed};
+use wasmdbg_tests::scratch::PATIENCE;
 
 /// Waits until the recorder has written so many samples that each function of the target is among them.
 fn wait_for_samples(file: &std::path::Path) {
@@ -112,7 +113,7 @@ fn an_idle_process_gives_no_flame_graph_and_says_why() {
     let mut idle = std::process::Command::new("sleep").arg("60").spawn().unwrap();
     // Its start takes CPU: it sleeps in clock_nanosleep.
     let call = format!("/proc/{}/syscall", idle.id());
-    wasmdbg_tests::scratch::wait_for("sleep to sleep", Duration::from_secs(20), || {
+    wasmdbg_tests::scratch::wait_for("sleep to sleep", PATIENCE, || {
         fs::read_to_string(&call).ok().filter(|call| call.starts_with("230 "))
     })
     .unwrap();

@@ -10,7 +10,7 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use wasmdbg_profiler::target::Target;
-use wasmdbg_tests::scratch::wait_for;
+use wasmdbg_tests::scratch::{PATIENCE, wait_for};
 
 static TURN: Mutex<()> = Mutex::new(());
 
@@ -160,10 +160,8 @@ pub(crate) fn perf_record(pid: u32, data: &str, seconds: f64) {
         .arg(pid.to_string())
         .spawn()
         .expect("perf is missing: tests/setup/install.sh test installs it");
-    wait_for("perf to begin", Duration::from_secs(60), || {
-        std::fs::metadata(data).ok().filter(|data| data.len() > 0)
-    })
-    .unwrap();
+    wait_for("perf to begin", PATIENCE, || std::fs::metadata(data).ok().filter(|data| data.len() > 0))
+        .unwrap();
     use_cpu(pid, seconds);
     kill(Pid::from_raw(recorder.id() as i32), Signal::SIGINT).unwrap();
     recorder.wait().unwrap();

@@ -3,12 +3,11 @@
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 use wasmdbg_tests::ats::{Ats, Filter};
 use wasmdbg_tests::http::Request;
 use wasmdbg_tests::load::{Load, Plan};
-use wasmdbg_tests::scratch::wait_for;
+use wasmdbg_tests::scratch::{PATIENCE, wait_for};
 
 use crate::support::{Folder, Remove, fixture, json, perf, perf_record, share, succeed, turn};
 
@@ -121,8 +120,7 @@ fn a_perf_map_from_the_start_and_a_folder_that_is_missing() {
         .start()
         .unwrap();
     let map = folder.path(&format!("perf-{}.map", ats.pid()));
-    let text =
-        wait_for("the perf map", Duration::from_secs(20), || std::fs::read_to_string(&map).ok()).unwrap();
+    let text = wait_for("the perf map", PATIENCE, || std::fs::read_to_string(&map).ok()).unwrap();
     assert!(text.lines().any(|line| line.ends_with("half")), "{text}");
     drop(ats);
     let ats = Ats::options()
@@ -130,7 +128,6 @@ fn a_perf_map_from_the_start_and_a_folder_that_is_missing() {
         .settings("perf: jitdump\nperf_directory: /nonexistent/folder\n")
         .start()
         .unwrap();
-    ats.wait_for_log("no code map for perf: cannot write /nonexistent/folder/jit-", Duration::from_secs(20))
-        .unwrap();
+    ats.wait_for_log("no code map for perf: cannot write /nonexistent/folder/jit-").unwrap();
     assert_eq!(ats.fetch(&Request::get("/cache/10/x")).unwrap().status, 200, "the proxy serves");
 }

@@ -8,9 +8,9 @@ use anyhow::{Result, ensure};
 use nix::sys::signal::Signal;
 
 use crate::ats::Ats;
-use crate::http::{Connection, PATIENCE, Request};
+use crate::http::{Connection, Request};
 use crate::process;
-use crate::scratch::wait_for;
+use crate::scratch::{PATIENCE, wait_for};
 
 /// Open connections that ask for one thing.
 #[derive(Debug)]

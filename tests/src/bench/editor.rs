@@ -15,8 +15,9 @@ use crate::bench::session::{breakpoint_line, source};
 use crate::bench::table::{Row, Verdict};
 use crate::bench::variant::{LIGHT, request};
 use crate::dap::Dap;
-use crate::http::{Connection, PATIENCE, Request};
+use crate::http::{Connection, Request};
 use crate::process::repository;
+use crate::scratch::PATIENCE;
 
 const RULE: (&str, &str) = ("x-bench", "editor");
 const ROUNDS: usize = 9;

@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 
 use crate::ats::Ats;
-use crate::http::{Connection, PATIENCE, Request};
+use crate::http::{Connection, Request};
 use crate::process;
+use crate::scratch::PATIENCE;
 use crate::wasmdbg::Wasmdbg;
 
 /// The filter's source, relative to the repository.

@@ -14,7 +14,7 @@ use wasmdbg_tests::ats::{Ats, Filter};
 use wasmdbg_tests::http::{Pending, Request, Response};
 use wasmdbg_tests::load::{Lap, Load, Plan};
 use wasmdbg_tests::process::{self, repository};
-use wasmdbg_tests::scratch::wait_for;
+use wasmdbg_tests::scratch::{PATIENCE, wait_for};
 use wasmdbg_tests::wasmdbg::{self, Wasmdbg};
 
 /// A prime, unless the environment names another number.
@@ -263,7 +263,7 @@ fn print_command(arguments: &[&str]) {
 /// Lets the load run until a thousand more requests are answered.
 fn measure(load: &mut Load) -> Result<Lap> {
     load.lap();
-    wait_for("a thousand requests", Duration::from_secs(60), || (load.requests() >= 1000).then_some(()))?;
+    wait_for("a thousand requests", PATIENCE, || (load.requests() >= 1000).then_some(()))?;
     Ok(load.lap())
 }
 
