@@ -2,11 +2,11 @@
 //! for them. Calls two callbacks of the first module and one of the second equally often until its standard
 //! input ends; their order is shuffled, so that nothing that happens at a fixed rate can keep step with them.
 //!
-//!     embedder FIRST.wasm SECOND.wasm [reload|protected]
+//!     embedder FIRST.wasm SECOND.wasm [reload|protected|nameless]
 //!
 //! With `reload` only one module is there at a time: each is loaded, called for some 300 ms, and
 //! unloaded, in turn, so that their code comes to lie at the same address. With `protected` the kernel keeps
-//! others of its user out, as of a process that has changed its user.
+//! others of its user out, as of a process that has changed its user. With `nameless` the code has no symbols.
 
 use std::ffi::OsString;
 use std::io::{Read, Write};
@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use wasmtime::{Caller, Engine, Extern, Linker, Module, Result, Store, TypedFunc};
+use wasmtime::{Caller, Config, Engine, Extern, Linker, Module, Result, Store, TypedFunc};
 
 type Callback = TypedFunc<(u32, u32, u32), u32>;
 
@@ -24,7 +24,9 @@ fn main() -> Result<()> {
     if paths.pop_if(|last| last == "protected").is_some() {
         nix::sys::prctl::set_dumpable(false)?;
     }
-    let engine = Engine::default();
+    let mut config = Config::new();
+    config.debug_symbols(paths.pop_if(|last| last == "nameless").is_none());
+    let engine = Engine::new(&config)?;
     let ended = Arc::new(AtomicBool::new(false));
     let end = Arc::clone(&ended);
     let mut loaded = if reload { None } else { Some(load(&engine, &paths)?) };

@@ -284,7 +284,7 @@ impl Modules {
             // Only code for the debug lane carries its module.
             lane: if own.is_some() { "debug" } else { "fast" }.to_owned(),
             source: first.map_or("memory", |candidate| candidate.source).to_owned(),
-            problem: image.address_map.as_ref().err().map(ToString::to_string),
+            problem: problem(image, module.is_some()),
             ..WasmInfo::default()
         };
         let debug_file = first.and_then(|candidate| self.debug_file(candidate));
@@ -315,6 +315,24 @@ impl Modules {
         };
         self.candidates.iter().enumerate().filter_map(fits).collect()
     }
+}
+
+/// Why an image's code has no names or no places.
+fn problem(image: &Image, known: bool) -> Option<String> {
+    let text = match &image.address_map {
+        _ if image.functions.is_empty() => {
+            "the code has no symbols (`Config::debug_symbols(false)`): its functions are not named"
+        }
+        Err(error) => return Some(error.to_string()),
+        Ok(map) if map.entries().is_empty() => {
+            "the code has no address map (`Config::generate_address_map(false)`): functions are named, lines are not"
+        }
+        Ok(_) if !known => {
+            "its module was not found: name the .wasm file with --module to see lines and inlined functions"
+        }
+        Ok(_) => return None,
+    };
+    Some(text.to_owned())
 }
 
 /// Whether each function of the image has its code where the module has that function's body.

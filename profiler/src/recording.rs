@@ -128,8 +128,28 @@ pub struct WasmInfo {
     pub seen: u64,
     /// How its module was found: `socket`, `memory`, `file`.
     pub source: String,
-    /// Why places are missing.
+    /// Why names or places are missing.
     pub problem: Option<String>,
+}
+
+impl WasmInfo {
+    /// What a profile calls its code: `filter NAME`, with what tells it from other code of that filter.
+    #[must_use]
+    pub fn label(&self) -> String {
+        let mut name = String::from("filter ");
+        name.push_str(&if self.filters.is_empty() {
+            String::from("module")
+        } else {
+            self.filters.join(" or ")
+        });
+        if self.lane == "debug" {
+            name.push_str(", debug lane");
+        }
+        if self.generation > 0 {
+            name.push_str(&format!(", generation {}", self.generation));
+        }
+        name
+    }
 }
 
 /// One sample.

@@ -1,5 +1,6 @@
 //! `wasmprof record`: samples a process and writes a flame graph.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{BufWriter, IsTerminal, Write};
@@ -14,7 +15,7 @@ use wasmdbg_profiler::perf::{Event, Options};
 use wasmdbg_profiler::permission::Facts;
 use wasmdbg_profiler::profile::{Lines, Profile};
 use wasmdbg_profiler::recorder::{Next, Progress, RecordError, record};
-use wasmdbg_profiler::recording::{Info, Recording, Summary, Writer};
+use wasmdbg_profiler::recording::{Info, ObjectInfo, Recording, Summary, Writer};
 use wasmdbg_profiler::target::Target;
 
 use super::interrupt::Interrupt;
@@ -137,7 +138,9 @@ pub(super) fn run(arguments: Vec<OsString>) -> Result<()> {
     if summary.samples == 0 {
         bail!("no samples: process {pid} used no CPU; send it load and record again");
     }
-    let profile = Profile::new(&Recording::open(&file)?, arguments.lines);
+    let recording = Recording::open(&file)?;
+    print_problems(&recording);
+    let profile = Profile::new(&recording, arguments.lines);
     print_coverage(&profile);
     Format::of(&output).write_file(&profile, &output)?;
     say!("flame graph: {}", output.display());
@@ -297,6 +300,21 @@ pub(super) fn print_coverage(profile: &Profile) {
     );
 }
 
+/// Why names or lines are missing, once for each filter.
+fn print_problems(recording: &Recording) {
+    let problems: BTreeSet<String> = recording
+        .objects
+        .values()
+        .filter_map(|object| match object {
+            ObjectInfo::Wasm(info) => Some(format!("{}: {}", info.label(), info.problem.as_ref()?)),
+            _ => None,
+        })
+        .collect();
+    for problem in problems {
+        eprintln!("wasmprof: {problem}");
+    }
+}
+
 /// For the other commands.
 pub(super) fn open(path: &Path) -> Result<Recording> {
     let recording = Recording::open(path)?;
@@ -306,5 +324,6 @@ pub(super) fn open(path: &Path) -> Result<Recording> {
     if recording.summary.is_none() {
         eprintln!("wasmprof: the recorder did not end well: {} has what it wrote until then", path.display());
     }
+    print_problems(&recording);
     Ok(recording)
 }

@@ -141,7 +141,7 @@ impl<'a> Resolver<'a> {
     }
 
     fn wasm(&mut self, id: ObjectId, info: &WasmInfo, address: u64, out: &mut Out<'_>) -> Resolved {
-        let new = || out.labels.number(LabelKind::Filter, &filter_name(info));
+        let new = || out.labels.number(LabelKind::Filter, &info.label());
         let filter = Some(*self.filters.entry(id).or_insert_with(new));
         let recording = self.recording;
         let Some(function) = self.function(id, address) else {
@@ -199,18 +199,6 @@ impl<'a> Resolver<'a> {
         };
         self.modules.entry(hash).or_insert_with(open).as_ref()
     }
-}
-
-fn filter_name(info: &WasmInfo) -> String {
-    let mut name = String::from("filter ");
-    name.push_str(&if info.filters.is_empty() { String::from("module") } else { info.filters.join(" or ") });
-    if info.lane == "debug" {
-        name.push_str(", debug lane");
-    }
-    if info.generation > 0 {
-        name.push_str(&format!(", generation {}", info.generation));
-    }
-    name
 }
 
 /// The functions that the host calls: callbacks of the ABI, and start functions.

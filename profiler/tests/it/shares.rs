@@ -103,6 +103,19 @@ fn a_stripped_module_is_named_by_its_unstripped_copy() {
 }
 
 #[test]
+fn code_without_symbols_is_said_to_have_none() {
+    let _turn = turn();
+    let folder = Folder::new();
+    let module = fixture("shares_first.wasm");
+    let embedder = Embedder::with(&module, &module, &["nameless"]);
+    let svg = folder.path("out.svg");
+    let arguments = ["record", "-p", &embedder.pid(), "--samples", "100", "-d", "300", "-o"];
+    let output = run(&[&arguments[..], &[svg.to_str().unwrap()]].concat());
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.contains("Config::debug_symbols(false)"), "{said}");
+}
+
+#[test]
 fn lines_of_a_module_with_a_source_map() {
     let _turn = turn();
     let folder = Folder::new();

@@ -8,6 +8,7 @@ use wasmdbg_tests::ats::{Ats, Filter};
 use wasmdbg_tests::http::Request;
 use wasmdbg_tests::load::{Load, Plan};
 use wasmdbg_tests::scratch::{PATIENCE, wait_for};
+use wasmdbg_tests::wasmdbg::Wasmdbg;
 
 use crate::support::{Folder, Remove, fixture, json, perf, perf_record, share, succeed, turn};
 
@@ -130,4 +131,35 @@ fn a_perf_map_from_the_start_and_a_folder_that_is_missing() {
         .unwrap();
     ats.wait_for_log("no code map for perf: cannot write /nonexistent/folder/jit-").unwrap();
     assert_eq!(ats.fetch(&Request::get("/cache/10/x")).unwrap().status, 200, "the proxy serves");
+}
+
+#[test]
+fn time_in_the_debug_lane_is_labelled_as_such() {
+    let _turn = turn();
+    let (ats, fast) = start();
+    let (pid, rule) = (ats.pid().to_string(), "header:x-lane=debug");
+    let mut debugger =
+        Wasmdbg::start(&["attach", &pid, "--batch", "--filter", "first", "--when", rule]).unwrap();
+    debugger.ask("info filters", "debug info").unwrap();
+    let request = Request::get("/cache/100/x").header("x-lane", "debug");
+    let debugged = Load::start(ats.address(), &Plan::new(1, request));
+    let folder = Folder::new();
+    let out = folder.path("out.wasmprof");
+    let arguments =
+        ["record", "-p", &pid, "-F", "999", "--samples", "4000", "-d", "300", "-o", out.to_str().unwrap()];
+    succeed(&arguments);
+    let profile = json(&out);
+    let label = "filter first, debug lane";
+    assert!(share(&profile, "filters", label) > 5.0, "{}", profile["filters"]);
+    assert!(share(&profile, "filters", "filter first") > 5.0, "the fast lane is another row");
+    // Its functions have their names, under the lane.
+    let stacks = profile["stacks"].as_array().unwrap();
+    let named = |stack: &serde_json::Value| {
+        let frames: Vec<&str> =
+            stack["frames"].as_array().unwrap().iter().map(|frame| frame.as_str().unwrap()).collect();
+        let lane = frames.iter().position(|frame| *frame == label);
+        lane.is_some_and(|lane| frames[lane..].iter().any(|frame| frame.ends_with("half")))
+    };
+    assert!(stacks.iter().any(named), "half runs in the debug lane");
+    assert_eq!((fast.stop().errors, debugged.stop().errors), (0, 0));
 }
