@@ -10,7 +10,7 @@ use std::sync::Arc;
 use framehop::{ExplicitModuleSectionInfo, Module};
 use gimli::{BaseAddresses, EhFrame, EhFrameHdr, LittleEndian, UnwindSection as _};
 use object::read::ReadRef;
-use object::{Object, ObjectSection as _, ObjectSegment as _, ObjectSymbol as _, SymbolKind};
+use object::{Object, ObjectSection as _, ObjectSegment as _};
 
 /// Why a file gives nothing.
 #[derive(Debug, thiserror::Error)]
@@ -131,53 +131,6 @@ impl UnwindTables {
             None => section.fde_for_address(&bases, address, EhFrame::cie_from_offset).ok()?,
         };
         fde.contains(address).then_some(())
-    }
-}
-
-/// Functions of a file by rising address, for names.
-#[derive(Debug, Default)]
-pub struct SymbolTable {
-    symbols: Vec<(u64, u64, Box<str>)>,
-}
-
-impl SymbolTable {
-    /// Reads `.symtab` and `.dynsym`.
-    ///
-    /// # Errors
-    /// See [`HostError`].
-    pub fn read(path: &Path) -> Result<Self, HostError> {
-        let cache = object::ReadCache::new(File::open(path)?);
-        Ok(Self::parse(&object::File::parse(&cache)?))
-    }
-
-    /// Reads the symbols of an ELF file's bytes.
-    ///
-    /// # Errors
-    /// See [`HostError`].
-    pub fn from_bytes(bytes: &[u8]) -> Result<Self, HostError> {
-        Ok(Self::parse(&object::File::parse(bytes)?))
-    }
-
-    fn parse<'data, R: ReadRef<'data>>(file: &object::File<'data, R>) -> Self {
-        let mut symbols: Vec<_> = file
-            .symbols()
-            .chain(file.dynamic_symbols())
-            .filter(|symbol| symbol.is_definition() && symbol.kind() == SymbolKind::Text)
-            .filter_map(|symbol| Some((symbol.address(), symbol.size(), Box::from(symbol.name().ok()?))))
-            .collect();
-        // Of several names for one address the longest covers most.
-        symbols.sort_by_key(|symbol: &(u64, u64, Box<str>)| (symbol.0, symbol.1));
-        symbols.dedup_by_key(|symbol| symbol.0);
-        Self { symbols }
-    }
-
-    /// The symbol that holds an address of the file.
-    #[must_use]
-    pub fn find(&self, address: u64) -> Option<&str> {
-        let end = self.symbols.partition_point(|symbol| symbol.0 <= address);
-        let (start, size, name) = self.symbols[..end].last()?;
-        // Hand-written assembly has symbols without a size.
-        (*size == 0 || address < start + size).then_some(name)
     }
 }
 

@@ -1,61 +1,148 @@
-//! Names of the host's and the kernel's code, by symbol tables. Reads each table once, when it is needed.
+//! Names of the host's and the kernel's code, by symbol tables. All addresses are named at once: each table
+//! is gone through one time, and no name is read but those that are wanted.
 
-use std::collections::HashMap;
-use std::fs;
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{BufRead, BufReader};
 use std::path::Path;
 
+use object::read::ReadRef;
+use object::{Object, ObjectSymbol as _, ObjectSymbolTable, SymbolIndex, SymbolKind};
 use wasmdbg_symbols::demangle::demangle;
 
-use crate::host::SymbolTable;
-use crate::space::ObjectId;
+use crate::space::{KERNEL, ObjectId};
+use crate::unwind::RawFrame;
 
-/// See the module.
-#[derive(Debug, Default)]
-pub struct HostNames {
-    tables: HashMap<ObjectId, SymbolTable>,
-    kernel: Option<Vec<(u64, Box<str>)>>,
+/// Where the symbols of an object are.
+#[derive(Debug, Clone, Copy)]
+pub enum Source<'a> {
+    /// In an ELF file.
+    File(&'a Path),
+    /// In the bytes of one.
+    Bytes(&'a [u8]),
 }
 
-impl HostNames {
-    /// The function at an address of a host object, demangled. `path` and `bytes`: where its symbols are.
-    pub fn host(
-        &mut self,
-        id: ObjectId,
-        path: Option<&Path>,
-        bytes: Option<&[u8]>,
-        address: u64,
-    ) -> Option<String> {
-        let table = self.tables.entry(id).or_insert_with(|| {
-            let table = match (path, bytes) {
-                (Some(path), _) => SymbolTable::read(path).ok(),
-                (None, Some(bytes)) => SymbolTable::from_bytes(bytes).ok(),
-                (None, None) => None,
-            };
-            table.unwrap_or_default()
-        });
-        table.find(address).map(demangle)
+/// The functions of `frames`, demangled, each with the number that the frame came with. `source` knows objects
+/// other than the kernel. What has no name is not among them: the kernel's code, for one, while
+/// /proc/kallsyms hides its addresses.
+pub fn names<'a>(
+    frames: impl Iterator<Item = (u32, RawFrame)>,
+    source: impl Fn(ObjectId) -> Option<Source<'a>>,
+) -> Vec<(u32, String)> {
+    let mut objects: BTreeMap<ObjectId, Vec<(u64, u32)>> = BTreeMap::new();
+    for (number, frame) in frames {
+        objects.entry(frame.object).or_default().push((frame.address, number));
     }
-
-    /// The kernel's function at an address; none when /proc/kallsyms hides its addresses.
-    pub fn kernel(&mut self, address: u64) -> Option<String> {
-        let symbols = self
-            .kernel
-            .get_or_insert_with(|| parse_kallsyms(&fs::read_to_string("/proc/kallsyms").unwrap_or_default()));
-        let end = symbols.partition_point(|symbol| symbol.0 <= address);
-        symbols[..end].last().map(|symbol| symbol.1.to_string())
+    let mut named = Vec::new();
+    for (object, mut wanted) in objects {
+        wanted.sort_unstable();
+        let addresses: Vec<u64> = wanted.iter().map(|wanted| wanted.0).collect();
+        let found = if object == KERNEL {
+            let text = File::open("/proc/kallsyms").map(|file| BufReader::with_capacity(64 << 10, file));
+            text.map(|text| by_kallsyms(text, &addresses)).unwrap_or_default()
+        } else {
+            match source(object) {
+                Some(Source::File(path)) => by_file(path, &addresses).unwrap_or_default(),
+                Some(Source::Bytes(bytes)) => {
+                    object::File::parse(bytes).map(|file| by_symbols(&file, &addresses)).unwrap_or_default()
+                }
+                None => Vec::new(),
+            }
+        };
+        named.extend(wanted.iter().zip(found).filter_map(|(wanted, name)| Some((wanted.1, name?))));
     }
+    named
 }
 
-fn parse_kallsyms(text: &str) -> Vec<(u64, Box<str>)> {
-    let symbol = |line: &str| {
-        let mut words = line.split_whitespace();
-        let address = u64::from_str_radix(words.next()?, 16).ok().filter(|address| *address != 0)?;
-        let kind = words.next()?;
-        kind.eq_ignore_ascii_case("t").then(|| Some((address, words.next()?.into()))).flatten()
+fn by_file(path: &Path, addresses: &[u64]) -> Option<Vec<Option<String>>> {
+    let cache = object::ReadCache::new(File::open(path).ok()?);
+    object::File::parse(&cache).ok().map(|file| by_symbols(&file, addresses))
+}
+
+/// By `.symtab` and `.dynsym`.
+fn by_symbols<'data, R: ReadRef<'data>>(
+    file: &object::File<'data, R>,
+    addresses: &[u64],
+) -> Vec<Option<String>> {
+    let mut nearest = Nearest::new(addresses);
+    let tables = [file.symbol_table(), file.dynamic_symbol_table()];
+    for (index, table) in tables.iter().enumerate() {
+        for symbol in table.iter().flat_map(ObjectSymbolTable::symbols) {
+            if symbol.is_definition() && symbol.kind() == SymbolKind::Text {
+                nearest.offer(symbol.address(), symbol.size(), || (index, symbol.index()));
+            }
+        }
+    }
+    let name = |(found, address): (Option<&Best<(usize, SymbolIndex)>>, &u64)| {
+        // Hand-written assembly has symbols without a size.
+        let best = found.filter(|best| best.size == 0 || *address < best.start.saturating_add(best.size))?;
+        let (table, index) = best.symbol;
+        Some(demangle(tables[table].as_ref()?.symbol_by_index(index).ok()?.name().ok()?))
     };
-    let mut symbols: Vec<_> = text.lines().filter_map(symbol).collect();
-    symbols.sort_by_key(|symbol: &(u64, Box<str>)| symbol.0);
-    symbols
+    nearest.found().into_iter().zip(addresses).map(name).collect()
+}
+
+/// By the text of /proc/kallsyms, which is in no order. It is long and mostly not wanted: a name is copied only
+/// where it is the best so far.
+fn by_kallsyms(mut text: impl BufRead, addresses: &[u64]) -> Vec<Option<String>> {
+    let mut nearest = Nearest::new(addresses);
+    let mut line = Vec::new();
+    while text.read_until(b'\n', &mut line).is_ok_and(|length| length > 0) {
+        if let Some((address, name)) = code_of_line(&line) {
+            nearest.offer(address, 0, || String::from_utf8_lossy(name).into_owned());
+        }
+        line.clear();
+    }
+    nearest.found().into_iter().map(|found| found.map(|found| found.symbol.clone())).collect()
+}
+
+/// `ffffffff81000080 t schedule`, perhaps with a tab and `[module]`.
+fn code_of_line(line: &[u8]) -> Option<(u64, &[u8])> {
+    let (digits, [b' ', b't' | b'T', b' ', name @ ..]) = line.split_at_checked(16)? else { return None };
+    let address = u64::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?;
+    let name = name.split(u8::is_ascii_whitespace).next()?;
+    (address != 0).then_some((address, name))
+}
+
+/// For each address the symbol that begins last before it, out of symbols in any order.
+struct Nearest<'a, S> {
+    /// Rising.
+    addresses: &'a [u64],
+    /// The best symbol that begins behind the address before.
+    best: Vec<Option<Best<S>>>,
+}
+
+struct Best<S> {
+    start: u64,
+    size: u64,
+    symbol: S,
+}
+
+impl<'a, S> Nearest<'a, S> {
+    fn new(addresses: &'a [u64]) -> Self {
+        Self { addresses, best: addresses.iter().map(|_| None).collect() }
+    }
+
+    fn offer(&mut self, start: u64, size: u64, symbol: impl FnOnce() -> S) {
+        let place = self.addresses.partition_point(|address| *address < start);
+        // Of several names for one address the longest covers most.
+        if let Some(best) = self.best.get_mut(place)
+            && best.as_ref().is_none_or(|best| (best.start, best.size) < (start, size))
+        {
+            *best = Some(Best { start, size, symbol: symbol() });
+        }
+    }
+
+    /// By the order of the addresses.
+    fn found(&self) -> Vec<Option<&Best<S>>> {
+        let mut last = None;
+        let mut found = Vec::with_capacity(self.best.len());
+        for best in &self.best {
+            last = best.as_ref().or(last);
+            found.push(last);
+        }
+        found
+    }
 }
 
 #[cfg(test)]
@@ -64,9 +151,43 @@ mod tests {
 
     #[test]
     fn only_code_with_an_address_is_named() {
-        let text = "ffffffff81000000 T _stext\n0000000000000000 T hidden\nffffffff81000040 d data\nffffffff81000080 t schedule\t[m]\n";
-        let symbols = parse_kallsyms(text);
-        let names: Vec<_> = symbols.iter().map(|symbol| &*symbol.1).collect();
-        assert_eq!(names, ["_stext", "schedule"]);
+        let text = "ffffffff81000080 t schedule\t[m]\nffffffff81000000 T _stext\n0000000000000000 T hidden\n\
+                    ffffffff81000040 d data\n";
+        let base = 0xffff_ffff_8100_0000;
+        let names = by_kallsyms(text.as_bytes(), &[base - 1, base, base + 0x50, base + 0x80, base + 0x90]);
+        let names: Vec<_> = names.iter().map(Option::as_deref).collect();
+        assert_eq!(names, [None, Some("_stext"), Some("_stext"), Some("schedule"), Some("schedule")]);
+    }
+
+    #[test]
+    fn the_last_symbol_before_an_address_counts_and_of_two_the_longest() {
+        let mut nearest = Nearest::new(&[5, 15, 16, 30]);
+        for (start, size, name) in [
+            (20, 4, "d"),
+            (14, 1, "short"),
+            (14, 3, "long"),
+            (14, 2, "other"),
+            (10, 9, "early"),
+            (40, 1, "e"),
+        ] {
+            nearest.offer(start, size, || name);
+        }
+        let names: Vec<_> = nearest.found().iter().map(|found| found.map(|found| found.symbol)).collect();
+        assert_eq!(names, [None, Some("long"), Some("long"), Some("d")]);
+    }
+
+    #[test]
+    fn functions_of_this_program_and_nothing_of_what_is_no_file() {
+        let program = std::env::current_exe().unwrap();
+        let frames = [
+            (7, RawFrame { object: ObjectId(5), address: 0 }),
+            (8, RawFrame { object: ObjectId(6), address: 1 }),
+        ];
+        let source = |object| match object {
+            ObjectId(5) => Some(Source::File(&program)),
+            ObjectId(6) => Some(Source::Bytes(b"no ELF file")),
+            _ => None,
+        };
+        assert_eq!(names(frames.into_iter(), source), [], "no function is at these addresses");
     }
 }

@@ -11,3 +11,4 @@ pub use attributes::{Event, REGISTERS, UnknownEvent};
 pub use record::{Mode, Record, RegisterSet, Sample, Truncated, parse};
 pub use ring::Ring;
 pub use sampler::{OpenError, Options, Sampler, Tally};
+pub(crate) use sys::give_way;

@@ -10,13 +10,13 @@ use rustc_hash::FxBuildHasher;
 
 use crate::code::name::{DescribedKind, DescribedName};
 use crate::descriptions::Descriptions;
-use crate::host_names::HostNames;
+use crate::host_names::{self, Source};
 use crate::modules::Modules;
-use crate::perf::{Mode, OpenError, Options, Record, Sample, Sampler};
+use crate::perf::{self, Mode, OpenError, Options, Record, Sample, Sampler};
 use crate::recording::{ObjectInfo, SampleRow, Stack, Summary, Writer};
 use crate::space::{KERNEL, Object, ObjectId, Space, UNKNOWN};
 use crate::target::Target;
-use crate::unwind::{CODE, End, RawFrame, Registers, Walker};
+use crate::unwind::{CODE, End, Frames, RawFrame, Registers, Walker};
 
 /// Why there is no recording.
 #[derive(Debug, thiserror::Error)]
@@ -68,7 +68,9 @@ pub struct Progress {
     pub kernel: bool,
 }
 
-/// Records until `wait` says otherwise or the target ends. `descriptions` name code that is no known module's. `wait` sleeps for the given time.
+/// Records until `wait` says otherwise or the target ends. `descriptions` name code that is no known module's.
+/// `wait` sleeps for the given time. After the last sample the calling thread gives way to all others, and
+/// goes on doing so.
 ///
 /// # Errors
 /// See [`RecordError`]. What happens after the first sample is no error of this kind: see
@@ -98,7 +100,7 @@ pub fn record<W: Write>(
     let (own, theirs) = (own_cpu(), target.cpu_seconds());
     let start = Instant::now();
     sampler.set_running(true).map_err(|error| RecordError::Open(OpenError::Other(error)))?;
-    let mut looked = start;
+    let (mut looked, mut asked) = (start, start);
     let mut last_cpu = theirs;
     let ended = loop {
         let next = wait(sampler.interval(), &state.progress(start.elapsed(), &sampler));
@@ -113,9 +115,13 @@ pub fn record<W: Write>(
             state.look_for_descriptions();
         }
         state.write(modules, writer).map_err(RecordError::Write)?;
-        let alive = target.is_alive();
-        if alive {
-            last_cpu = target.cpu_seconds().or(last_cpu);
+        let mut alive = true;
+        if next != Next::Go || asked.elapsed() > ASK_AGAIN {
+            asked = Instant::now();
+            alive = target.is_alive();
+            if alive {
+                last_cpu = target.cpu_seconds().or(last_cpu);
+            }
         }
         match next {
             Next::Go if alive => {}
@@ -128,6 +134,8 @@ pub fn record<W: Write>(
     let seconds = start.elapsed().as_secs_f64();
     let _ = sampler.set_running(false);
     sampler.drain(|record| state.take(record, &mut Vec::new()));
+    // Nothing of what follows is urgent, and the target may need every processor.
+    perf::give_way();
     state.descriptions.read_again();
     state.write(modules, writer).map_err(RecordError::Write)?;
     state.count_described();
@@ -174,6 +182,18 @@ struct UnknownStack {
     wasm: bool,
 }
 
+/// A stack that was seen before.
+#[derive(Clone, Copy)]
+struct KnownStack {
+    number: u32,
+    /// It has frames of a module.
+    wasm: bool,
+    /// It has frames of unknown code.
+    unknown: bool,
+    /// Its innermost frame is of unknown code.
+    unresolved: bool,
+}
+
 struct State<'a> {
     target: &'a Target,
     descriptions: &'a mut Descriptions,
@@ -184,16 +204,16 @@ struct State<'a> {
     objects: HashMap<ObjectId, Object>,
     /// Images seen at one address.
     generations: HashMap<u64, u32>,
-    frames: HashMap<RawFrame, u32, FxBuildHasher>,
-    frame_list: Vec<RawFrame>,
+    frames: Frames,
     frames_written: usize,
-    stacks: HashMap<Box<[u32]>, u32, FxBuildHasher>,
+    /// By the numbers of their frames, and why they end.
+    stacks: HashMap<Box<[u32]>, KnownStack, FxBuildHasher>,
     new_stacks: Vec<Stack>,
     new_samples: Vec<SampleRow>,
     threads: HashMap<u32, String>,
     new_threads: Vec<(u32, String)>,
     written_modules: Vec<wasmdbg_control::ModuleHash>,
-    scratch: Vec<RawFrame>,
+    /// Numbers of the frames of the sample at hand, and why they end.
     key: Vec<u32>,
     /// Stacks with frames of unknown code, which may be described later.
     unknown: HashMap<u32, UnknownStack, FxBuildHasher>,
@@ -206,6 +226,9 @@ struct State<'a> {
     wasm_rooted: u64,
     last_time: u64,
 }
+
+/// How often the target is asked whether it lives: /proc takes longer for the answer than a sample does.
+const ASK_AGAIN: Duration = Duration::from_millis(100);
 
 /// Code without a known origin is looked for again after this time.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
@@ -220,8 +243,7 @@ impl<'a> State<'a> {
             new_objects: Vec::new(),
             objects: HashMap::new(),
             generations: HashMap::new(),
-            frames: HashMap::default(),
-            frame_list: Vec::new(),
+            frames: Frames::default(),
             frames_written: 0,
             stacks: HashMap::default(),
             new_stacks: Vec::new(),
@@ -229,7 +251,6 @@ impl<'a> State<'a> {
             threads: HashMap::new(),
             new_threads: Vec::new(),
             written_modules: Vec::new(),
-            scratch: Vec::new(),
             key: Vec::new(),
             unknown: HashMap::default(),
             changed: false,
@@ -291,34 +312,35 @@ impl<'a> State<'a> {
                 self.target.thread_name(sample.tid).unwrap_or_else(|| format!("thread {}", sample.tid));
             self.name(sample.tid, name);
         }
-        let mut frames = std::mem::take(&mut self.scratch);
-        frames.clear();
-        let end = self.walk(sample, &mut frames);
+        let mut key = std::mem::take(&mut self.key);
+        key.clear();
+        let end = self.walk(sample, &mut key);
         self.count += 1;
         self.last_time = sample.time;
-        if frames.first().is_none_or(|frame| frame.object == UNKNOWN) {
-            self.unresolved += 1;
+        // The same frames with another end are another stack.
+        key.push(end as u32);
+        let known = self.stacks.get(key.as_slice()).copied();
+        let stack = known.unwrap_or_else(|| self.new_stack(&key, end));
+        self.unresolved += u64::from(stack.unresolved);
+        self.count_wasm(stack.wasm, end, 1);
+        if stack.unknown {
+            let frames = &key[..key.len() - 1];
+            let new =
+                || UnknownStack { frames: frames.into(), end, time: sample.time, count: 0, wasm: stack.wasm };
+            self.unknown.entry(stack.number).or_insert_with(new).count += 1;
         }
-        let is_wasm = |frame: &RawFrame| matches!(self.objects.get(&frame.object), Some(Object::Wasm(_)));
-        let wasm = frames.iter().any(is_wasm);
-        self.count_wasm(wasm, end, 1);
-        let stack = self.intern(&frames, end);
-        if frames.iter().any(|frame| frame.object == UNKNOWN) {
-            let key = &self.key[..frames.len()];
-            let new = || UnknownStack { frames: key.into(), end, time: sample.time, count: 0, wasm };
-            self.unknown.entry(stack).or_insert_with(new).count += 1;
-        }
-        self.scratch = frames;
-        let row = SampleRow { time: sample.time, tid: sample.tid, stack, weight: sample.period };
+        self.key = key;
+        let row =
+            SampleRow { time: sample.time, tid: sample.tid, stack: stack.number, weight: sample.period };
         self.new_samples.push(row);
     }
 
-    fn walk(&mut self, sample: &Sample<'_>, frames: &mut Vec<RawFrame>) -> End {
+    fn walk(&mut self, sample: &Sample<'_>, out: &mut Vec<u32>) -> End {
         if sample.mode == Mode::Kernel {
-            let kernel = |address| RawFrame { object: KERNEL, address };
-            frames.extend(sample.kernel_frames().map(kernel));
-            if frames.is_empty() {
-                frames.push(kernel(sample.ip));
+            let mut kernel = |address| self.frames.number(RawFrame { object: KERNEL, address });
+            out.extend(sample.kernel_frames().map(&mut kernel));
+            if out.is_empty() {
+                out.push(kernel(sample.ip));
             }
         }
         // A thread of the kernel has no registers of a program: its stack ends here.
@@ -330,7 +352,7 @@ impl<'a> State<'a> {
             let _ = self.refresh();
         }
         let code = |address| self.target.read(address, CODE).try_into().ok();
-        self.walker.walk(&self.space, registers, sample.stack, code, frames)
+        self.walker.walk(&self.space, registers, sample.stack, code, &mut self.frames, out)
     }
 
     /// Takes what is described into account, once all of it is known: frames keep their addresses, and the
@@ -341,7 +363,7 @@ impl<'a> State<'a> {
         }
         for stack in std::mem::take(&mut self.unknown).into_values() {
             let kind = |index: &u32| {
-                let frame = self.frame_list[*index as usize];
+                let frame = self.frames.list()[*index as usize];
                 let name = self.descriptions.name_at(frame.address, stack.time)?;
                 (frame.object == UNKNOWN).then(|| DescribedName::parse(name).kind)
             };
@@ -360,27 +382,18 @@ impl<'a> State<'a> {
         }
     }
 
-    fn intern(&mut self, frames: &[RawFrame], end: End) -> u32 {
-        let mut key = std::mem::take(&mut self.key);
-        key.clear();
-        for frame in frames {
-            let next = self.frame_list.len() as u32;
-            let index = *self.frames.entry(*frame).or_insert(next);
-            if index == next {
-                self.frame_list.push(*frame);
-            }
-            key.push(index);
-        }
-        // The same frames with another end are another stack.
-        key.push(end as u32);
-        let found = self.stacks.get(key.as_slice()).copied();
-        let stack = found.unwrap_or_else(|| {
-            let stack = self.stacks.len() as u32;
-            self.stacks.insert(key.as_slice().into(), stack);
-            self.new_stacks.push(Stack { frames: key[..key.len() - 1].to_vec(), end });
-            stack
-        });
-        self.key = key;
+    /// `key` is the frames and the end.
+    fn new_stack(&mut self, key: &[u32], end: End) -> KnownStack {
+        let frames = &key[..key.len() - 1];
+        let objects = || frames.iter().map(|frame| self.frames.list()[*frame as usize].object);
+        let stack = KnownStack {
+            number: self.stacks.len() as u32,
+            wasm: objects().any(|object| matches!(self.objects.get(&object), Some(Object::Wasm(_)))),
+            unknown: objects().any(|object| object == UNKNOWN),
+            unresolved: objects().next().is_none_or(|object| object == UNKNOWN),
+        };
+        self.stacks.insert(key.into(), stack);
+        self.new_stacks.push(Stack { frames: frames.to_vec(), end });
         stack
     }
 
@@ -420,9 +433,10 @@ impl<'a> State<'a> {
         for (tid, name) in std::mem::take(&mut self.new_threads) {
             writer.thread(tid, &name)?;
         }
-        if self.frames_written < self.frame_list.len() {
-            writer.frames(&self.frame_list[self.frames_written..])?;
-            self.frames_written = self.frame_list.len();
+        let frames = self.frames.list();
+        if self.frames_written < frames.len() {
+            writer.frames(&frames[self.frames_written..])?;
+            self.frames_written = frames.len();
         }
         if !self.new_stacks.is_empty() {
             writer.stacks(&std::mem::take(&mut self.new_stacks))?;
@@ -436,17 +450,15 @@ impl<'a> State<'a> {
     }
 
     fn host_names(&self) -> Vec<(u32, String)> {
-        let mut names = HostNames::default();
-        let named = |(index, frame): (usize, &RawFrame)| {
-            let name = if frame.object == KERNEL {
-                names.kernel(frame.address)?
-            } else if let Some(Object::Host(host)) = self.objects.get(&frame.object) {
-                names.host(frame.object, host.reached.as_deref(), host.bytes.as_deref(), frame.address)?
-            } else {
-                return None;
-            };
-            Some((index as u32, name))
+        let source = |object| match self.objects.get(&object) {
+            Some(Object::Host(host)) => match (&host.reached, &host.bytes) {
+                (Some(path), _) => Some(Source::File(path)),
+                (None, Some(bytes)) => Some(Source::Bytes(bytes)),
+                (None, None) => None,
+            },
+            _ => None,
         };
-        self.frame_list.iter().enumerate().filter_map(named).collect()
+        let frames = self.frames.list().iter().enumerate().map(|(index, frame)| (index as u32, *frame));
+        host_names::names(frames, source)
     }
 }

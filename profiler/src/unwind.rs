@@ -1,7 +1,9 @@
 //! From registers and the top of a stack to callers. Compiled Wasm always keeps frame pointers, the host
 //! often does not: frame pointers are followed in Wasm and in what other engines describe,
-//! unwind tables (CFI) in the host. Where
-//! neither says who the caller is, the stack ends there and says so: a caller is never guessed.
+//! unwind tables (CFI) in the host. Where neither says who the caller is, the stack ends there and says so: a
+//! caller is never guessed.
+
+mod frames;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,6 +12,7 @@ use framehop::x86_64::{CacheX86_64, UnwindRegsX86_64, UnwinderX86_64};
 use framehop::{FrameAddress, Unwinder as _};
 use rustc_hash::FxBuildHasher;
 
+pub use self::frames::Frames;
 use crate::space::{Object, ObjectId, Piece, Space, UNKNOWN, WasmObject};
 
 /// Where a stack ends.
@@ -88,15 +91,16 @@ impl Walker {
         self.frame_pointers = on;
     }
 
-    /// Appends the frames to `out`, innermost first, and says why they end. `stack` is the memory from
-    /// `registers.sp` on, `code` reads [`CODE`] bytes of code of unknown origin.
+    /// Appends the frames to `out` as their numbers in `frames`, innermost first, and says why they end. `stack`
+    /// is the memory from `registers.sp` on, `code` reads [`CODE`] bytes of code of unknown origin.
     pub fn walk(
         &mut self,
         space: &Space,
         registers: Registers,
         stack: &[u8],
         code: impl Fn(u64) -> Option<[u8; CODE]>,
-        out: &mut Vec<RawFrame>,
+        frames: &mut Frames,
+        out: &mut Vec<u32>,
     ) -> End {
         self.follow(space);
         let base = registers.sp;
@@ -113,10 +117,10 @@ impl Walker {
             }
             let lookup = if leaf { now.ip } else { now.ip - 1 };
             let Some(piece) = space.find(lookup) else {
-                out.push(RawFrame { object: UNKNOWN, address: lookup });
+                out.push(frames.number(RawFrame { object: UNKNOWN, address: lookup }));
                 return End::NoCode;
             };
-            out.push(RawFrame { object: piece.id, address: lookup.wrapping_sub(piece.bias) });
+            out.push(frames.number(RawFrame { object: piece.id, address: lookup.wrapping_sub(piece.bias) }));
             let caller = match &piece.object {
                 Some(Object::Wasm(object)) => wasm_caller(object, piece, now, leaf, read),
                 Some(Object::Host(_)) => self.host_caller(piece, now, leaf, read),
@@ -202,7 +206,7 @@ fn described_caller(
     code: impl Fn(u64) -> Option<[u8; CODE]>,
 ) -> Result<Registers, End> {
     let value = |address| read(address).ok_or(End::StackCopy);
-    let caller = match code(now.ip.wrapping_sub(1)).filter(|_| leaf) {
+    let caller = match leaf.then(|| code(now.ip.wrapping_sub(1))).flatten() {
         Some([_, first, rest @ ..]) if first == PUSH_RBP && rest == MOV_RBP_RSP || RETS.contains(&first) => {
             Registers { ip: value(now.sp)?, sp: now.sp + 8, bp: now.bp }
         }

@@ -1,5 +1,5 @@
-//! The system calls of perf events and the mapping of a ring. The only file of this crate with unsafe
-//! code; it decides nothing.
+//! The system calls of perf events, the mapping of a ring, and a thread's nice value. The only file of this
+//! crate with unsafe code; it decides nothing.
 
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
@@ -36,6 +36,14 @@ const PERF_FLAG_FD_CLOEXEC: libc::c_ulong = 8;
 const ENABLE: libc::c_ulong = 0x2400;
 const DISABLE: libc::c_ulong = 0x2401;
 const SET_OUTPUT: libc::c_ulong = 0x2405;
+
+/// Makes the calling thread give way to everybody else from now on. On Linux the nice value belongs to a thread.
+pub(crate) fn give_way() {
+    // SAFETY: takes numbers only; `who` 0 names the calling thread. A refusal changes nothing.
+    unsafe {
+        libc::setpriority(libc::PRIO_PROCESS, 0, 19);
+    }
+}
 
 /// Opens an event of thread `tid` on processor `cpu`.
 pub(crate) fn open(attributes: &Attributes, tid: i32, cpu: i32) -> io::Result<OwnedFd> {

@@ -12,10 +12,9 @@ use wasmdbg_symbols::{ModulePc, Symbols};
 use super::label::{LabelKind, Labels, Place};
 use crate::code::image::{CodeKind, CompiledFunction, function_at};
 use crate::code::name::{DescribedKind, DescribedName};
-use crate::host_names::HostNames;
+use crate::host_names::{self, Source};
 use crate::recording::{ObjectInfo, Recording, WasmInfo};
 use crate::space::{KERNEL, ObjectId, UNKNOWN};
-use crate::unwind::RawFrame;
 
 /// What a frame is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -36,7 +35,8 @@ pub(super) type FunctionAt = (u32, Option<Place>);
 pub(super) struct Resolver<'a> {
     recording: &'a Recording,
     modules: HashMap<ModuleHash, Option<Module>>,
-    names: HostNames,
+    /// Names of host frames by their index, when the recording has none.
+    names: HashMap<u32, String>,
     filters: HashMap<ObjectId, u32>,
 }
 
@@ -63,7 +63,8 @@ impl<'a> Resolver<'a> {
     /// Of the frames of `recording`.
     pub(super) fn new(recording: &'a Recording) -> Self {
         let (modules, filters) = (HashMap::new(), HashMap::new());
-        Self { recording, modules, names: HostNames::default(), filters }
+        let names = if recording.names.is_empty() { host_names(recording) } else { HashMap::new() };
+        Self { recording, modules, names, filters }
     }
 
     /// A frame by its index. Adds its functions to `functions`, outermost first: the function itself, then
@@ -86,26 +87,12 @@ impl<'a> Resolver<'a> {
             }
             _ => (LabelKind::Host, "unknown code"),
         };
-        if let Some(name) = recording.names.get(&index) {
-            out.function(kind, name, None);
-        } else if let Some(name) = self.host_name(frame) {
-            out.function(kind, &name, None);
-        } else {
-            out.function(kind, &format!("[{file}]"), None);
+        let own = recording.names.get(&index).map(|name| &**name);
+        match own.or_else(|| self.names.get(&index).map(String::as_str)) {
+            Some(name) => out.function(kind, name, None),
+            None => out.function(kind, &format!("[{file}]"), None),
         }
         Resolved { named: true, ..Resolved::default() }
-    }
-
-    /// By the symbol tables of this machine.
-    fn host_name(&mut self, frame: RawFrame) -> Option<String> {
-        match self.recording.object(frame.object) {
-            _ if frame.object == KERNEL => self.names.kernel(frame.address),
-            Some(ObjectInfo::Host { path, reached, .. }) if frame.object != UNKNOWN => {
-                let reached = Path::new(reached.as_deref().unwrap_or(path));
-                self.names.host(frame.object, Some(reached), None, frame.address)
-            }
-            _ => None,
-        }
     }
 
     /// Code of a jitdump or a perf map. Our own have the filter's name before the function's.
@@ -199,6 +186,18 @@ impl<'a> Resolver<'a> {
         };
         self.modules.entry(hash).or_insert_with(open).as_ref()
     }
+}
+
+/// By the symbol tables of this machine.
+fn host_names(recording: &Recording) -> HashMap<u32, String> {
+    let source = |object| match recording.object(object) {
+        Some(ObjectInfo::Host { path, reached, .. }) if object != UNKNOWN => {
+            Some(Source::File(Path::new(reached.as_deref().unwrap_or(path))))
+        }
+        _ => None,
+    };
+    let frames = recording.frames.iter().enumerate().map(|(index, frame)| (index as u32, *frame));
+    host_names::names(frames, source).into_iter().collect()
 }
 
 /// The functions that the host calls: callbacks of the ABI, and start functions.
