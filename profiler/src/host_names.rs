@@ -68,15 +68,18 @@ fn by_symbols<'data, R: ReadRef<'data>>(
     let tables = [file.symbol_table(), file.dynamic_symbol_table()];
     for (index, table) in tables.iter().enumerate() {
         for symbol in table.iter().flat_map(ObjectSymbolTable::symbols) {
-            if symbol.is_definition() && symbol.kind() == SymbolKind::Text {
-                nearest.offer(symbol.address(), symbol.size(), || (index, symbol.index()));
+            if symbol.is_definition()
+                && symbol.kind() == SymbolKind::Text
+                && let Some(best) = nearest.better(symbol.address(), symbol.size())
+            {
+                *best = Some((index, symbol.index()));
             }
         }
     }
-    let name = |(found, address): (Option<&Best<(usize, SymbolIndex)>>, &u64)| {
+    let name = |(found, address): (Option<&Best<Option<(usize, SymbolIndex)>>>, &u64)| {
         // Hand-written assembly has symbols without a size.
         let best = found.filter(|best| best.size == 0 || *address < best.start.saturating_add(best.size))?;
-        let (table, index) = best.symbol;
+        let (table, index) = best.symbol?;
         Some(demangle(tables[table].as_ref()?.symbol_by_index(index).ok()?.name().ok()?))
     };
     nearest.found().into_iter().zip(addresses).map(name).collect()
@@ -85,21 +88,26 @@ fn by_symbols<'data, R: ReadRef<'data>>(
 /// By the text of /proc/kallsyms, which is in no order. It is long and mostly not wanted: a name is copied only
 /// where it is the best so far.
 fn by_kallsyms(mut text: impl BufRead, addresses: &[u64]) -> Vec<Option<String>> {
-    let mut nearest = Nearest::new(addresses);
+    let mut nearest = Nearest::<Vec<u8>>::new(addresses);
     let mut line = Vec::new();
     while text.read_until(b'\n', &mut line).is_ok_and(|length| length > 0) {
-        if let Some((address, name)) = code_of_line(&line) {
-            nearest.offer(address, 0, || String::from_utf8_lossy(name).into_owned());
+        if let Some((address, name)) = code_of_line(&line)
+            && let Some(best) = nearest.better(address, 0)
+        {
+            best.clear();
+            best.extend_from_slice(name);
         }
         line.clear();
     }
-    nearest.found().into_iter().map(|found| found.map(|found| found.symbol.clone())).collect()
+    let name = |found: Option<&Best<Vec<u8>>>| Some(String::from_utf8_lossy(&found?.symbol).into_owned());
+    nearest.found().into_iter().map(name).collect()
 }
 
 /// `ffffffff81000080 t schedule`, perhaps with a tab and `[module]`.
 fn code_of_line(line: &[u8]) -> Option<(u64, &[u8])> {
     let (digits, [b' ', b't' | b'T', b' ', name @ ..]) = line.split_at_checked(16)? else { return None };
-    let address = u64::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?;
+    let value = |digit: &u8| char::from(*digit).to_digit(16).map(u64::from);
+    let address = digits.iter().try_fold(0, |sum, digit| Some(sum << 4 | value(digit)?))?;
     let name = name.split(u8::is_ascii_whitespace).next()?;
     (address != 0).then_some((address, name))
 }
@@ -112,25 +120,29 @@ struct Nearest<'a, S> {
     best: Vec<Option<Best<S>>>,
 }
 
+#[derive(Default)]
 struct Best<S> {
     start: u64,
     size: u64,
     symbol: S,
 }
 
-impl<'a, S> Nearest<'a, S> {
+impl<'a, S: Default> Nearest<'a, S> {
     fn new(addresses: &'a [u64]) -> Self {
         Self { addresses, best: addresses.iter().map(|_| None).collect() }
     }
 
-    fn offer(&mut self, start: u64, size: u64, symbol: impl FnOnce() -> S) {
+    /// Where to put a symbol that is better than what is there.
+    fn better(&mut self, start: u64, size: u64) -> Option<&mut S> {
         let place = self.addresses.partition_point(|address| *address < start);
+        let slot = self.best.get_mut(place)?;
         // Of several names for one address the longest covers most.
-        if let Some(best) = self.best.get_mut(place)
-            && best.as_ref().is_none_or(|best| (best.start, best.size) < (start, size))
-        {
-            *best = Some(Best { start, size, symbol: symbol() });
+        if slot.as_ref().is_some_and(|best| (best.start, best.size) >= (start, size)) {
+            return None;
         }
+        let best = slot.get_or_insert_with(Best::default);
+        (best.start, best.size) = (start, size);
+        Some(&mut best.symbol)
     }
 
     /// By the order of the addresses.
@@ -170,7 +182,9 @@ mod tests {
             (10, 9, "early"),
             (40, 1, "e"),
         ] {
-            nearest.offer(start, size, || name);
+            if let Some(best) = nearest.better(start, size) {
+                *best = name;
+            }
         }
         let names: Vec<_> = nearest.found().iter().map(|found| found.map(|found| found.symbol)).collect();
         assert_eq!(names, [None, Some("long"), Some("long"), Some("d")]);

@@ -20,7 +20,7 @@ use crate::descriptions::{self, DescriptionError};
 use crate::host::UnwindTables;
 use crate::recording::{Info, ObjectInfo, Recording, SampleRow};
 use crate::space::{JIT, KERNEL, ObjectId, UNKNOWN};
-use crate::unwind::{End, RawFrame};
+use crate::unwind::{End, Frames, RawFrame};
 
 /// Why an import fails.
 #[derive(Debug, thiserror::Error)]
@@ -52,31 +52,51 @@ pub fn perf_data(data: &Path, described: &[PathBuf]) -> Result<Recording, Import
     for path in described {
         import.describe(path)?;
     }
-    let seen = scan(data)?;
-    for path in seen.jitdumps.iter().filter(|path| !described.contains(path) && path.is_file()) {
-        // One that cannot be read names nothing; perf itself does without it too.
-        let _ = import.describe(path);
+    import.read(data)?;
+    for path in std::mem::take(&mut import.jitdumps) {
+        if !described.contains(&path) && path.is_file() {
+            // One that cannot be read names nothing; perf itself does without it too.
+            let _ = import.describe(&path);
+        }
     }
     if import.timeline.codes().is_empty() {
-        for pid in seen.pids {
+        for pid in std::mem::take(&mut import.pids) {
             let _ = import.describe(Path::new(&format!("/tmp/perf-{pid}.map")));
         }
     }
-    import.read(data)?;
     import.finish(data)
 }
 
+/// The file is read once. What a jitdump describes is known behind its last record, so that stacks are of
+/// addresses until then.
 #[derive(Default)]
 struct Import {
     recording: Recording,
     timeline: Timeline,
+    /// Jitdumps that perf saw mapped.
+    jitdumps: Vec<PathBuf>,
+    pids: Vec<i32>,
     regions: HashMap<i32, BTreeMap<u64, Region>>,
+    /// Counts the changes of the regions.
+    maps: u32,
     files: HashMap<String, (ObjectId, Option<UnwindTables>)>,
-    frames: HashMap<RawFrame, u32, FxBuildHasher>,
+    spots: HashMap<Spot, u32, FxBuildHasher>,
+    /// By their numbers: the address, and what is there unless somebody describes it.
+    places: Vec<(u64, RawFrame)>,
+    /// By the numbers of their spots.
     stacks: HashMap<Box<[u32]>, u32, FxBuildHasher>,
     key: Vec<u32>,
     /// Times of samples are those of jitdumps.
     monotonic: bool,
+}
+
+/// An address in a process, while it is mapped as it is.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+struct Spot {
+    address: u64,
+    pid: i32,
+    maps: u32,
+    kernel: bool,
 }
 
 #[derive(Clone)]
@@ -114,6 +134,17 @@ impl Import {
     }
 
     fn map(&mut self, pid: i32, address: u64, length: u64, offset: u64, path: String) {
+        if pid > 0 && !self.pids.contains(&pid) {
+            self.pids.push(pid);
+        }
+        let file = Path::new(&path);
+        let name = file.file_name().unwrap_or_default().to_string_lossy();
+        if name.starts_with("jit-")
+            && name.ends_with(".dump")
+            && !self.jitdumps.iter().any(|known| known == file)
+        {
+            self.jitdumps.push(file.to_owned());
+        }
         // Of the kernel, or no file.
         if pid < 0 || !path.starts_with('/') || path.starts_with("//anon") {
             return;
@@ -131,11 +162,11 @@ impl Import {
         };
         let region = Region { end: address.saturating_add(length), id: *id, bias };
         self.regions.entry(pid).or_default().insert(address, region);
+        self.maps += 1;
     }
 
     fn sample(&mut self, sample: &SampleRecord<'_>) {
         let pid = sample.pid.unwrap_or(0);
-        let time = if self.monotonic { sample.timestamp.unwrap_or(u64::MAX) } else { u64::MAX };
         let mut key = std::mem::take(&mut self.key);
         key.clear();
         let mut kernel = sample.cpu_mode == CpuMode::Kernel;
@@ -150,20 +181,17 @@ impl Import {
             }
             let lookup = if leaf { address } else { address.wrapping_sub(1) };
             leaf = false;
-            key.push(self.frame(pid, lookup, time, kernel));
+            key.push(self.spot(pid, lookup, kernel));
         }
         if key.is_empty()
             && let Some(ip) = sample.ip
         {
-            key.push(self.frame(pid, ip, time, kernel));
+            key.push(self.spot(pid, ip, kernel));
         }
+        let next = self.stacks.len() as u32;
         let stack = match self.stacks.get(key.as_slice()) {
             Some(stack) => *stack,
-            None => {
-                let stack = self.recording.stacks.push(&key, End::Root);
-                self.stacks.insert(key.as_slice().into(), stack);
-                stack
-            }
+            None => *self.stacks.entry(key.as_slice().into()).or_insert(next),
         };
         self.key = key;
         self.recording.samples.push(SampleRow {
@@ -174,60 +202,70 @@ impl Import {
         });
     }
 
-    fn frame(&mut self, pid: i32, address: u64, time: u64, kernel: bool) -> u32 {
-        let frame = if kernel {
-            RawFrame { object: KERNEL, address }
-        } else if let Some((number, offset)) = self.timeline.number_at(address, time) {
-            RawFrame { object: JIT, address: u64::from(number) << 32 | offset & 0xffff_ffff }
-        } else {
-            let regions = self.regions.get(&pid);
-            let region = regions.and_then(|regions| regions.range(..=address).next_back());
-            match region.filter(|(_, region)| address < region.end) {
-                Some((_, region)) => {
-                    RawFrame { object: region.id, address: address.wrapping_sub(region.bias) }
-                }
-                None => RawFrame { object: UNKNOWN, address: 0 },
-            }
-        };
-        let next = self.frames.len() as u32;
-        let index = *self.frames.entry(frame).or_insert(next);
-        if index == next {
-            self.recording.frames.push(frame);
+    fn spot(&mut self, pid: i32, address: u64, kernel: bool) -> u32 {
+        let spot = Spot { address, pid, maps: self.maps, kernel };
+        if let Some(number) = self.spots.get(&spot) {
+            return *number;
         }
-        index
+        let regions = self.regions.get(&pid);
+        let region = regions.and_then(|regions| regions.range(..=address).next_back());
+        let frame = match region.filter(|(_, region)| address < region.end) {
+            _ if kernel => RawFrame { object: KERNEL, address },
+            Some((_, region)) => RawFrame { object: region.id, address: address.wrapping_sub(region.bias) },
+            None => RawFrame { object: UNKNOWN, address: 0 },
+        };
+        let number = self.places.len() as u32;
+        self.places.push((address, frame));
+        self.spots.insert(spot, number);
+        number
     }
 
+    /// Puts what is described at the time of each sample into the stacks.
     fn finish(self, data: &Path) -> Result<Recording, ImportError> {
-        let Self { mut recording, timeline, .. } = self;
+        let Self { mut recording, timeline, places, stacks, monotonic, .. } = self;
         if recording.samples.is_empty() {
             return Err(ImportError::Empty(data.to_owned()));
         }
+        drop(self.spots);
+        let mut by_number = vec![Box::default(); stacks.len()];
+        stacks.into_iter().for_each(|(spots, number)| by_number[number as usize] = spots);
+        // Between two of these nothing that is described changes.
+        let mut changes: Vec<u64> = timeline.loads().iter().map(|load| load.time).collect();
+        changes.sort_unstable();
+        let mut described = Described { timeline: &timeline, places: &places, frames: Frames::default() };
+        let mut known: HashMap<(u32, usize), u32, FxBuildHasher> = HashMap::default();
+        let Recording { samples, stacks, .. } = &mut recording;
+        for sample in samples {
+            let time = if monotonic { sample.time } else { u64::MAX };
+            let change = changes.partition_point(|change| *change <= time);
+            let new = || stacks.push(&described.stack(&by_number[sample.stack as usize], time), End::Root);
+            sample.stack = *known.entry((sample.stack, change)).or_insert_with(new);
+        }
+        recording.frames = described.frames.into_list();
         recording.add_code(&timeline);
         Ok(recording)
     }
 }
 
-struct Seen {
-    jitdumps: Vec<PathBuf>,
-    pids: Vec<i32>,
+/// Frames of spots, with what is described.
+struct Described<'a> {
+    timeline: &'a Timeline,
+    places: &'a [(u64, RawFrame)],
+    frames: Frames,
 }
 
-/// What perf saw of jitdumps: they must be read before the first sample is.
-fn scan(path: &Path) -> Result<Seen, ImportError> {
-    let mut seen = Seen { jitdumps: Vec::new(), pids: Vec::new() };
-    each_record(path, |_, record| {
-        if let EventRecord::Mmap2(map) = record {
-            let path = PathBuf::from(String::from_utf8_lossy(&map.path.as_slice()).into_owned());
-            let name = path.file_name().unwrap_or_default().to_string_lossy();
-            if name.starts_with("jit-") && name.ends_with(".dump") && !seen.jitdumps.contains(&path) {
-                seen.jitdumps.push(path.clone());
-            }
-            if map.pid > 0 && !seen.pids.contains(&map.pid) {
-                seen.pids.push(map.pid);
-            }
-        }
-    })?;
-    Ok(seen)
+impl Described<'_> {
+    fn stack(&mut self, spots: &[u32], time: u64) -> Vec<u32> {
+        let frame = |spot: &u32| {
+            let (address, frame) = self.places[*spot as usize];
+            let code = self.timeline.number_at(address, time).filter(|_| frame.object != KERNEL);
+            self.frames.number(code.map_or(frame, |(number, offset)| RawFrame {
+                object: JIT,
+                address: u64::from(number) << 32 | offset & 0xffff_ffff,
+            }))
+        };
+        spots.iter().map(frame).collect()
+    }
 }
 
 fn each_record(path: &Path, mut each: impl FnMut(PerfClock, EventRecord<'_>)) -> Result<(), ImportError> {

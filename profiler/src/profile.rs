@@ -205,9 +205,16 @@ fn title(recording: &Recording) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use wasmdbg_control::ModuleHash;
+    use wasmdbg_symbols::{Function, ModulePc, Symbols, content_hash};
+
     use super::*;
+    use crate::code::address_map::AddressMap;
+    use crate::code::image::{CodeKind, CompiledFunction};
     use crate::code::timeline::{JitCode, JitLine};
-    use crate::recording::{ObjectInfo, SampleRow, Stacks};
+    use crate::recording::{ObjectInfo, SampleRow, Stacks, WasmInfo};
     use crate::space::{ObjectId, UNKNOWN};
     use crate::unwind::RawFrame;
 
@@ -256,6 +263,33 @@ mod tests {
         let expected = Coverage { wasm: 1, named: 1, ..Coverage::default() };
         assert_eq!(profile.coverage, expected, "{:?}", paths(&profile));
         assert!(paths(&profile).iter().all(|path| !path.contains("lib.rs")), "{:?}", paths(&profile));
+    }
+
+    /// The first opcodes of a function, which find its caller and its stack's end, have no place in the module.
+    #[test]
+    fn a_prologue_counts_for_the_first_line_of_its_own_function() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/shares_first.wasm");
+        let bytes: Arc<[u8]> = std::fs::read(path).unwrap().into();
+        let symbols = Symbols::new(Arc::clone(&bytes)).unwrap();
+        let half = |function: &&Function| symbols.function_name(function.index).full.ends_with("half");
+        let function = symbols.module().functions().iter().find(half).unwrap();
+        let with_line = |at: &u32| symbols.frames(ModulePc(*at)).iter().all(|frame| frame.position.is_some());
+        let first = (function.body.start.0..function.body.end.0).find(with_line).unwrap();
+        let hash = ModuleHash(content_hash(&bytes));
+        let (id, kind) = (ObjectId(7), CodeKind::Function(function.index));
+        let recording = Recording {
+            objects: [(id.0, ObjectInfo::Wasm(WasmInfo { module: Some(hash), ..WasmInfo::default() }))]
+                .into(),
+            functions: [(id.0, vec![CompiledFunction { range: 0x10..0x40, kind, name: None }])].into(),
+            address_maps: [(id.0, AddressMap::new(vec![(0x10, None), (0x18, Some(first))]))].into(),
+            modules: [(hash, bytes)].into(),
+            frames: vec![RawFrame { object: id, address: 0x11 }],
+            ..recording(&[&[0]])
+        };
+        let profile = Profile::new(&recording, Lines::Innermost);
+        let expected = Coverage { wasm: 1, named: 1, line: 1, approximate: 1, caller: 0 };
+        assert_eq!(profile.coverage, expected, "{:?}", paths(&profile));
+        assert!(paths(&profile)[0].contains("half;~"), "{:?}", paths(&profile));
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! From an offset in compiled code to an offset in the `.wasm` file, as wasmtime writes it into an
 //! image's `.wasmtime.addrmap`. Its encoding belongs to a version of wasmtime: others are refused.
 
+use std::ops::Range;
+
 /// Entries by rising offset of the text: the code from there on comes from that place of the module, or
 /// from none.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -96,6 +98,17 @@ impl AddressMap {
         &self.entries
     }
 
+    /// The first place in a function, for its prologue, which has none of its own.
+    #[must_use]
+    pub fn first(&self, function: &Range<u32>) -> Option<Place> {
+        let from = self.entries.partition_point(|entry| entry.0 < function.start);
+        let inside = self.entries[from..].iter().take_while(|entry| entry.0 < function.end);
+        inside
+            .filter_map(|entry| entry.1)
+            .next()
+            .map(|module_offset| Place { module_offset, approximate: true })
+    }
+
     /// The place of the instruction at `offset`, in the function that begins at `function`.
     #[must_use]
     pub fn find(&self, offset: u32, function: u32) -> Option<Place> {
@@ -177,6 +190,10 @@ mod tests {
         assert_eq!(place(0x1c, 0x10), Some(Place { module_offset: 296, approximate: true }));
         assert_eq!(place(0x1c, 0x18), None, "what is before the function is another one's");
         assert_eq!(place(0x0f, 0x00), None);
+        let first = |function| map.first(&function).map(|place| (place.module_offset, place.approximate));
+        assert_eq!(first(0x0c..0x14), Some((300, true)));
+        assert_eq!(first(0x18..0x20), None);
+        assert_eq!(first(0x18..0x21), Some((297, true)));
     }
 
     #[test]

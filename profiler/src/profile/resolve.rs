@@ -10,6 +10,7 @@ use wasmdbg_symbols::demangle::demangle;
 use wasmdbg_symbols::{ModulePc, Symbols};
 
 use super::label::{LabelKind, Labels, Place};
+use crate::code::address_map;
 use crate::code::image::{CodeKind, CompiledFunction, function_at};
 use crate::code::name::{DescribedKind, DescribedName};
 use crate::host_names::{self, Source};
@@ -148,14 +149,18 @@ impl<'a> Resolver<'a> {
             return Resolved { filter, wasm: true, named };
         };
         let callback = callbacks.get(&index);
-        let frames = place.map(|place| symbols.frames(ModulePc(place.module_offset))).unwrap_or_default();
+        let at = |place: address_map::Place| symbols.frames(ModulePc(place.module_offset));
+        let first = || map.and_then(|map| map.first(&function.range));
+        // The prologue is the function's own, whatever is inlined behind it.
+        let prologue = || first().and_then(|place| at(place).pop()).into_iter().collect();
+        let frames: Vec<_> = place.map_or_else(prologue, at);
         if frames.is_empty() {
             match callback {
                 Some(name) => out.function(LabelKind::Callback, name, None),
                 None => out.function(LabelKind::Wasm, &symbols.function_name(index).full, None),
             }
         }
-        let approximate = place.is_some_and(|place| place.approximate);
+        let approximate = place.is_none_or(|place| place.approximate);
         for frame in frames.iter().rev() {
             let (kind, name) = match (frame.inlined, callback) {
                 (true, _) => (LabelKind::Inlined, &frame.name.full),

@@ -27,4 +27,10 @@ impl Frames {
     pub fn list(&self) -> &[RawFrame] {
         &self.list
     }
+
+    /// As [`Frames::list`].
+    #[must_use]
+    pub fn into_list(self) -> Vec<RawFrame> {
+        self.list
+    }
 }

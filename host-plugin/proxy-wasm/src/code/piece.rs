@@ -48,6 +48,8 @@ pub(super) fn pieces<'a>(filter: &'a Filter, names: &mut SourceNames, lines: boo
             ..places.partition_point(|place| place.0 < end);
         let mut lines = if inside.is_empty() { Vec::new() } else { (names.lines)(bytes, &places[inside]) };
         lines.iter_mut().for_each(|line| line.offset -= function.offset);
+        // The prologue has no place of its own.
+        lines.first_mut().into_iter().for_each(|line| line.offset = 0);
         add(function.offset, end, format!("{own}: {name}"), lines);
     }
     add(end, text.len(), format!("{own}: [wasmtime]"), Vec::new());
