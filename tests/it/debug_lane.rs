@@ -84,7 +84,9 @@ fn a_failing_callback_in_the_debug_lane_is_shown_and_its_request_ends_by_the_fai
         let mut debugger = Debugger::attach(&ats, "misbehave", &[])?;
         let request = debugger.request("/nocache/10/x").header("do", &format!("request={action}"));
         let pending = Pending::start(ats.address(), request, PATIENCE);
-        debugger.ask("continue", "trap")?;
+        let stopped = debugger.ask("continue", "trap")?;
+        let words = stopped.contains("told to panic in request");
+        assert_eq!(words, action == "panic", "its last words, and of no other's end: {stopped}");
         let backtrace = debugger.ask("bt", "GET /nocache/10/x #")?;
         assert!(backtrace.contains("lib.rs:") && backtrace.contains(said), "{backtrace}");
         debugger.wasmdbg.send("continue")?;

@@ -140,6 +140,7 @@ fn a_played_request_stops_at_a_breakpoint() -> Result<()> {
     let (code, said) = play(RUST, &format!("GET /played\ntoken: {token}\n"), &commands)?;
     assert!(said.contains(&format!("token = {token}")), "{said}");
     assert!(said.contains("#1 GET /played"), "{said}");
+    assert!(!said.contains("virtual machine"), "there is no other than the debugger's: {said}");
     assert_eq!(code, Some(0), "{said}");
     Ok(())
 }

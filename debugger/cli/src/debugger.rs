@@ -10,6 +10,7 @@ use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use wasmdbg_control::transactions::LogLine;
 use wasmdbg_control::{StopId, TransactionId};
 use wasmdbg_session::{Session, Stop};
 
@@ -71,6 +72,8 @@ pub(crate) struct Debugger {
     pub(crate) announced: HashSet<StopId>,
     /// Transactions that were stopped here, as they are called.
     pub(crate) touched: HashMap<TransactionId, String>,
+    /// What filters logged last and nobody was shown: a panic's message comes before its trap.
+    pub(crate) last_logs: VecDeque<LogLine>,
     /// Why the session is over, once it is.
     pub(crate) gone: Option<String>,
     /// See [`OnInvite`].
@@ -101,6 +104,7 @@ impl Debugger {
             unseen: VecDeque::new(),
             announced: HashSet::new(),
             touched: HashMap::new(),
+            last_logs: VecDeque::new(),
             gone: None,
             on_invite: None,
             played: None,

@@ -1,21 +1,26 @@
 //! What the user sees of stops and of events that nobody waits for.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 use wasmdbg_control::stop::{CallbackEnded, CallbackOutcome, Context, ReleaseCause, StopReason};
 use wasmdbg_control::transactions::{LogLine, Missed};
-use wasmdbg_session::{SessionEvent, Stop};
+use wasmdbg_session::{End, SessionEvent, Stop};
 
 use crate::console::{Paint, harmless};
 use crate::debugger::{Debugger, Mode};
 use crate::rule::show_duration;
+
+/// Lines that are kept for a panic: its message, and what its runtime says behind it.
+const LAST_LOGS: usize = 8;
 
 impl Debugger {
     /// The head of a stop: who stopped, why, where, and the source line.
     pub(crate) fn show_stop(&mut self, stop: &Arc<Stop>) {
         // After one's own step only the place is news.
         if *stop.reason() != StopReason::Step || !stop.info().control {
+            self.show_last_words(stop);
             let summary = stop.summary();
             let head = format!("{} stopped: {}", summary.thread, summary.reason);
             let head = self.console.paint(Paint::Strong, &head);
@@ -73,7 +78,7 @@ impl Debugger {
                 self.console.note(&format!("{thread} goes on in {left} unless there is a command before"));
             }
             SessionEvent::Missed(missed) => self.show_missed(&missed),
-            SessionEvent::Log(line) => self.show_log(&line),
+            SessionEvent::Log(line) => self.show_log(line),
             SessionEvent::LaneProgress(_) => {}
             SessionEvent::LaneFailed(failed) => {
                 self.console.complain(&format!(
@@ -144,15 +149,40 @@ impl Debugger {
     }
 
     /// A person wants to see what the filter says; a script has the proxy's log for that.
-    fn show_log(&mut self, line: &LogLine) {
+    fn show_log(&mut self, line: LogLine) {
         if self.mode == Mode::Terminal {
-            let transaction = line.transaction.map_or_else(String::new, |id| format!(" #{id}"));
-            let attached = self.session.attached().filters.iter().find(|known| known.filter == line.filter);
-            let filter = attached.map_or("filter", |known| &known.name);
-            let text = format!("[{filter}{transaction} {}] {}", line.level, line.message);
-            let text = self.console.paint(Paint::Faint, text.trim_end());
-            self.console.say(&text);
+            self.print_log(&line);
+        } else {
+            self.last_logs.push_back(line);
+            if self.last_logs.len() > LAST_LOGS {
+                self.last_logs.pop_front();
+            }
         }
+    }
+
+    /// What the filter that stopped logged last, if it is about to die of what it says there.
+    fn show_last_words(&mut self, stop: &Stop) {
+        let info = stop.info();
+        let transaction = match &info.context {
+            Context::Stream { transaction, .. } => Some(*transaction),
+            Context::Root { .. } => None,
+        };
+        let (own, others): (VecDeque<_>, VecDeque<_>) = std::mem::take(&mut self.last_logs)
+            .into_iter()
+            .partition(|line| line.filter == info.filter && line.transaction == transaction);
+        self.last_logs = others;
+        if matches!(stop.end(), Some(End::Panic | End::Abort)) {
+            own.iter().for_each(|line| self.print_log(line));
+        }
+    }
+
+    fn print_log(&mut self, line: &LogLine) {
+        let transaction = line.transaction.map_or_else(String::new, |id| format!(" #{id}"));
+        let attached = self.session.attached().filters.iter().find(|known| known.filter == line.filter);
+        let filter = attached.map_or("filter", |known| &known.name);
+        let text = format!("[{filter}{transaction} {}] {}", line.level, line.message);
+        let text = self.console.paint(Paint::Faint, text.trim_end());
+        self.console.say(&text);
     }
 }
 

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use wasmdbg_control::breakpoints::SetBreakpoints;
 use wasmdbg_control::filters::{FilterList, ListFilters};
-use wasmdbg_control::session::{Attached, Detach, Detached, Start};
+use wasmdbg_control::session::{Attached, Detach, Detached, LaneStart, Start};
 use wasmdbg_control::stop::{ReleaseCause, Released, Resume, ResumeMode, StopReason, Stopped};
 use wasmdbg_control::transactions::{ListTransactions, TransactionList};
 use wasmdbg_control::{Client, ErrorKind, Event, ModuleHash, SlotId, StopId};
@@ -43,6 +43,8 @@ pub struct Session {
     libraries: Libraries,
     /// Events that are ready before anything is received.
     ready: VecDeque<SessionEvent>,
+    /// The filters were held back: they run in virtual machines of the debugger alone.
+    launched: bool,
 }
 
 impl Session {
@@ -79,6 +81,7 @@ impl Session {
             plans: HashMap::new(),
             libraries: Libraries::default(),
             ready: VecDeque::new(),
+            launched: options.start == LaneStart::Held,
         };
         for event in early {
             if let Some(event) = session.handle(event) {
@@ -348,7 +351,9 @@ impl Session {
         Ok(())
     }
 
-    fn stopped(&mut self, info: Stopped) -> Option<SessionEvent> {
+    fn stopped(&mut self, mut info: Stopped) -> Option<SessionEvent> {
+        // There is no other memory that it could be missing.
+        info.fresh_vm &= !self.launched;
         let symbols = self.modules.get(info.module).and_then(|loaded| loaded.symbols.clone());
         let target = Arc::new(Target::new(self.client.clone(), info, symbols));
         let info = target.info();

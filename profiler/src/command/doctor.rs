@@ -47,7 +47,10 @@ fn look_at(pid: u32) -> Result<()> {
     say!("event {}: {}", Event::CpuClock, either(&sampled));
     say!("memory: {}", memory.as_deref().unwrap_or("can be read"));
     match &asked {
-        Ok(true) => say!("control socket: answers, and gives the code of {images} filters"),
+        Ok(true) => say!(
+            "control socket: answers, and gives the code of {images} filter{}",
+            if images == 1 { "" } else { "s" }
+        ),
         Ok(false) => say!("control socket: none: no wasmdbg.so, or `control.enabled: false` in its settings"),
         Err(error) => say!("control socket: {error}"),
     }
