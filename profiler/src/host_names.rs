@@ -59,12 +59,15 @@ fn by_file(path: &Path, addresses: &[u64]) -> Option<Vec<Option<String>>> {
     object::File::parse(&cache).ok().map(|file| by_symbols(&file, addresses))
 }
 
+/// Which table, and which symbol of it.
+type InTables = Option<(usize, SymbolIndex)>;
+
 /// By `.symtab` and `.dynsym`.
 fn by_symbols<'data, R: ReadRef<'data>>(
     file: &object::File<'data, R>,
     addresses: &[u64],
 ) -> Vec<Option<String>> {
-    let mut nearest = Nearest::new(addresses);
+    let mut nearest = Nearest::<InTables>::new(addresses);
     let tables = [file.symbol_table(), file.dynamic_symbol_table()];
     for (index, table) in tables.iter().enumerate() {
         for symbol in table.iter().flat_map(ObjectSymbolTable::symbols) {
@@ -76,7 +79,7 @@ fn by_symbols<'data, R: ReadRef<'data>>(
             }
         }
     }
-    let name = |(found, address): (Option<&Best<Option<(usize, SymbolIndex)>>>, &u64)| {
+    let name = |(found, address): (Option<&Best<InTables>>, &u64)| {
         // Hand-written assembly has symbols without a size.
         let best = found.filter(|best| best.size == 0 || *address < best.start.saturating_add(best.size))?;
         let (table, index) = best.symbol?;
