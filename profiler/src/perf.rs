@@ -2,6 +2,7 @@
 //! records. Knows nothing of Wasm, and never stops the target.
 
 mod attributes;
+mod filter;
 mod record;
 mod ring;
 mod sampler;

@@ -120,6 +120,7 @@ impl Profile {
         let note = match end {
             End::Root => None,
             End::StackCopy => Some("[host: deeper than the stack copy]"),
+            End::Elsewhere => Some("[host: on another stack]"),
             End::NoTables => Some("[host: no unwind tables]"),
             End::NoCode => Some("[host: caller unknown]"),
         };
@@ -200,7 +201,11 @@ fn title(recording: &Recording) -> String {
     }
     let program = info.program.split(' ').next().unwrap_or_default();
     let name = label::printable(program.rsplit('/').next().unwrap_or(program));
-    format!("{name} (process {}), {} at {} Hz", info.pid, info.event, info.frequency)
+    match info.pid {
+        // Of a perf.data: several processes, events, frequencies.
+        0 => format!("{name}, by {}", info.recorder),
+        pid => format!("{name} (process {pid}), {} at {} Hz", info.event, info.frequency),
+    }
 }
 
 #[cfg(test)]

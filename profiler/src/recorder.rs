@@ -66,6 +66,8 @@ pub struct Progress {
     pub wasm: u64,
     /// Whether the kernel is sampled too.
     pub kernel: bool,
+    /// See [`Sampler::is_by_processor`].
+    pub by_processor: bool,
 }
 
 /// Records until `wait` says otherwise or the target ends. `descriptions` name code that is no known module's.
@@ -282,14 +284,17 @@ impl<'a> State<'a> {
 
     fn progress(&self, elapsed: Duration, sampler: &Sampler) -> Progress {
         let (samples, wasm, kernel) = (self.count, self.wasm, sampler.samples_kernel());
-        Progress { elapsed, samples, lost: sampler.tally().lost, wasm, kernel }
+        let by_processor = sampler.is_by_processor();
+        Progress { elapsed, samples, lost: sampler.tally().lost, wasm, kernel, by_processor }
     }
 
     fn take(&mut self, record: Record<'_>, new_threads: &mut Vec<i32>) {
         match record {
             Record::Sample(sample) => self.sample(&sample),
-            Record::Map { .. } => self.changed = true,
-            Record::Name { tid, name } => self.name(tid, String::from_utf8_lossy(name).into_owned()),
+            Record::Map { pid, .. } if pid == self.target.pid() => self.changed = true,
+            Record::Name { pid, tid, name } if pid == self.target.pid() => {
+                self.name(tid, String::from_utf8_lossy(name).into_owned())
+            }
             Record::Fork { pid, tid } if pid == self.target.pid() => new_threads.extend(i32::try_from(tid)),
             _ => {}
         }

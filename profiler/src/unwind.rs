@@ -5,6 +5,7 @@
 
 mod frames;
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -22,6 +23,8 @@ pub enum End {
     Root,
     /// The part of the stack that was copied is too short.
     StackCopy,
+    /// It goes on where no copy can reach: in another stack, as that of a fiber does.
+    Elsewhere,
     /// In code without unwind tables.
     NoTables,
     /// At an address that is no code.
@@ -66,6 +69,9 @@ impl std::fmt::Debug for Walker {
     }
 }
 
+/// No copy of a stack is longer: its size is a number of 16 bits.
+const LONGEST_COPY: u64 = 1 << 16;
+
 /// A stack deeper than this is a loop.
 const DEEPEST: usize = 1024;
 
@@ -104,7 +110,9 @@ impl Walker {
     ) -> End {
         self.follow(space);
         let base = registers.sp;
+        let farthest = Cell::new(base);
         let read = |address: u64| -> Option<u64> {
+            farthest.set(address);
             let at = usize::try_from(address.checked_sub(base)?).ok()?;
             stack.get(at..at.checked_add(8)?)?.try_into().ok().map(u64::from_le_bytes)
         };
@@ -131,6 +139,9 @@ impl Walker {
                 // A stack that does not shrink is a wrong one.
                 Ok(next) if next.sp <= now.sp && !leaf => return End::NoTables,
                 Ok(next) => now = next,
+                Err(End::StackCopy) if farthest.get().wrapping_sub(base) >= LONGEST_COPY => {
+                    return End::Elsewhere;
+                }
                 Err(end) => return end,
             }
             leaf = false;

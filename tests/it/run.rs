@@ -146,6 +146,20 @@ fn a_played_request_stops_at_a_breakpoint() -> Result<()> {
 }
 
 #[test]
+fn requests_wait_for_the_commands_of_a_script_on_standard_input() -> Result<()> {
+    let (token, folder) = (random().to_string(), Scratch::new("run")?);
+    let file = folder.path().join("requests.http");
+    std::fs::write(&file, format!("GET /played\ntoken: {token}\n"))?;
+    let module = repository().join(RUST).display().to_string();
+    let mut wasmdbg = Wasmdbg::start(&["run", &module, "--request", &file.display().to_string(), "--batch"])?;
+    wasmdbg.send(&format!("break lib.rs:{}", line_of(SOURCE, PRIME)))?;
+    wasmdbg.ask("continue", "#1 GET /played")?;
+    wasmdbg.ask("print token", &format!("token = {token}"))?;
+    wasmdbg.ask("continue", "GET /played #1 is done")?;
+    Ok(())
+}
+
+#[test]
 fn continue_behind_the_last_request_ends_at_once_and_the_next_command_runs() -> Result<()> {
     let tokens = [random().to_string(), random().to_string()];
     let text = tokens.iter().map(|token| format!("### one\nGET /played\ntoken: {token}\n"));

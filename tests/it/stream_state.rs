@@ -37,7 +37,7 @@ fn the_prompt_shows_them() -> Result<()> {
     }
     assert_eq!(debugger.print("$filter[\"configuration\"]")?, "\"token\"");
     debugger.ask("info request", &token)?;
-    debugger.ask("info response", "no response headers in this phase")?;
+    debugger.ask("info response", "no response headers yet")?;
     debugger.ask("info properties", "request.method")?;
     debugger.ask("print $req[token", "`]`")?;
     debugger.ask("print $nothing", "there is no `$nothing`: there are $txn")?;

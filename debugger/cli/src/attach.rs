@@ -69,8 +69,9 @@ pub(crate) fn debug(
     };
     let timeout = options.timeout.or((mode == Mode::Batch).then_some(STOP_TIMEOUT));
     let mut debugger = Debugger::new(session, console, inputs, mode, timeout);
-    if let Some(Own { start, played }) = own {
+    if let Some(Own { start, played, plays }) = own {
         (debugger.on_invite, debugger.played) = (Some(start), Some(played));
+        debugger.plays = plays;
     }
     debugger.run(&options.commands, reader.as_ref())
 }

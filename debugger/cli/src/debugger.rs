@@ -40,6 +40,8 @@ pub(crate) struct Own {
     pub(crate) start: OnInvite,
     /// Set when all requests that it plays have been played; an [`Input::Wake`] follows.
     pub(crate) played: Arc<AtomicBool>,
+    /// There are such requests.
+    pub(crate) plays: bool,
 }
 
 /// The stop that is looked at.
@@ -78,6 +80,8 @@ pub(crate) struct Debugger {
     pub(crate) gone: Option<String>,
     /// See [`OnInvite`].
     pub(crate) on_invite: Option<OnInvite>,
+    /// That starts requests which are played once.
+    pub(crate) plays: bool,
     /// See [`Own`].
     pub(crate) played: Option<Arc<AtomicBool>>,
     failed: Option<Code>,
@@ -107,6 +111,7 @@ impl Debugger {
             last_logs: VecDeque::new(),
             gone: None,
             on_invite: None,
+            plays: false,
             played: None,
             failed: None,
             repeat: None,
@@ -128,13 +133,18 @@ impl Debugger {
             };
             flow = self.settle(result);
         }
-        if flow == Flow::Next {
+        // Requests that are played once wait for all breakpoints of a script, to its first `continue`.
+        let script = self.plays && self.mode == Mode::Batch && reader.is_some();
+        if flow == Flow::Next && !script {
             self.invite();
         }
         if let Some(reader) = reader {
             while flow == Flow::Next {
                 flow = self.read_and_execute(reader);
             }
+        }
+        if script && self.gone.is_none() {
+            self.invite();
         }
         if self.gone.is_none() && matches!(flow, Flow::Next | Flow::Quit) {
             let failed = self.failed;
@@ -299,10 +309,9 @@ impl Debugger {
         let mut console = self.console;
         match self.session.detach() {
             Ok(detached) if detached.released > 0 => {
-                console.say(&format!(
-                    "Detached; {} goes on",
-                    crate::ps::count(detached.released.into(), "stopped callback")
-                ));
+                let goes = if detached.released == 1 { "goes" } else { "go" };
+                let callbacks = crate::ps::count(detached.released.into(), "stopped callback");
+                console.say(&format!("Detached; {callbacks} {goes} on"));
             }
             Ok(_) => console.say("Detached"),
             Err(error) => console.complain(&error.to_string()),

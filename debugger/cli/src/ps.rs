@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use serde::Serialize;
 use wasmdbg_control::client::Client;
 use wasmdbg_control::discover::{self, Proxy, Socket};
@@ -61,6 +61,7 @@ pub(crate) fn run(json: bool, pid: Option<u32>, console: &mut Console) -> Result
         let listing = Listing { schema: SCHEMA, proxies };
         console.say(&serde_json::to_string_pretty(&listing)?);
     } else if let (true, Some(pid)) = (proxies.is_empty(), pid) {
+        ensure!(Path::new(&format!("/proc/{pid}")).exists(), "there is no process {pid}");
         console.say(&format!("process {pid} has no wasmdbg.so loaded, as far as this user can see"));
     } else if proxies.is_empty() {
         console.say("no running proxy has wasmdbg.so loaded, as far as this user can see");

@@ -1,7 +1,7 @@
 //! `wasmdbg run`: a filter in a small proxy of this process, under the debugger from its first
 //! instruction, or requests of a file played through it.
 
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
@@ -26,7 +26,9 @@ const THREADS: usize = 1;
 
 /// Runs the filter.
 pub(crate) fn run(options: Run, mut console: Console) -> Option<Code> {
-    let debugs = options.listen.is_some() || options.prompt || !options.attach.commands.is_empty();
+    let commands =
+        !options.attach.commands.is_empty() || options.attach.batch && !std::io::stdin().is_terminal();
+    let debugs = options.listen.is_some() || options.prompt || commands;
     let (input, inputs) = mpsc::channel();
     // Before the host starts threads. Requests that are only played end as every program does.
     if debugs && let Err(error) = watch_interrupts(input.clone()) {
@@ -92,6 +94,7 @@ fn debug(
     if let Some(listening) = &listening {
         console.say(&format!("listening at http://{}", listening.address()));
     }
+    let plays = requests.is_some();
     let (started, playing) = mpsc::channel();
     let (player, wake) = (Arc::clone(&host), input.clone());
     let played = Arc::new(AtomicBool::new(false));
@@ -105,7 +108,7 @@ fn debug(
         }
         Ok(())
     };
-    let own = Own { start: Box::new(start), played };
+    let own = Own { start: Box::new(start), played, plays };
     let code = attach::debug(session, &options.attach, mode, (input, inputs), console, Some(own));
     // Detached: what stood goes on.
     for playing in playing {

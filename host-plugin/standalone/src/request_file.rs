@@ -92,6 +92,11 @@ impl Section {
             if trimmed.starts_with("> ") || trimmed.starts_with("< ") {
                 return fault(format!("scripts and files are not read here: {trimmed:?}"));
             }
+            if is_request_line(trimmed) {
+                return fault(format!(
+                    "{trimmed:?} is in the body of a request: write ### between two requests"
+                ));
+            }
             body.push_str(&expand(line, variables, number)?);
             body.push('\n');
             return Ok(());
@@ -131,7 +136,7 @@ impl Section {
             words.pop();
         }
         let (method, target) = match words.as_slice() {
-            [target] => ("GET", *target),
+            [target] if target.contains(['/', '.', ':']) => ("GET", *target),
             [method, target] => (*method, *target),
             _ => return Err(fault(line, format!("{start:?} is no request line: write GET /path"))),
         };
@@ -163,6 +168,18 @@ impl Section {
         }
         Ok(Some(FileRequest { name: std::mem::take(&mut self.name), method, path, headers, body }))
     }
+}
+
+/// `GET /b HTTP/1.1`
+fn is_request_line(line: &str) -> bool {
+    let mut words = line.split(' ');
+    let method = words
+        .next()
+        .is_some_and(|word| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_uppercase()));
+    method
+        && words.next().is_some()
+        && words.next().is_some_and(|word| word.starts_with("HTTP/"))
+        && words.next().is_none()
 }
 
 fn expand(text: &str, variables: &BTreeMap<String, String>, line: usize) -> Result<String, FileError> {
@@ -208,6 +225,10 @@ mod tests {
         assert!(error("GET /a\nno field\n").starts_with("line 2: \"no field\" is no header field"));
         assert!(error("\nGET /{{x}}\n").starts_with("line 2: nothing is named \"x\""));
         assert!(error("GET a b c d\n").contains("is no request line"));
+        assert!(error("garbage\n").starts_with("line 1: \"garbage\" is no request line"));
+        assert!(
+            error("GET /a\n\nGET /b HTTP/1.1\n").starts_with("line 3: \"GET /b HTTP/1.1\" is in the body")
+        );
         assert!(error("GET /\n\n> {% script %}\n").starts_with("line 3: scripts and files"));
     }
 }

@@ -75,6 +75,7 @@ fn look_around() -> Result<()> {
     say!("user: {}", if root { "root" } else { "not root: only processes of this user can be sampled" });
     match paranoid() {
         None => say!("perf events: this kernel has none (CONFIG_PERF_EVENTS)"),
+        Some(level) if root => say!("kernel.perf_event_paranoid: {level}: holds for others than root"),
         Some(level) if level > 2 => say!(
             "kernel.perf_event_paranoid: {level}: on many systems nobody but root may sample then; as root: sysctl kernel.perf_event_paranoid=2"
         ),
@@ -89,7 +90,7 @@ fn look_around() -> Result<()> {
     for event in [Event::Cycles, Event::Instructions] {
         say!("event {event}: {}", either(&try_event(event, own)));
     }
-    say!("memory of other processes: {}", ptrace_scope());
+    say!("memory of other processes: {}", if root { "all" } else { ptrace_scope() });
     let hidden = fs::read_to_string("/proc/kallsyms")
         .is_ok_and(|text| text.lines().next().is_some_and(|line| line.starts_with("0000000000000000")));
     let kernel = if hidden { "hidden; as root: sysctl kernel.kptr_restrict=0" } else { "there" };
@@ -111,12 +112,17 @@ fn look_around() -> Result<()> {
 
 /// Opens an event of a process.
 fn try_event(event: Event, pid: u32) -> Result<String, String> {
-    let options = Options { event, frequency: 99, stack: 1024, kernel: true };
-    match Sampler::open(pid, &options) {
-        Ok(sampler) if sampler.samples_kernel() => Ok("works, with the kernel".to_owned()),
-        Ok(_) => Ok("works, program only".to_owned()),
-        Err(error) => Err(error.to_string()),
-    }
+    let options = Options { event, frequency: 99, stack: 1024, kernel: true, by_thread: false };
+    let sampler = Sampler::open(pid, &options).map_err(|error| error.to_string())?;
+    let kernel = if sampler.samples_kernel() { "with the kernel" } else { "program only" };
+    let clock = match event {
+        Event::CpuClock if sampler.is_by_processor() => ", by the clocks of the processors",
+        Event::CpuClock => {
+            ", by the clocks of the threads: at more than 250 Hz these cost more where threads sleep often; as root: setcap cap_bpf,cap_perfmon=ep on wasmprof"
+        }
+        _ => "",
+    };
+    Ok(format!("works, {kernel}{clock}"))
 }
 
 fn ptrace_scope() -> &'static str {

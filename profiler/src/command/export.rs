@@ -13,7 +13,8 @@ use super::record;
 const HELP: &str = "\
 usage: wasmprof export [--format collapsed|svg|json] [--lines innermost|all|none] [-o FILE] RECORDING
 
-Without -o to standard output, collapsed unless --format says otherwise.
+Without -o to standard output, collapsed unless --format says otherwise; with -o the form goes by the file's name
+(.svg, .folded, .json) unless --format says otherwise.
 ";
 
 pub(super) fn run(arguments: Vec<OsString>) -> Result<()> {
@@ -36,7 +37,7 @@ pub(super) fn run(arguments: Vec<OsString>) -> Result<()> {
     let path = path.context("which recording? see wasmprof export --help")?;
     let profile = Profile::new(&record::open(&path)?, lines);
     match output {
-        Some(output) => format.unwrap_or_else(|| Format::of(&output)).write_file(&profile, &output),
+        Some(output) => format.map_or_else(|| Format::of(&output), Ok)?.write_file(&profile, &output),
         None => format.unwrap_or(Format::Collapsed).write(&profile, std::io::stdout().lock()),
     }
 }

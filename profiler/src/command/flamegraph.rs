@@ -37,13 +37,17 @@ pub(super) fn run(arguments: Vec<OsString>) -> Result<()> {
             other => return Err(other.unexpected().into()),
         }
     }
+    let format = Format::of(&output)?;
     let described =
         |path: &&PathBuf| path.extension().is_some_and(|extension| extension == "map" || extension == "dump");
     let (described, data): (Vec<_>, Vec<_>) = inputs.iter().partition(described);
     let data = match data.as_slice() {
         [data] => *data,
         [] => bail!("which recording or perf.data? see wasmprof flamegraph --help"),
-        _ => bail!("one recording or perf.data at a time"),
+        [_, other, ..] => bail!(
+            "one recording or perf.data at a time: {} ends neither with .dump nor with .map",
+            other.display()
+        ),
     };
     let start = std::fs::File::open(data)
         .and_then(|mut file| {
@@ -70,7 +74,7 @@ pub(super) fn run(arguments: Vec<OsString>) -> Result<()> {
     drop(recording);
     say!("{} samples, {}", profile.samples, profile.amount(profile.total));
     record::print_coverage(&profile);
-    Format::of(&output).write_file(&profile, &output)?;
-    say!("flame graph: {}", output.display());
+    format.write_file(&profile, &output)?;
+    say!("{}: {}", format.what(), output.display());
     Ok(())
 }

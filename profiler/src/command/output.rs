@@ -31,12 +31,22 @@ impl FromStr for Format {
 }
 
 impl Format {
-    /// By the end of a file's name; an SVG when that says nothing.
-    pub(crate) fn of(path: &Path) -> Self {
-        match path.extension().and_then(|extension| extension.to_str()) {
+    /// By the end of a file's name; an SVG when it has none.
+    pub(crate) fn of(path: &Path) -> Result<Self> {
+        Ok(match path.extension().and_then(|extension| extension.to_str()) {
             Some("folded" | "collapsed" | "txt") => Self::Collapsed,
             Some("json") => Self::Json,
-            _ => Self::Svg,
+            Some("svg") | None => Self::Svg,
+            Some(other) => bail!("{}: .{other} is none of .svg, .folded and .json", path.display()),
+        })
+    }
+
+    /// What such a file holds.
+    pub(crate) fn what(self) -> &'static str {
+        match self {
+            Self::Svg => "flame graph",
+            Self::Collapsed => "collapsed stacks",
+            Self::Json => "profile",
         }
     }
 

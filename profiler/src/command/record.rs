@@ -32,7 +32,7 @@ Ctrl-C ends the recording and keeps it.
       --socket PATH     the proxy with this control socket
   -F, --frequency HZ    samples a second of CPU time (99)
   -d, --duration S      seconds (10); 0: until Ctrl-C
-      --samples N       end as soon as there are N samples; the duration is a limit then, and none is
+      --samples N       end when there are N samples or some more; the duration is a limit then, and none is
                         the default
   -o, --output FILE     out.svg, out.folded, out.json, or out.wasmprof for the recording alone
                         (wasmprof-PID.svg); the recording is kept beside it
@@ -45,6 +45,8 @@ Ctrl-C ends the recording and keeps it.
       --lines WHICH     innermost (the default), all, none
       --stack BYTES     of the stack that a sample holds (32768)
       --user            sample the program only, not the kernel
+      --by-thread       sample the clocks of the process's threads, also where those of the processors
+                        are allowed: these interrupt other processes too, and cost the process less
   -q, --quiet           no progress
 ";
 
@@ -62,6 +64,9 @@ struct Arguments {
     quiet: bool,
 }
 
+/// Up to this frequency the kernel's own tick mostly comes first: the timer need not be set for each thread.
+const SLOW: u64 = 250;
+
 pub(super) fn run(arguments: Vec<OsString>) -> Result<()> {
     let Some(arguments) = parse(arguments)? else {
         say!("{}", HELP.trim_end());
@@ -77,6 +82,11 @@ pub(super) fn run(arguments: Vec<OsString>) -> Result<()> {
     }
     let output = arguments.output.clone().unwrap_or_else(|| format!("wasmprof-{pid}.svg").into());
     let file = output.with_extension("wasmprof");
+    if output.is_dir() {
+        bail!("{} is a folder: name a file with -o", output.display());
+    }
+    // Told before the time is spent.
+    let format = if output == file { None } else { Some(Format::of(&output)?) };
     let out = File::create(&file).with_context(|| format!("cannot write {}", file.display()))?;
     let mut writer = Writer::new(BufWriter::new(out), &info(&target, &arguments.options))
         .with_context(|| format!("cannot write {}", file.display()))?;
@@ -84,9 +94,9 @@ pub(super) fn run(arguments: Vec<OsString>) -> Result<()> {
     let show = !arguments.quiet && std::io::stderr().is_terminal();
     let duration = arguments.duration;
     let mut shown = start;
-    let mut kernel = arguments.options.kernel;
+    let (mut kernel, mut by_processor) = (arguments.options.kernel, false);
     let between = |interval: Duration, progress: &Progress| {
-        kernel = progress.kernel;
+        (kernel, by_processor) = (progress.kernel, progress.by_processor);
         if show && shown.elapsed() > Duration::from_millis(250) {
             shown = Instant::now();
             print_progress(progress, duration);
@@ -130,27 +140,38 @@ pub(super) fn run(arguments: Vec<OsString>) -> Result<()> {
     if arguments.options.kernel && !kernel {
         eprintln!("wasmprof: the kernel is not sampled: {}", Facts::of(pid).kernel());
     }
+    let Options { event, frequency, by_thread, .. } = arguments.options;
+    if event == Event::CpuClock && frequency > SLOW && !by_processor && !by_thread {
+        eprintln!(
+            "wasmprof: the clocks of the threads were sampled, which above {SLOW} Hz costs the process more whenever a thread \
+             sleeps: as root, or with setcap cap_bpf,cap_perfmon=ep on wasmprof, those of the processors are"
+        );
+    }
     print_summary(&summary, pid);
     say!("recording: {}", file.display());
-    if output == file {
-        return Ok(());
-    }
+    let Some(format) = format else { return Ok(()) };
     if summary.samples == 0 {
-        bail!("no samples: process {pid} used no CPU; send it load and record again");
+        bail!("no samples: process {pid} had no {event} event in this time; send it load and record again");
     }
     let recording = Recording::open(&file)?;
     print_problems(&recording);
     let profile = Profile::new(&recording, arguments.lines);
     print_coverage(&profile);
-    Format::of(&output).write_file(&profile, &output)?;
-    say!("flame graph: {}", output.display());
+    format.write_file(&profile, &output)?;
+    say!("{}: {}", format.what(), output.display());
     Ok(())
 }
 
 fn parse(arguments: Vec<OsString>) -> Result<Option<Arguments>> {
     let mut parsed = Arguments {
         chosen: Chosen::default(),
-        options: Options { event: Event::CpuClock, frequency: 99, stack: 32_768, kernel: true },
+        options: Options {
+            event: Event::CpuClock,
+            frequency: 99,
+            stack: 32_768,
+            kernel: true,
+            by_thread: false,
+        },
         duration: Duration::ZERO,
         samples: None,
         output: None,
@@ -186,6 +207,7 @@ fn parse(arguments: Vec<OsString>) -> Result<Option<Arguments>> {
                 }
             }
             Long("user") => parsed.options.kernel = false,
+            Long("by-thread") => parsed.options.by_thread = true,
             Short('q') | Long("quiet") => parsed.quiet = true,
             Short('h') | Long("help") => return Ok(None),
             other => return Err(other.unexpected().into()),

@@ -94,6 +94,7 @@ mod flag {
     pub(super) const DISABLED: u64 = 1;
     pub(super) const EXCLUDE_KERNEL: u64 = 1 << 5;
     pub(super) const EXCLUDE_HYPERVISOR: u64 = 1 << 6;
+    pub(super) const EXCLUDE_IDLE: u64 = 1 << 7;
     pub(super) const MMAP: u64 = 1 << 8;
     pub(super) const COMM: u64 = 1 << 9;
     pub(super) const FREQ: u64 = 1 << 10;
@@ -134,4 +135,10 @@ pub(crate) fn attributes(event: Event, frequency: u64, stack: u32, kernel: bool)
         clock: libc::CLOCK_MONOTONIC,
         ..Attributes::default()
     }
+}
+
+/// The attributes of an event of a whole processor: without its idle time, and without records of threads that begin and
+/// end, of which there is nothing to follow.
+pub(crate) fn of_processor(attributes: Attributes) -> Attributes {
+    Attributes { flags: (attributes.flags | flag::EXCLUDE_IDLE) & !flag::TASK, ..attributes }
 }

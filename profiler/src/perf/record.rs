@@ -33,6 +33,8 @@ pub enum Record<'a> {
     Throttle,
     /// PERF_RECORD_MMAP of executable memory: the address space has changed.
     Map {
+        /// The process.
+        pid: u32,
         /// First address.
         start: u64,
         /// Bytes.
@@ -40,6 +42,8 @@ pub enum Record<'a> {
     },
     /// PERF_RECORD_COMM: a thread has another name.
     Name {
+        /// The process.
+        pid: u32,
         /// The thread.
         tid: u32,
         /// Its name.
@@ -176,15 +180,16 @@ fn sample<'a>(reader: &mut Reader<'a>, misc: u16, sample_type: u64) -> Option<Sa
 }
 
 fn map<'a>(reader: &mut Reader<'a>) -> Option<Record<'a>> {
-    reader.skip(8)?;
-    Some(Record::Map { start: reader.u64()?, length: reader.u64()? })
+    let pid = reader.u32()?;
+    reader.skip(4)?;
+    Some(Record::Map { pid, start: reader.u64()?, length: reader.u64()? })
 }
 
 fn name<'a>(reader: &mut Reader<'a>) -> Option<Record<'a>> {
-    reader.skip(4)?;
+    let pid = reader.u32()?;
     let tid = reader.u32()?;
     let end = reader.0.iter().position(|byte| *byte == 0)?;
-    Some(Record::Name { tid, name: reader.take(end)? })
+    Some(Record::Name { pid, tid, name: reader.take(end)? })
 }
 
 fn fork<'a>(reader: &mut Reader<'a>) -> Option<Record<'a>> {

@@ -1,7 +1,7 @@
-//! Samples all threads of a process: an event for each thread on each processor, and one ring per
-//! processor. The target is not stopped.
+//! Samples all threads of a process, with one ring per processor. The target is not stopped.
 //!
-//! New threads are followed by the kernel's records and by looking at /proc. Inheritance would be
+//! Where the kernel allows it, the clock of each processor makes the samples, and a filter in the kernel
+//! lets those of the process pass. Else there is an event for each thread on each processor. New threads are followed by the kernel's records and by looking at /proc. Inheritance would be
 //! quicker, but a thread made while events are being opened could then be counted twice.
 
 use std::collections::HashMap;
@@ -12,7 +12,8 @@ use std::time::Duration;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-use super::attributes::{Event, attributes};
+use super::attributes::{Event, attributes, of_processor};
+use super::filter;
 use super::record::{Record, parse};
 use super::ring::Ring;
 use super::sys::{self, Attributes};
@@ -29,6 +30,9 @@ pub struct Options {
     pub stack: u32,
     /// Whether to sample the kernel too, if allowed.
     pub kernel: bool,
+    /// Whether to have events of the process's threads alone, although the clocks of the processors are allowed: each
+    /// interrupts whatever runs there.
+    pub by_thread: bool,
 }
 
 /// Why sampling is not possible.
@@ -89,6 +93,8 @@ pub struct Sampler {
     owners: Vec<OwnedFd>,
     /// The thread of the owners, which is in no other list.
     first: i32,
+    /// The owners are all events that there are: they count for all threads.
+    by_processor: bool,
     events: HashMap<i32, Vec<OwnedFd>>,
     running: bool,
     interval: Duration,
@@ -126,6 +132,7 @@ impl Sampler {
             rings: Vec::new(),
             owners: Vec::new(),
             first,
+            by_processor: false,
             events: HashMap::new(),
             running: false,
             cpus,
@@ -133,7 +140,12 @@ impl Sampler {
             kernel,
             tally: Tally::default(),
         };
-        let size = sampler.open_rings(&threads, options.event)?;
+        let clock = options.event == Event::CpuClock && !options.by_thread;
+        let size = match clock.then(|| sampler.open_processors()) {
+            Some(Ok(size)) => size,
+            // More rights than it takes to sample a process: the other way is there for who lacks them.
+            Some(Err(_)) | None => sampler.open_rings(&threads, options.event)?,
+        };
         let bytes_a_second = frequency.max(1) * u64::from(options.stack + 512);
         let third = size as u64 * 300 / bytes_a_second.max(1);
         sampler.interval = Duration::from_millis(third.clamp(4, 100));
@@ -141,9 +153,23 @@ impl Sampler {
         Ok(sampler)
     }
 
+    /// An event for each processor's clock, with the process's filter and a ring.
+    fn open_processors(&mut self) -> io::Result<usize> {
+        let filter = filter::of_process(self.pid)?;
+        let attributes = of_processor(self.attributes);
+        let open = |cpu: &i32| {
+            let event = sys::open(&attributes, -1, *cpu)?;
+            sys::set_filter(&event, &filter)?;
+            Ok(event)
+        };
+        let opened = self.cpus.iter().map(open).collect::<io::Result<Vec<_>>>()?;
+        let (size, rings) = map_rings(&opened)?;
+        (self.rings, self.owners, self.by_processor) = (rings, opened, true);
+        Ok(size)
+    }
+
     /// One event per processor, each with a ring, of the first thread that lives long enough.
     fn open_rings(&mut self, threads: &[i32], event: Event) -> Result<usize, OpenError> {
-        let mut size = RINGS[0];
         for &tid in threads {
             let opened: Result<Vec<_>, _> =
                 self.cpus.iter().map(|cpu| sys::open(&self.attributes, tid, *cpu)).collect();
@@ -152,22 +178,8 @@ impl Sampler {
                 Err(error) if error.raw_os_error() == Some(libc::ESRCH) => continue,
                 Err(error) => return Err(self.explain(error, event, threads.len())),
             };
-            let mut last = io::Error::other("no size fits");
-            for candidate in RINGS {
-                match opened.iter().map(|event| Ring::map(event, candidate)).collect::<Result<Vec<_>, _>>() {
-                    Ok(rings) => {
-                        size = candidate;
-                        self.rings = rings;
-                        break;
-                    }
-                    Err(error) => last = error,
-                }
-            }
-            if self.rings.is_empty() {
-                return Err(OpenError::Ring(last));
-            }
-            self.owners = opened;
-            self.first = tid;
+            let (size, rings) = map_rings(&opened).map_err(OpenError::Ring)?;
+            (self.rings, self.owners, self.first) = (rings, opened, tid);
             return Ok(size);
         }
         Err(OpenError::Gone(self.pid))
@@ -192,6 +204,9 @@ impl Sampler {
 
     /// Opens events for threads that have come, and forgets those that are gone.
     pub fn follow_threads(&mut self) {
+        if self.by_processor {
+            return;
+        }
         let alive = threads(self.pid);
         self.events.retain(|tid, _| alive.contains(tid));
         for tid in alive {
@@ -201,7 +216,7 @@ impl Sampler {
 
     /// Opens events for one thread, unless it has some. One that has ended is no error.
     pub fn follow(&mut self, tid: i32) {
-        if tid == self.first || self.events.contains_key(&tid) {
+        if self.by_processor || tid == self.first || self.events.contains_key(&tid) {
             return;
         }
         let open = |(owner, cpu): (&OwnedFd, &i32)| -> io::Result<OwnedFd> {
@@ -253,6 +268,12 @@ impl Sampler {
         self.interval
     }
 
+    /// Whether the processors' clocks make the samples.
+    #[must_use]
+    pub fn is_by_processor(&self) -> bool {
+        self.by_processor
+    }
+
     /// Whether the kernel's samples are there.
     #[must_use]
     pub fn samples_kernel(&self) -> bool {
@@ -270,6 +291,18 @@ impl Sampler {
     pub fn tally(&self) -> Tally {
         self.tally
     }
+}
+
+/// A ring for each event, as large as can be had.
+fn map_rings(events: &[OwnedFd]) -> io::Result<(usize, Vec<Ring>)> {
+    let mut last = io::Error::other("no size fits");
+    for size in RINGS {
+        match events.iter().map(|event| Ring::map(event, size)).collect() {
+            Ok(rings) => return Ok((size, rings)),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
 }
 
 fn is_denied(error: &io::Error) -> bool {

@@ -1,4 +1,4 @@
-//! The system calls of perf events, the mapping of a ring, and a thread's nice value. The only file of this
+//! The system calls of perf events, their filters, the mapping of a ring, and a thread's nice value. The only file of this
 //! crate with unsafe code; it decides nothing.
 
 use std::io;
@@ -32,10 +32,40 @@ pub(crate) struct Attributes {
 }
 
 const PERF_FLAG_FD_CLOEXEC: libc::c_ulong = 8;
-/// `_IO('$', 0)`, `_IO('$', 1)`, `_IO('$', 5)`.
+/// `_IO('$', 0)`, `_IO('$', 1)`, `_IO('$', 5)`, `_IOW('$', 8, u32)`.
 const ENABLE: libc::c_ulong = 0x2400;
 const DISABLE: libc::c_ulong = 0x2401;
 const SET_OUTPUT: libc::c_ulong = 0x2405;
+const SET_BPF: libc::c_ulong = 0x4004_2408;
+
+/// `struct bpf_insn`.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Instruction {
+    pub(crate) code: u8,
+    /// The destination in the lower half, the source in the upper.
+    pub(crate) registers: u8,
+    pub(crate) offset: i16,
+    pub(crate) immediate: i32,
+}
+
+/// `union bpf_attr` of BPF_PROG_LOAD, up to what Linux 4.9 knows.
+#[repr(C)]
+#[derive(Debug, Default)]
+struct ProgramAttributes {
+    kind: u32,
+    count: u32,
+    instructions: u64,
+    license: u64,
+    log_level: u32,
+    log_size: u32,
+    log: u64,
+    version: u32,
+    flags: u32,
+}
+
+const PROGRAM_LOAD: libc::c_long = 5;
+const PROGRAM_OF_PERF_EVENT: u32 = 7;
 
 /// Makes the calling thread give way to everybody else from now on. On Linux the nice value belongs to a thread.
 pub(crate) fn give_way() {
@@ -45,18 +75,45 @@ pub(crate) fn give_way() {
     }
 }
 
-/// Opens an event of thread `tid` on processor `cpu`.
+/// Opens an event of thread `tid` on processor `cpu`; -1 is any.
 pub(crate) fn open(attributes: &Attributes, tid: i32, cpu: i32) -> io::Result<OwnedFd> {
     // SAFETY: the kernel reads `size` bytes of the structure, which is exactly ours, and keeps nothing.
     let fd = unsafe {
         libc::syscall(libc::SYS_perf_event_open, attributes, tid, cpu, -1_i32, PERF_FLAG_FD_CLOEXEC)
     };
+    descriptor(fd)
+}
+
+/// The result of a system call that makes a descriptor.
+fn descriptor(fd: libc::c_long) -> io::Result<OwnedFd> {
     if fd < 0 {
         return Err(io::Error::last_os_error());
     }
     let fd = i32::try_from(fd).map_err(|_| io::Error::other("a descriptor beyond i32"))?;
     // SAFETY: the kernel has just given this descriptor to us, and nobody else knows it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Gives the kernel a program that says of each sample of an event whether it counts.
+pub(crate) fn load_program(program: &[Instruction]) -> io::Result<OwnedFd> {
+    let license = c"Apache-2.0";
+    let attributes = ProgramAttributes {
+        kind: PROGRAM_OF_PERF_EVENT,
+        count: program.len() as u32,
+        instructions: program.as_ptr() as u64,
+        license: license.as_ptr() as u64,
+        ..ProgramAttributes::default()
+    };
+    let size = size_of::<ProgramAttributes>();
+    // SAFETY: the kernel reads `size` bytes of the structure, `count` instructions and the license up to its zero,
+    // all of which live during the call, and keeps copies.
+    let fd = unsafe { libc::syscall(libc::SYS_bpf, PROGRAM_LOAD, &raw const attributes, size) };
+    descriptor(fd)
+}
+
+/// Lets `program` choose the samples of `event`.
+pub(crate) fn set_filter(event: &OwnedFd, program: &OwnedFd) -> io::Result<()> {
+    control(event, SET_BPF, program.as_raw_fd())
 }
 
 /// Lets `event` write into the ring of `ring`.

@@ -78,6 +78,7 @@ fn head(cursor: &mut Cursor<'_>) -> Option<(End, usize)> {
         1 => End::StackCopy,
         2 => End::NoTables,
         3 => End::NoCode,
+        4 => End::Elsewhere,
         _ => return None,
     };
     Some((end, cursor.count()?))
@@ -90,6 +91,7 @@ pub(super) fn write(out: &mut Vec<u8>, frames: &[u32], end: End) {
         End::StackCopy => 1,
         End::NoTables => 2,
         End::NoCode => 3,
+        End::Elsewhere => 4,
     };
     put(out, end);
     put(out, frames.len() as u64);

@@ -51,8 +51,9 @@ fn an_embedder_that_knows_no_profiler_by_its_memory() {
     assert!(coverage("line") >= coverage("wasm") * 0.99, "{}", profile["coverage"]);
     let summary = |field: &str| profile["summary"][field].as_f64().unwrap();
     assert!(summary("wasm_rooted") >= summary("wasm") * 0.999, "{}", profile["summary"]);
-    // More would be samples counted twice. A busy or virtual machine may well skip some.
-    assert!((0.5 * 3999.0..=1.06 * 3999.0).contains(&summary("rate")), "{}", profile["summary"]);
+    // More would be samples counted twice. A busy machine may well skip some, and time that a hypervisor takes passes
+    // for the clock and not for the CPU time.
+    assert!((0.5 * 3999.0..=1.5 * 3999.0).contains(&summary("rate")), "{}", profile["summary"]);
     assert!(printed.contains(", 0 unresolved"), "{printed}");
     assert!(summary("samples") >= SAMPLES as f64 && profile["summary"]["ended"] == "samples", "{printed}");
     // What the sampled lines say is what the source says.
@@ -100,6 +101,23 @@ fn a_stripped_module_is_named_by_its_unstripped_copy() {
     assert!(share(&json(&out), "functions", "half") == 0.0, "nothing names it");
     record(&pid, 3999, SAMPLES, &out, &["--module", copy.to_str().unwrap()]);
     assert_near("named", share(&json(&out), "functions", "half"), 50.0);
+}
+
+/// By the clocks of the processors, where that is allowed, and by those of its threads.
+#[test]
+fn another_process_of_the_same_program_is_not_recorded() {
+    let _turn = turn();
+    let folder = Folder::new();
+    let (embedder, _other) = (Embedder::start(), Embedder::start());
+    let out = folder.path("out.wasmprof");
+    for further in [&[][..], &["--by-thread"]] {
+        record(&embedder.pid(), 1999, 4000, &out, further);
+        let profile = json(&out);
+        // The other's code lies elsewhere.
+        assert_eq!(profile["summary"]["unresolved"], 0, "{further:?}: {}", profile["summary"]);
+        let first = share(&profile, "filters", "filter shares_first.wasm");
+        assert!((first - 80.0).abs() <= 2.0 * NEAR, "{further:?}: {first}");
+    }
 }
 
 #[test]

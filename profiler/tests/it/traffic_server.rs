@@ -10,12 +10,17 @@ use wasmdbg_tests::load::{Load, Plan};
 use wasmdbg_tests::scratch::{PATIENCE, wait_for};
 use wasmdbg_tests::wasmdbg::Wasmdbg;
 
-use crate::support::{Folder, Remove, fixture, json, perf, perf_record, share, succeed, turn};
+use crate::support::{Folder, fixture, json, perf, perf_record, share, succeed, turn};
 
 fn start() -> (Ats, Load) {
+    start_with("")
+}
+
+fn start_with(settings: &str) -> (Ats, Load) {
     let ats = Ats::options()
         .filter(Filter::new("first", &fixture("shares_first.wasm")))
         .filter(Filter::new("second", &fixture("shares_second.wasm")))
+        .settings(settings)
         .start()
         .unwrap();
     let load = Load::start(ats.address(), &Plan::new(2, Request::get("/cache/100/x")));
@@ -66,12 +71,13 @@ fn filters_by_the_control_socket() {
 #[test]
 fn filters_by_a_jitdump_that_perf_reads_too() {
     let _turn = turn();
-    let (ats, load) = start();
     let folder = Folder::new();
+    // `perf inject` makes files beside the dump.
+    let (ats, load) = start_with(&format!("perf_directory: {}\n", folder.path("").display()));
     let pid = ats.pid().to_string();
     let printed = succeed(&["jitdump", &pid]);
     let dump = PathBuf::from(printed.split(": ").next().unwrap());
-    let _gone = Remove(dump);
+    assert!(dump.starts_with(folder.path("")), "{printed}");
     let (data, injected) = (folder.path("perf.data"), folder.path("perf.jit.data"));
     let data = data.to_str().unwrap();
     perf_record(ats.pid(), data, 5.0);

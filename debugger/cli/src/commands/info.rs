@@ -44,7 +44,7 @@ const SUBJECTS: [Subject; 11] = [
     ("globals", |debugger| variables::show(debugger, &[ScopeKind::WasmGlobals], "no Wasm globals")),
     ("request", |debugger| variables::show(debugger, &[ScopeKind::RequestHeaders], "no request headers")),
     ("response", |debugger| {
-        variables::show(debugger, &[ScopeKind::ResponseHeaders], "no response headers in this phase")
+        variables::show(debugger, &[ScopeKind::ResponseHeaders], "no response headers yet")
     }),
     ("properties", |debugger| variables::show(debugger, &[ScopeKind::Properties], "no properties")),
     ("session", session),

@@ -10,7 +10,7 @@ pub(crate) const EXAMINE: Command = Command {
     name: "x",
     aliases: &["examine"],
     usage: "[/COUNT FORMAT SIZE] ADDRESS",
-    summary: "show linear memory: x/16xb text.ptr, x/4dw 0x100000, x/s name",
+    summary: "show linear memory: x/16xb text.data_ptr, x/4dw 0x100000, x/s text.data_ptr",
     details: "\
 FORMAT: x, d, u, t (binary), o, c, s (text up to a zero byte). SIZE: b, h, w, g for 1, 2, 4, 8 bytes. ADDRESS is an
 expression; of a variable that is no number or pointer it is the variable's own address.",
@@ -88,7 +88,7 @@ fn parse(arguments: &str) -> Result<(Layout, &str), Failure> {
     }
     let expression = expression.trim();
     if expression.is_empty() {
-        fail!("`x` needs an address, as in x/16xb text.ptr");
+        fail!("`x` needs an address, as in x/16xb text.data_ptr");
     }
     Ok((layout, expression))
 }

@@ -11,7 +11,7 @@ pub(crate) const PRINT: Command = Command {
     name: "print",
     aliases: &["p", "inspect"],
     usage: "[/FORMAT] EXPRESSION",
-    summary: "show a value: print token, print request.headers[0], print *self, print/x flags",
+    summary: "show a value: print token, print self.settings, print *self, print/x flags",
     details: "\
 EXPRESSION: names, fields, indexes, *, ->, &, numbers, arithmetic and comparisons. FORMAT of integers: x, t (binary),
 o, u, d. It calls nothing in the filter and changes nothing.",
