@@ -95,6 +95,12 @@ impl Space {
         Self { next: 2, ..Self::default() }
     }
 
+    /// Of these pieces, by rising address.
+    #[cfg(test)]
+    pub(crate) fn of(pieces: Vec<Piece>) -> Self {
+        Self { pieces, generation: 1, ..Self::new() }
+    }
+
     /// The piece at an address.
     #[must_use]
     pub fn find(&self, address: u64) -> Option<&Piece> {

@@ -257,3 +257,41 @@ fn wasm_caller(
     }
     Ok(Registers { ip: value(now.bp.wrapping_add(8))?, sp: now.bp.wrapping_add(16), bp: value(now.bp)? })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::code::address_map::AddressMap;
+    use crate::code::image::Image;
+
+    /// A stack of a module's frames, with this copy of it from address 0x7000 on.
+    fn walk(words: &[u64]) -> (Vec<RawFrame>, End) {
+        let image = Image {
+            text: 0..0x1000,
+            code: [].into(),
+            version: None,
+            functions: Vec::new(),
+            address_map: Ok(AddressMap::default()),
+            module: None,
+        };
+        let object = Some(Object::Wasm(Arc::new(WasmObject { base: 0x1000, image })));
+        let space = Space::of(vec![Piece { range: 0x1000..0x2000, id: ObjectId(2), bias: 0x1000, object }]);
+        let stack: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+        let registers = Registers { ip: 0x1010, sp: 0x7000, bp: 0x7000 };
+        let (mut frames, mut out) = (Frames::default(), Vec::new());
+        let end = Walker::default().walk(&space, registers, &stack, |_| None, &mut frames, &mut out);
+        (out.iter().map(|number| frames.list()[*number as usize]).collect(), end)
+    }
+
+    #[test]
+    fn frame_pointers_are_followed_to_the_end() {
+        let frame = |address| RawFrame { object: ObjectId(2), address };
+        let (frames, end) = walk(&[0x7010, 0x1021, 0, 0]);
+        assert_eq!((frames, end), (vec![frame(0x10), frame(0x20)], End::Root));
+        assert_eq!(walk(&[0x7010, 0x1021]).1, End::StackCopy, "the second frame is not in the copy");
+        assert_eq!(walk(&[0x7010, 0x9999, 0, 0]).1, End::NoCode);
+        assert_eq!(walk(&[0x6000, 0x1021, 0, 0]).1, End::Elsewhere, "callers lie above");
+        assert_eq!(walk(&[0x17ff0, 0x1021, 0, 0]).1, End::Elsewhere, "no copy is that long");
+        assert_eq!(walk(&[0x16ff0, 0x1021, 0, 0]).1, End::StackCopy);
+    }
+}

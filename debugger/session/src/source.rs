@@ -89,7 +89,7 @@ impl SourceFinder {
     /// Lines `first ..= last` of `file`, cut to what the file has.
     ///
     /// # Errors
-    /// [`Error::Source`] when the file is absent or not text, or has no line `first`.
+    /// [`Error::Source`] when the file is absent or not text, [`Error::Invalid`] when it has no line `first`.
     pub fn lines(&self, file: &str, first: u32, last: u32) -> Result<SourceLines, Error> {
         let (path, all) = match (self.find(file), self.text(file)) {
             (Err(_), Some(text)) => (PathBuf::from(file), text.lines().map(str::to_owned).collect()),
@@ -98,7 +98,7 @@ impl SourceFinder {
         let total = u32::try_from(all.len()).unwrap_or(u32::MAX);
         let first = first.max(1);
         if first > total {
-            return Err(Error::Source(format!("{file} has {total} lines, no line {first}")));
+            return Err(Error::Invalid(format!("{file} has {total} lines, no line {first}")));
         }
         let lines = all[first as usize - 1..last.clamp(first, total) as usize].to_vec();
         Ok(SourceLines { path, first, lines, total })

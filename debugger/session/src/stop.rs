@@ -280,7 +280,7 @@ impl Stop {
     pub fn source(&self, frame: u32, context: u32, sources: &SourceFinder) -> Result<SourceLines, Error> {
         let frame = self.frame(frame)?;
         let position = frame.position.ok_or_else(|| {
-            Error::Source(format!("{} has no line information: compile it with -g", frame.function))
+            Error::Invalid(format!("{} has no line information: compile it with -g", frame.function))
         })?;
         let first = position.line.saturating_sub(context).max(1);
         sources.lines(&position.file, first, position.line.saturating_add(context))

@@ -151,7 +151,11 @@ pub(super) fn run(arguments: Vec<OsString>) -> Result<()> {
     say!("recording: {}", file.display());
     let Some(format) = format else { return Ok(()) };
     if summary.samples == 0 {
-        bail!("no samples: process {pid} had no {event} event in this time; send it load and record again");
+        let what = match event {
+            Event::CpuClock => "used hardly any CPU".to_owned(),
+            other => format!("had no {other}"),
+        };
+        bail!("no samples: process {pid} {what} in this time; send it load and record again");
     }
     let recording = Recording::open(&file)?;
     print_problems(&recording);

@@ -137,8 +137,8 @@ pub(crate) fn attributes(event: Event, frequency: u64, stack: u32, kernel: bool)
     }
 }
 
-/// The attributes of an event of a whole processor: without its idle time, and without records of threads that begin and
-/// end, of which there is nothing to follow.
+/// The attributes of an event of a whole processor: without its idle time, and without records of threads
+/// that begin and end, of which there is nothing to follow.
 pub(crate) fn of_processor(attributes: Attributes) -> Attributes {
     Attributes { flags: (attributes.flags | flag::EXCLUDE_IDLE) & !flag::TASK, ..attributes }
 }

@@ -1,5 +1,5 @@
-//! A program for the kernel that lets samples of one process pass. With it the clock of a whole processor can be
-//! sampled, which goes on when threads come and go. The clock of a thread is set anew each time that the
+//! A program for the kernel that lets samples of one process pass. With it the clock of a whole processor can
+//! be sampled, which goes on when threads come and go. The clock of a thread is set anew each time that the
 //! thread sleeps or wakes, which costs more than the samples do once it is the next timer to run out.
 
 use std::fs;
@@ -21,8 +21,8 @@ mod code {
     pub(super) const EXIT: u8 = 0x95;
 }
 
-/// `bpf_get_ns_current_pid_tgid`, since Linux 5.7: the ids of the running task in its own pid namespace, if that is
-/// the given one.
+/// `bpf_get_ns_current_pid_tgid`, since Linux 5.7: the ids of the running task in its own pid namespace, if
+/// that is the given one.
 const IDS_IN_NAMESPACE: i32 = 120;
 
 /// Loads the program for process `pid` and the threads it has and gets.

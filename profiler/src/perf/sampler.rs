@@ -1,8 +1,10 @@
 //! Samples all threads of a process, with one ring per processor. The target is not stopped.
 //!
 //! Where the kernel allows it, the clock of each processor makes the samples, and a filter in the kernel
-//! lets those of the process pass. Else there is an event for each thread on each processor. New threads are followed by the kernel's records and by looking at /proc. Inheritance would be
-//! quicker, but a thread made while events are being opened could then be counted twice.
+//! lets those of the process pass. Else there is an event for each thread on each processor.
+//!
+//! New threads are then followed by the kernel's records and by looking at /proc. Inheritance would be
+//! quicker, but a thread made while events are being opened could be counted twice.
 
 use std::collections::HashMap;
 use std::fs;
@@ -30,8 +32,8 @@ pub struct Options {
     pub stack: u32,
     /// Whether to sample the kernel too, if allowed.
     pub kernel: bool,
-    /// Whether to have events of the process's threads alone, although the clocks of the processors are allowed: each
-    /// interrupts whatever runs there.
+    /// Whether to have events of the process's threads alone, although the clocks of the processors are
+    /// allowed: each interrupts whatever runs there.
     pub by_thread: bool,
 }
 

@@ -1,5 +1,5 @@
-//! The system calls of perf events, their filters, the mapping of a ring, and a thread's nice value. The only file of this
-//! crate with unsafe code; it decides nothing.
+//! The system calls of perf events, their filters, the mapping of a ring, and a thread's nice value. The only
+//! file of this crate with unsafe code; it decides nothing.
 
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
@@ -67,7 +67,8 @@ struct ProgramAttributes {
 const PROGRAM_LOAD: libc::c_long = 5;
 const PROGRAM_OF_PERF_EVENT: u32 = 7;
 
-/// Makes the calling thread give way to everybody else from now on. On Linux the nice value belongs to a thread.
+/// Makes the calling thread give way to everybody else from now on. On Linux the nice value belongs to a
+/// thread.
 pub(crate) fn give_way() {
     // SAFETY: takes numbers only; `who` 0 names the calling thread. A refusal changes nothing.
     unsafe {

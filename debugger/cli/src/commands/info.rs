@@ -16,13 +16,14 @@ pub(crate) const INFO: Command = Command {
     name: "info",
     aliases: &["i"],
     usage: "SUBJECT",
-    summary: "show breakpoints, transactions, filters, locals, args, wasm, globals or session",
+    summary: "show breakpoints, transactions, filters, locals, args, wasm, globals, request, response, properties or session",
     details: "\
 breakpoints    all breakpoints, where they stand and how often they hit
 transactions   as the command of that name
 filters        the proxy's filters, and the debug info of those that are debugged
 locals, args   variables and arguments of the selected frame
 wasm           its Wasm locals by index (globals: the module's globals)
+request        the request's headers (response: the response's; properties: the proxy's properties)
 session        which requests are debugged, and until when they may stop",
     words: Words::Subject,
     repeats: false,
