@@ -196,15 +196,19 @@ mod tests {
     #[test]
     fn functions_of_this_program_and_nothing_of_what_is_no_file() {
         let program = std::env::current_exe().unwrap();
+        let bytes = std::fs::read(&program).unwrap();
+        let file = object::File::parse(&*bytes).unwrap();
+        let main = file.symbols().find(|symbol| symbol.name() == Ok("main")).unwrap().address();
         let frames = [
             (7, RawFrame { object: ObjectId(5), address: 0 }),
             (8, RawFrame { object: ObjectId(6), address: 1 }),
+            (9, RawFrame { object: ObjectId(5), address: main + 1 }),
         ];
         let source = |object| match object {
             ObjectId(5) => Some(Source::File(&program)),
             ObjectId(6) => Some(Source::Bytes(b"no ELF file")),
             _ => None,
         };
-        assert_eq!(names(frames.into_iter(), source), [], "no function is at these addresses");
+        assert_eq!(names(frames.into_iter(), source), [(9, "main".to_owned())]);
     }
 }

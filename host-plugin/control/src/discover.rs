@@ -256,7 +256,7 @@ mod tests {
     fn the_plugin_is_known_by_its_file_name() {
         let mapped = |path: &str| is_plugin(format!("7f00-7f01 r-xp 00000000 08:01 99   {path}").as_bytes());
         assert!(mapped("/usr/lib/trafficserver/modules/wasmdbg.so"));
-        assert!(mapped("/work/target/release/libwasmdbg_ats.so (deleted)"));
+        assert!(mapped("/srv/filters/target/release/libwasmdbg_ats.so (deleted)"));
         assert!(!mapped("/usr/lib/trafficserver/modules/notwasmdbg.so"));
         assert!(!mapped("/opt/wasmdbg.so/lib/x.so"));
         assert!(!mapped("[heap]"));

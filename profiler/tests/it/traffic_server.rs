@@ -4,6 +4,8 @@ use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
+use wasmdbg_profiler::code::jitdump;
+use wasmdbg_profiler::code::timeline::Timeline;
 use wasmdbg_tests::ats::{Ats, Filter};
 use wasmdbg_tests::http::Request;
 use wasmdbg_tests::load::{Load, Plan};
@@ -78,6 +80,11 @@ fn filters_by_a_jitdump_that_perf_reads_too() {
     let printed = succeed(&["jitdump", &pid]);
     let dump = PathBuf::from(printed.split(": ").next().unwrap());
     assert!(dump.starts_with(folder.path("")), "{printed}");
+    let mut timeline = Timeline::default();
+    jitdump::read(&std::fs::read(dump).unwrap(), &mut timeline).unwrap();
+    let firsts: Vec<u64> =
+        timeline.codes().iter().filter_map(|code| Some(code.lines.first()?.offset)).collect();
+    assert!(firsts.len() > 10 && firsts.iter().all(|first| *first == 0), "a prologue has a line: {firsts:?}");
     let (data, injected) = (folder.path("perf.data"), folder.path("perf.jit.data"));
     let data = data.to_str().unwrap();
     perf_record(ats.pid(), data, 5.0);
