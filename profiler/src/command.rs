@@ -13,6 +13,7 @@ mod code_map;
 mod doctor;
 mod export;
 mod flamegraph;
+mod input;
 mod interrupt;
 mod output;
 mod record;

@@ -79,11 +79,18 @@ fn by_symbols<'data, R: ReadRef<'data>>(
             }
         }
     }
+    let demangled = |(table, index): (usize, SymbolIndex)| {
+        Some(demangle(tables[table].as_ref()?.symbol_by_index(index).ok()?.name().ok()?))
+    };
+    // Addresses of one function follow each other.
+    let mut last: (InTables, Option<String>) = (None, None);
     let name = |(found, address): (Option<&Best<InTables>>, &u64)| {
         // Hand-written assembly has symbols without a size.
         let best = found.filter(|best| best.size == 0 || *address < best.start.saturating_add(best.size))?;
-        let (table, index) = best.symbol?;
-        Some(demangle(tables[table].as_ref()?.symbol_by_index(index).ok()?.name().ok()?))
+        if last.0 != best.symbol {
+            last = (best.symbol, best.symbol.and_then(demangled));
+        }
+        last.1.clone()
     };
     nearest.found().into_iter().zip(addresses).map(name).collect()
 }

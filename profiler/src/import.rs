@@ -2,19 +2,22 @@
 //! recorded; this adds names and lines, not callers.
 
 mod checked;
+mod sample;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io::BufReader;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use linux_perf_data::linux_perf_event_reader::{
-    CpuMode, EventRecord, PerfClock, RawData, RecordType, SampleRecord,
+    CpuMode, EventRecord, PerfClock, RawData, RawEventRecord, RecordType,
 };
 use linux_perf_data::{PerfFileReader, PerfFileRecord};
 use rustc_hash::FxBuildHasher;
 
-use self::checked::Checked;
+use self::checked::{Checked, FirstEvent};
+use self::sample::{Entry, Sample};
 use crate::code::timeline::Timeline;
 use crate::descriptions::{self, DescriptionError};
 use crate::host::UnwindTables;
@@ -42,12 +45,21 @@ pub enum ImportError {
     Empty(PathBuf),
 }
 
+/// What was imported.
+#[derive(Debug)]
+pub struct Imported {
+    /// The samples of the first event: those of another one are counted in another unit.
+    pub recording: Recording,
+    /// How many samples of other events are left out.
+    pub others: u64,
+}
+
 /// Imports `data`. `described`: jitdumps and perf maps; those that perf saw mapped, and the maps of its
 /// processes in /tmp, are found without being named.
 ///
 /// # Errors
 /// See [`ImportError`].
-pub fn perf_data(data: &Path, described: &[PathBuf]) -> Result<Recording, ImportError> {
+pub fn perf_data(data: &Path, described: &[PathBuf]) -> Result<Imported, ImportError> {
     let mut import = Import::default();
     for path in described {
         import.describe(path)?;
@@ -64,7 +76,8 @@ pub fn perf_data(data: &Path, described: &[PathBuf]) -> Result<Recording, Import
             let _ = import.describe(Path::new(&format!("/tmp/perf-{pid}.map")));
         }
     }
-    import.finish(data)
+    let others = import.others;
+    Ok(Imported { recording: import.finish(data)?, others })
 }
 
 /// The file is read once. What a jitdump describes is known behind its last record, so that stacks are of
@@ -80,23 +93,35 @@ struct Import {
     /// Counts the changes of the regions.
     maps: u32,
     files: HashMap<String, (ObjectId, Option<UnwindTables>)>,
-    spots: HashMap<Spot, u32, FxBuildHasher>,
+    spots: HashMap<(u64, At), u32, FxBuildHasher>,
     /// By their numbers: the address, and what is there unless somebody describes it.
     places: Vec<(u64, RawFrame)>,
-    /// By the numbers of their spots.
-    stacks: HashMap<Box<[u32]>, u32, FxBuildHasher>,
-    key: Vec<u32>,
+    /// The words of a call chain behind what it was found in, with 0 for its innermost address.
+    chains: HashMap<Box<[u64]>, u32, FxBuildHasher>,
+    /// By their numbers: the callers, spots in [`Import::callers`].
+    chain_list: Vec<Range<u32>>,
+    callers: Vec<u32>,
+    /// The innermost spot and the chain.
+    stacks: HashMap<(u32, u32), u32, FxBuildHasher>,
+    key: Vec<u64>,
     /// Times of samples are those of jitdumps.
     monotonic: bool,
+    /// Samples of other events than the first.
+    others: u64,
 }
 
-/// An address in a process, while it is mapped as it is.
+/// What decides what an address means: the process, how often the regions had changed, and the mode.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-struct Spot {
-    address: u64,
+struct At {
     pid: i32,
     maps: u32,
     kernel: bool,
+}
+
+impl At {
+    fn word(self) -> u64 {
+        u64::from(self.pid.cast_unsigned()) << 32 | u64::from(self.maps) << 1 | u64::from(self.kernel)
+    }
 }
 
 #[derive(Clone)]
@@ -112,25 +137,48 @@ impl Import {
     }
 
     fn read(&mut self, path: &Path) -> Result<(), ImportError> {
-        each_record(path, |clock, record| {
+        let event = each_record(path, |event, clock, record| {
             self.monotonic = matches!(clock, PerfClock::ClockId(id) if id as i32 == libc::CLOCK_MONOTONIC);
-            match record {
-                EventRecord::Sample(sample) => self.sample(&sample),
-                EventRecord::Mmap2(map) if map.protection & 4 != 0 => {
-                    let path = String::from_utf8_lossy(&map.path.as_slice()).into_owned();
-                    self.map(map.pid, map.address, map.length, map.page_offset, path);
-                }
-                EventRecord::Mmap(map) if map.is_executable => {
-                    let path = String::from_utf8_lossy(&map.path.as_slice()).into_owned();
-                    self.map(map.pid, map.address, map.length, map.page_offset, path);
-                }
-                EventRecord::Comm(name) => {
-                    let text = String::from_utf8_lossy(&name.name.as_slice()).into_owned();
-                    self.recording.threads.insert(name.tid as u32, text);
-                }
-                _ => {}
+            if record.record_type != RecordType::SAMPLE {
+                self.other(record);
+                return;
             }
-        })
+            let kernel = CpuMode::from_misc(record.misc) == CpuMode::Kernel;
+            match Sample::parse(&record.data.as_slice(), &record.parse_info, event.counts_lost()) {
+                Some(sample) if event.has(sample.id) => self.sample(&sample, kernel),
+                Some(_) => self.others += 1,
+                None => {}
+            }
+        })?;
+        let (event, unit) = event.name_and_unit();
+        self.recording.info = Info {
+            recorder: "perf record".into(),
+            program: path.display().to_string(),
+            event,
+            unit: unit.into(),
+            ..Info::default()
+        };
+        Ok(())
+    }
+
+    /// A record that is no sample.
+    fn other(&mut self, record: &RawEventRecord<'_>) {
+        if !can_be_parsed(record.record_type, record.misc, record.data) {
+            return;
+        }
+        let text = |bytes: RawData<'_>| String::from_utf8_lossy(&bytes.as_slice()).into_owned();
+        match record.parse() {
+            Ok(EventRecord::Mmap2(map)) if map.protection & 4 != 0 => {
+                self.map(map.pid, map.address, map.length, map.page_offset, text(map.path));
+            }
+            Ok(EventRecord::Mmap(map)) if map.is_executable => {
+                self.map(map.pid, map.address, map.length, map.page_offset, text(map.path));
+            }
+            Ok(EventRecord::Comm(name)) => {
+                self.recording.threads.insert(name.tid as u32, text(name.name));
+            }
+            _ => {}
+        }
     }
 
     fn map(&mut self, pid: i32, address: u64, length: u64, offset: u64, path: String) {
@@ -165,81 +213,117 @@ impl Import {
         self.maps += 1;
     }
 
-    fn sample(&mut self, sample: &SampleRecord<'_>) {
-        let pid = sample.pid.unwrap_or(0);
+    /// Most samples have their callers in common with many others, word by word.
+    fn sample(&mut self, sample: &Sample<'_>, kernel: bool) {
+        let mut at = At { pid: sample.pid, maps: self.maps, kernel };
         let mut key = std::mem::take(&mut self.key);
         key.clear();
-        let mut kernel = sample.cpu_mode == CpuMode::Kernel;
-        let mut leaf = true;
-        let chain = sample.callchain;
-        for address in (0..chain.map_or(0, |chain| chain.len())).filter_map(|index| chain?.get(index)) {
-            // PERF_CONTEXT_KERNEL and PERF_CONTEXT_USER are -128 and -512.
-            if address >= u64::MAX - 4095 {
-                kernel = address == u64::MAX - 127;
-                leaf = true;
-                continue;
+        key.push(at.word());
+        let mut innermost = sample.ip.unwrap_or_default();
+        let mut chain = sample.chain();
+        for word in chain.by_ref() {
+            match Entry::of(word) {
+                Entry::Mark { kernel } => {
+                    at.kernel = kernel;
+                    key.push(word);
+                }
+                Entry::Address(address) => {
+                    innermost = address;
+                    key.push(0);
+                    break;
+                }
             }
-            let lookup = if leaf { address } else { address.wrapping_sub(1) };
-            leaf = false;
-            key.push(self.spot(pid, lookup, kernel));
         }
-        if key.is_empty()
-            && let Some(ip) = sample.ip
-        {
-            key.push(self.spot(pid, ip, kernel));
-        }
-        let next = self.stacks.len() as u32;
-        let stack = match self.stacks.get(key.as_slice()) {
-            Some(stack) => *stack,
-            None => *self.stacks.entry(key.as_slice().into()).or_insert(next),
+        key.extend(chain);
+        let chain = match self.chains.get(key.as_slice()) {
+            Some(chain) => *chain,
+            None => self.new_chain(&key, at),
         };
         self.key = key;
+        let innermost = self.spot(innermost, at);
+        let next = self.stacks.len() as u32;
         self.recording.samples.push(SampleRow {
-            time: sample.timestamp.unwrap_or_default(),
-            tid: sample.tid.unwrap_or_default() as u32,
-            stack,
-            weight: sample.period.unwrap_or(1),
+            time: sample.time,
+            tid: sample.tid,
+            stack: *self.stacks.entry((innermost, chain)).or_insert(next),
+            weight: sample.period,
         });
     }
 
-    fn spot(&mut self, pid: i32, address: u64, kernel: bool) -> u32 {
-        let spot = Spot { address, pid, maps: self.maps, kernel };
-        if let Some(number) = self.spots.get(&spot) {
+    /// Numbers a chain of callers. `at`: where its innermost address is.
+    fn new_chain(&mut self, key: &[u64], mut at: At) -> u32 {
+        let start = self.callers.len() as u32;
+        let callers =
+            key.iter().position(|word| *word == 0).map_or(&[][..], |innermost| &key[innermost + 1..]);
+        let mut interrupted = false;
+        for word in callers {
+            match Entry::of(*word) {
+                Entry::Mark { kernel } => (at.kernel, interrupted) = (kernel, true),
+                Entry::Address(address) => {
+                    // A caller goes on behind its call; what was interrupted goes on there.
+                    let address = if interrupted { address } else { address.wrapping_sub(1) };
+                    interrupted = false;
+                    let spot = self.spot(address, at);
+                    self.callers.push(spot);
+                }
+            }
+        }
+        let number = self.chain_list.len() as u32;
+        self.chain_list.push(start..self.callers.len() as u32);
+        self.chains.insert(key.into(), number);
+        number
+    }
+
+    fn spot(&mut self, address: u64, at: At) -> u32 {
+        if let Some(number) = self.spots.get(&(address, at)) {
             return *number;
         }
-        let regions = self.regions.get(&pid);
+        let regions = self.regions.get(&at.pid);
         let region = regions.and_then(|regions| regions.range(..=address).next_back());
         let frame = match region.filter(|(_, region)| address < region.end) {
-            _ if kernel => RawFrame { object: KERNEL, address },
+            _ if at.kernel => RawFrame { object: KERNEL, address },
             Some((_, region)) => RawFrame { object: region.id, address: address.wrapping_sub(region.bias) },
             None => RawFrame { object: UNKNOWN, address: 0 },
         };
         let number = self.places.len() as u32;
         self.places.push((address, frame));
-        self.spots.insert(spot, number);
+        self.spots.insert((address, at), number);
         number
     }
 
     /// Puts what is described at the time of each sample into the stacks.
     fn finish(self, data: &Path) -> Result<Recording, ImportError> {
-        let Self { mut recording, timeline, places, stacks, monotonic, .. } = self;
+        let Self { mut recording, timeline, stacks, monotonic, spots, chains, .. } = self;
         if recording.samples.is_empty() {
             return Err(ImportError::Empty(data.to_owned()));
         }
-        drop(self.spots);
-        let mut by_number = vec![Box::default(); stacks.len()];
-        stacks.into_iter().for_each(|(spots, number)| by_number[number as usize] = spots);
+        drop((spots, chains));
+        let mut by_number = vec![(0, 0); stacks.len()];
+        stacks.into_iter().for_each(|(parts, number)| by_number[number as usize] = parts);
         // Between two of these nothing that is described changes.
         let mut changes: Vec<u64> = timeline.loads().iter().map(|load| load.time).collect();
         changes.sort_unstable();
-        let mut described = Described { timeline: &timeline, places: &places, frames: Frames::default() };
+        changes.dedup();
+        let mut described =
+            Described { timeline: &timeline, places: &self.places, frames: Frames::default() };
+        let mut callers: HashMap<(u32, usize), Vec<u32>, FxBuildHasher> = HashMap::default();
         let mut known: HashMap<(u32, usize), u32, FxBuildHasher> = HashMap::default();
         let Recording { samples, stacks, .. } = &mut recording;
+        let mut stack = Vec::new();
         for sample in samples {
             let time = if monotonic { sample.time } else { u64::MAX };
             let change = changes.partition_point(|change| *change <= time);
-            let new = || stacks.push(&described.stack(&by_number[sample.stack as usize], time), End::Root);
-            sample.stack = *known.entry((sample.stack, change)).or_insert_with(new);
+            sample.stack = *known.entry((sample.stack, change)).or_insert_with(|| {
+                let (innermost, chain) = by_number[sample.stack as usize];
+                stack.clear();
+                stack.push(described.frame(innermost, time));
+                stack.extend_from_slice(callers.entry((chain, change)).or_insert_with(|| {
+                    let Range { start, end } = self.chain_list[chain as usize];
+                    let spots = &self.callers[start as usize..end as usize];
+                    spots.iter().map(|spot| described.frame(*spot, time)).collect()
+                }));
+                stacks.push(&stack, End::Root)
+            });
         }
         recording.frames = described.frames.into_list();
         recording.add_code(&timeline);
@@ -255,41 +339,36 @@ struct Described<'a> {
 }
 
 impl Described<'_> {
-    fn stack(&mut self, spots: &[u32], time: u64) -> Vec<u32> {
-        let frame = |spot: &u32| {
-            let (address, frame) = self.places[*spot as usize];
-            let code = self.timeline.number_at(address, time).filter(|_| frame.object != KERNEL);
-            self.frames.number(code.map_or(frame, |(number, offset)| RawFrame {
-                object: JIT,
-                address: u64::from(number) << 32 | offset & 0xffff_ffff,
-            }))
-        };
-        spots.iter().map(frame).collect()
+    fn frame(&mut self, spot: u32, time: u64) -> u32 {
+        let (address, frame) = self.places[spot as usize];
+        let code = self.timeline.number_at(address, time).filter(|_| frame.object != KERNEL);
+        self.frames.number(code.map_or(frame, |(number, offset)| RawFrame {
+            object: JIT,
+            address: u64::from(number) << 32 | offset & 0xffff_ffff,
+        }))
     }
 }
 
-fn each_record(path: &Path, mut each: impl FnMut(PerfClock, EventRecord<'_>)) -> Result<(), ImportError> {
+/// Hands on each record, and returns the first event.
+fn each_record(
+    path: &Path,
+    mut each: impl FnMut(&FirstEvent, PerfClock, &RawEventRecord<'_>),
+) -> Result<FirstEvent, ImportError> {
     let file = File::open(path).map_err(|error| ImportError::Read(path.to_owned(), error))?;
     let file = Checked::new(file).map_err(|error| ImportError::Damaged(path.to_owned(), error))?;
+    let first = file.first().clone();
     let wrong = |error| ImportError::Perf(path.to_owned(), error);
     let PerfFileReader { mut perf_file, mut record_iter } =
         PerfFileReader::parse_file(BufReader::with_capacity(1 << 18, file)).map_err(wrong)?;
     let clock =
         perf_file.event_attributes().first().map_or(PerfClock::Default, |attribute| attribute.attr.clock);
-    loop {
-        match record_iter.next_record(&mut perf_file) {
-            Ok(Some(PerfFileRecord::EventRecord { record, .. })) => {
-                if can_be_parsed(record.record_type, record.misc, record.data)
-                    && let Ok(record) = record.parse()
-                {
-                    each(clock, record);
-                }
-            }
-            Ok(Some(_)) => {}
-            // A torn end, as after a full disk: what is before it counts.
-            Ok(None) | Err(_) => return Ok(()),
+    // A torn end, as after a full disk, is an error: what is before it counts.
+    while let Ok(Some(record)) = record_iter.next_record(&mut perf_file) {
+        if let PerfFileRecord::EventRecord { record, .. } = record {
+            each(&first, clock, &record);
         }
     }
+    Ok(first)
 }
 
 /// The reader takes for granted that a build id has 20 bytes at most, and panics else.
@@ -301,17 +380,6 @@ fn can_be_parsed(kind: RecordType, misc: u16, data: RawData<'_>) -> bool {
         return true;
     }
     data.get(BUILD_ID_LENGTH..BUILD_ID_LENGTH + 1).is_some_and(|length| length.as_slice()[0] <= 20)
-}
-
-/// A title and a unit for what perf does not say.
-pub fn describe(recording: &mut Recording, data: &Path) {
-    recording.info = Info {
-        recorder: "perf record".into(),
-        program: data.display().to_string(),
-        event: "perf".into(),
-        unit: "ns".into(),
-        ..Info::default()
-    };
 }
 
 #[cfg(test)]

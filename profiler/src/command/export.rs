@@ -3,30 +3,31 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use lexopt::prelude::{Long, Short, Value, ValueExt};
 use wasmdbg_profiler::profile::{Lines, Profile};
 
 use super::output::Format;
-use super::record;
+use super::{input, record};
 
 const HELP: &str = "\
-usage: wasmprof export [--format collapsed|svg|json] [--lines innermost|all|none] [-o FILE] RECORDING
+usage: wasmprof export [--format collapsed|svg|json] [--lines innermost|all|none] [-o FILE]
+                       RECORDING|perf.data [jit-PID.dump | perf-PID.map …]
 
 Without -o to standard output, collapsed unless --format says otherwise; with -o the form goes by the file's name
-(.svg, .folded, .json) unless --format says otherwise.
+(.svg, .folded, .json) unless --format says otherwise. Of perf.data: see wasmprof flamegraph --help.
 ";
 
 pub(super) fn run(arguments: Vec<OsString>) -> Result<()> {
-    let (mut format, mut lines, mut output, mut path) =
-        (None, Lines::default(), None::<PathBuf>, None::<PathBuf>);
+    let (mut format, mut lines, mut output, mut inputs) =
+        (None, Lines::default(), None::<PathBuf>, Vec::<PathBuf>::new());
     let mut parser = lexopt::Parser::from_args(arguments);
     while let Some(argument) = parser.next()? {
         match argument {
             Long("format") => format = Some(parser.value()?.string()?.parse::<Format>()?),
             Long("lines") => lines = record::lines(&parser.value()?.string()?)?,
             Short('o') | Long("output") => output = Some(parser.value()?.into()),
-            Value(value) if path.is_none() => path = Some(value.into()),
+            Value(value) => inputs.push(value.into()),
             Short('h') | Long("help") => {
                 say!("{}", HELP.trim_end());
                 return Ok(());
@@ -34,8 +35,7 @@ pub(super) fn run(arguments: Vec<OsString>) -> Result<()> {
             other => return Err(other.unexpected().into()),
         }
     }
-    let path = path.context("which recording? see wasmprof export --help")?;
-    let profile = Profile::new(&record::open(&path)?, lines);
+    let profile = Profile::new(&input::open(inputs, "export")?, lines);
     match output {
         Some(output) => format.map_or_else(|| Format::of(&output), Ok)?.write_file(&profile, &output),
         None => format.unwrap_or(Format::Collapsed).write(&profile, std::io::stdout().lock()),

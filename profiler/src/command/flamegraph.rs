@@ -3,14 +3,12 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, bail};
+use anyhow::Result;
 use lexopt::prelude::{Long, Short, Value, ValueExt};
-use wasmdbg_profiler::code::timeline::Timeline;
 use wasmdbg_profiler::profile::{Lines, Profile};
-use wasmdbg_profiler::{descriptions, import};
 
 use super::output::Format;
-use super::record;
+use super::{input, record};
 
 const HELP: &str = "\
 usage: wasmprof flamegraph [-o FILE] [--lines innermost|all|none]
@@ -38,37 +36,7 @@ pub(super) fn run(arguments: Vec<OsString>) -> Result<()> {
         }
     }
     let format = Format::of(&output)?;
-    let described =
-        |path: &&PathBuf| path.extension().is_some_and(|extension| extension == "map" || extension == "dump");
-    let (described, data): (Vec<_>, Vec<_>) = inputs.iter().partition(described);
-    let data = match data.as_slice() {
-        [data] => *data,
-        [] => bail!("which recording or perf.data? see wasmprof flamegraph --help"),
-        [_, other, ..] => bail!(
-            "one recording or perf.data at a time: {} ends neither with .dump nor with .map",
-            other.display()
-        ),
-    };
-    let start = std::fs::File::open(data)
-        .and_then(|mut file| {
-            let mut start = [0; 8];
-            std::io::Read::read(&mut file, &mut start).map(|_| start)
-        })
-        .with_context(|| format!("cannot read {}", data.display()))?;
-    let recording = if &start == b"PERFILE2" {
-        let described: Vec<PathBuf> = described.into_iter().cloned().collect();
-        let mut recording = import::perf_data(data, &described)?;
-        import::describe(&mut recording, data);
-        recording
-    } else {
-        let mut recording = record::open(data)?;
-        for path in described {
-            let mut timeline = Timeline::default();
-            descriptions::read_file(path, &mut timeline)?;
-            recording.describe(&timeline);
-        }
-        recording
-    };
+    let recording = input::open(inputs, "flamegraph")?;
     let profile = Profile::new(&recording, lines);
     // Both at once would be the most memory that it needs.
     drop(recording);

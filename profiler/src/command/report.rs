@@ -3,27 +3,28 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use lexopt::prelude::{Long, Short, Value, ValueExt};
 use wasmdbg_profiler::output::{self, By};
 use wasmdbg_profiler::profile::{Lines, Profile};
 
-use super::record;
+use super::{input, record};
 
 const HELP: &str = "\
-usage: wasmprof report [--by function|line|filter|callback|thread] [-n ROWS] RECORDING
+usage: wasmprof report [--by function|line|filter|callback|thread] [-n ROWS]
+                       RECORDING|perf.data [jit-PID.dump | perf-PID.map …]
 
-self: the innermost of its kind; total: anywhere in the stack.
+self: the innermost of its kind; total: anywhere in the stack. Of perf.data: see wasmprof flamegraph --help.
 ";
 
 pub(super) fn run(arguments: Vec<OsString>) -> Result<()> {
-    let (mut by, mut count, mut path) = (By::Function, 20, None::<PathBuf>);
+    let (mut by, mut count, mut inputs) = (By::Function, 20, Vec::<PathBuf>::new());
     let mut parser = lexopt::Parser::from_args(arguments);
     while let Some(argument) = parser.next()? {
         match argument {
             Long("by") => by = parser.value()?.string()?.parse()?,
             Short('n') => count = parser.value()?.parse()?,
-            Value(value) if path.is_none() => path = Some(value.into()),
+            Value(value) => inputs.push(value.into()),
             Short('h') | Long("help") => {
                 say!("{}", HELP.trim_end());
                 return Ok(());
@@ -31,8 +32,7 @@ pub(super) fn run(arguments: Vec<OsString>) -> Result<()> {
             other => return Err(other.unexpected().into()),
         }
     }
-    let path = path.context("which recording? see wasmprof report --help")?;
-    let profile = Profile::new(&record::open(&path)?, Lines::Innermost);
+    let profile = Profile::new(&input::open(inputs, "report")?, Lines::Innermost);
     say!("{}: {} samples, {}", profile.title, profile.samples, profile.amount(profile.total));
     if let Some(summary) = &profile.summary {
         say!("{} lost, {} unresolved", summary.lost, summary.unresolved);

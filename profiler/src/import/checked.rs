@@ -6,6 +6,8 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::ops::Range;
 
+use crate::perf::Event;
+
 /// `struct perf_file_header`: magic, two sizes, three sections, the bits of features.
 const HEAD: usize = 104;
 /// The old section of event types, and the bits of features.
@@ -19,6 +21,46 @@ pub(super) struct Checked {
     file: File,
     head: [u8; HEAD],
     at: u64,
+    first: FirstEvent,
+}
+
+/// The first event of a file, and how to tell its samples from those of others.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct FirstEvent {
+    kind: u32,
+    config: u64,
+    read_format: u64,
+    /// Rising.
+    ids_of_others: Vec<u64>,
+}
+
+impl FirstEvent {
+    /// `attribute`: a `struct perf_event_attr`.
+    fn new(attribute: &[u8], mut ids_of_others: Vec<u64>) -> Self {
+        ids_of_others.sort_unstable();
+        let (kind, config) = (word(attribute, 0) as u32, word(attribute, 8));
+        Self { kind, config, read_format: word(attribute, 32), ids_of_others }
+    }
+
+    /// PERF_FORMAT_LOST: a counter's value has the number of lost samples behind it.
+    pub(super) fn counts_lost(&self) -> bool {
+        self.read_format & 1 << 4 != 0
+    }
+
+    /// Whether a sample with this id is one of its own.
+    pub(super) fn has(&self, id: Option<u64>) -> bool {
+        id.is_none_or(|id| self.ids_of_others.binary_search(&id).is_err())
+    }
+
+    /// The event's name, and the unit of its samples' weights.
+    pub(super) fn name_and_unit(&self) -> (String, &'static str) {
+        // PERF_COUNT_SW_TASK_CLOCK
+        if (self.kind, self.config) == (1, 1) {
+            return ("task-clock".into(), "ns");
+        }
+        let event = Event::of_numbers(self.kind, self.config);
+        event.map_or_else(|| ("perf".into(), "events"), |event| (event.to_string(), event.unit()))
+    }
 }
 
 impl Checked {
@@ -27,9 +69,6 @@ impl Checked {
         let length = file.metadata()?.len();
         let mut head = [0; HEAD];
         file.read_exact(&mut head).map_err(|_| wrong("its head is cut short"))?;
-        let word = |bytes: &[u8], at: usize| -> u64 {
-            bytes.get(at..at + 8).and_then(|word| word.try_into().ok()).map_or(0, u64::from_le_bytes)
-        };
         if !head.starts_with(b"PERFILE2") {
             return Err(wrong("it does not begin with PERFILE2"));
         }
@@ -45,16 +84,35 @@ impl Checked {
         file.seek(SeekFrom::Start(attributes))?;
         let mut bytes = vec![0; size as usize];
         file.read_exact(&mut bytes)?;
-        for attribute in bytes.chunks(entry as usize) {
+        let mut ids_of_others = Vec::new();
+        for (number, attribute) in bytes.chunks(entry as usize).enumerate() {
             let ids = attribute.len().saturating_sub(16);
-            if !inside(word(attribute, ids), word(attribute, ids + 8)) {
+            let (ids, size) = (word(attribute, ids), word(attribute, ids + 8));
+            if !inside(ids, size) || size > LARGEST_ATTRIBUTES {
                 return Err(wrong("the ids of its events are damaged"));
+            }
+            // The reader does not read them.
+            if number > 0 {
+                file.seek(SeekFrom::Start(ids))?;
+                let mut bytes = vec![0; size as usize];
+                file.read_exact(&mut bytes)?;
+                ids_of_others.extend(bytes.chunks_exact(8).map(|id| word(id, 0)));
             }
         }
         head[HIDDEN].fill(0);
         file.rewind()?;
-        Ok(Self { file, head, at: 0 })
+        Ok(Self { file, head, at: 0, first: FirstEvent::new(&bytes, ids_of_others) })
     }
+
+    /// The first event.
+    pub(super) fn first(&self) -> &FirstEvent {
+        &self.first
+    }
+}
+
+/// A word, or 0 where there is none.
+fn word(bytes: &[u8], at: usize) -> u64 {
+    bytes.get(at..at + 8).and_then(|word| word.try_into().ok()).map_or(0, u64::from_le_bytes)
 }
 
 fn wrong(what: &str) -> io::Error {

@@ -55,6 +55,13 @@ impl Event {
         }
     }
 
+    /// By `type` and `config` of `struct perf_event_attr`.
+    pub(crate) fn of_numbers(kind: u32, config: u64) -> Option<Self> {
+        // The upper half says of which kind of core.
+        let config = if kind == 0 { config & 0xffff_ffff } else { config };
+        EVENTS.iter().find(|row| (row.2, row.3) == (kind, config)).map(|row| row.0)
+    }
+
     fn numbers(self) -> (u32, u64) {
         EVENTS.iter().find(|row| row.0 == self).map_or((1, 0), |row| (row.2, row.3))
     }

@@ -92,7 +92,7 @@ fn perf_data() {
     let file = folder.path("broken.data");
     let read = |bytes: &[u8]| {
         std::fs::write(&file, bytes).unwrap();
-        import::perf_data(&file, &[]).ok().map(|recording| Profile::new(&recording, Lines::All))
+        import::perf_data(&file, &[]).ok().map(|imported| Profile::new(&imported.recording, Lines::All))
     };
     let whole = |bytes: &[u8]| assert!(read(bytes).is_some_and(|profile| profile.samples > 0));
     each("perf_data", 300, whole, |bytes| drop(read(bytes)));

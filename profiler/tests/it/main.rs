@@ -6,6 +6,7 @@ mod corpora;
 mod flame_graph;
 mod namespaces;
 mod other_engines;
+mod perf_data;
 mod permissions;
 mod recordings;
 mod shares;

@@ -139,11 +139,12 @@ pub(crate) fn share(profile: &serde_json::Value, table: &str, name: &str) -> f64
     weight as f64 * 100.0 / profile["total"].as_u64().unwrap() as f64
 }
 
-/// Runs `perf`.
-pub(crate) fn perf(arguments: &[&str]) {
+/// Runs `perf`; what it prints.
+pub(crate) fn perf(arguments: &[&str]) -> String {
     let output = Command::new("perf").args(arguments).output();
     let output = output.expect("perf is missing: tests/setup/install.sh test installs it");
     assert!(output.status.success(), "perf {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
 }
 
 /// Waits until `pid` has used so many seconds of CPU time more.

@@ -1,0 +1,47 @@
+//! What is read: recordings, and perf.data with what names its code.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail};
+use wasmdbg_profiler::code::timeline::Timeline;
+use wasmdbg_profiler::import::Imported;
+use wasmdbg_profiler::recording::Recording;
+use wasmdbg_profiler::{descriptions, import};
+
+use super::record;
+
+/// Reads one recording or perf.data, and the jitdumps and perf maps beside it. `command`: for the hint.
+pub(super) fn open(inputs: Vec<PathBuf>, command: &str) -> Result<Recording> {
+    let is_described =
+        |path: &PathBuf| path.extension().is_some_and(|extension| extension == "map" || extension == "dump");
+    let (described, data): (Vec<_>, Vec<_>) = inputs.into_iter().partition(is_described);
+    let data = match data.as_slice() {
+        [data] => data,
+        [] => bail!("which recording or perf.data? see wasmprof {command} --help"),
+        [_, other, ..] => bail!(
+            "one recording or perf.data at a time: {} ends neither with .dump nor with .map",
+            other.display()
+        ),
+    };
+    let start = std::fs::File::open(data)
+        .and_then(|mut file| {
+            let mut start = [0; 8];
+            std::io::Read::read(&mut file, &mut start).map(|_| start)
+        })
+        .with_context(|| format!("cannot read {}", data.display()))?;
+    if &start == b"PERFILE2" {
+        let Imported { recording, others } = import::perf_data(data, &described)?;
+        if others > 0 {
+            let event = &recording.info.event;
+            eprintln!("wasmprof: {others} samples of other events than {event}, the first, are left out");
+        }
+        return Ok(recording);
+    }
+    let mut recording = record::open(data)?;
+    for path in described {
+        let mut timeline = Timeline::default();
+        descriptions::read_file(&path, &mut timeline)?;
+        recording.describe(&timeline);
+    }
+    Ok(recording)
+}

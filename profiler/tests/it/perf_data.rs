@@ -1,0 +1,49 @@
+//! What `perf record` can write beyond one event's samples.
+
+use crate::support::{Folder, json, perf, run, succeed};
+
+/// A weight is a number of what the event counts: of two events the sums would mean nothing.
+#[test]
+fn of_several_events_the_first_counts_in_its_own_unit() {
+    let folder = Folder::new();
+    let data = folder.path("perf.data");
+    let data_name = data.to_str().unwrap();
+    for (events, first, unit, others) in [
+        ("page-faults:u", "page-faults", "faults", false),
+        ("page-faults:u,cpu-clock:u", "page-faults", "faults", true),
+        ("cpu-clock:u,page-faults:u", "cpu-clock", "ns", true),
+        // Each sample of the first one brings the values of both.
+        ("{page-faults:u,cpu-clock:u}:S", "page-faults", "faults", false),
+    ] {
+        perf(&[
+            "record",
+            "-q",
+            "-g",
+            "-F",
+            "20000",
+            "-e",
+            events,
+            "-o",
+            data_name,
+            "--",
+            "perf",
+            "--version",
+        ]);
+        let script = perf(&["script", "-i", data_name, "-F", "event,period", "-G"]);
+        let of_first = script.lines().filter(|line| line.contains(first));
+        let period = |line: &str| line.split_whitespace().next().unwrap().parse::<u64>().unwrap();
+        let (count, total) = of_first.fold((0u64, 0), |(count, sum), line| (count + 1, sum + period(line)));
+        assert!(count > 0, "{events}: {script}");
+
+        let profile = json(&data);
+        assert_eq!(profile["samples"], count, "{events}");
+        // Of a group perf takes the differences of the counters for weights.
+        assert!(profile["total"] == total || events.starts_with('{'), "{events}: {profile}");
+        assert_eq!(profile["unit"], unit, "{events}");
+        let said = String::from_utf8(run(&["report", data_name]).stderr).unwrap();
+        let left_out = format!("samples of other events than {first}, the first, are left out");
+        assert_eq!(said.contains(&left_out), others, "{events}: {said}");
+        let table = succeed(&["report", "--by", "function", data_name]);
+        assert!(table.contains("[ld-linux-x86-64.so.2]"), "{events}: {table}");
+    }
+}
