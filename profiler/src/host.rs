@@ -26,21 +26,64 @@ pub enum HostError {
 /// What unwinding needs of a file.
 #[derive(Debug, Clone)]
 pub struct UnwindTables {
-    /// Addresses in the file of the executable segments, with their offsets in the file.
-    pub segments: Vec<Segment>,
+    /// Where the file's parts are in memory.
+    pub segments: Segments,
     /// Build id in hex, if it has one.
     pub build_id: Option<String>,
     header: Option<(u64, Arc<[u8]>)>,
     frames: Option<(u64, Arc<[u8]>)>,
 }
 
-/// A part of a file that is loaded.
+/// The parts of a file that are loaded.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Segment {
-    /// Addresses as the file has them.
-    pub addresses: Range<u64>,
-    /// Where it begins in the file.
-    pub offset: u64,
+pub struct Segments(Vec<Segment>);
+
+/// Addresses in the file, with their offsets in the file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Segment {
+    addresses: Range<u64>,
+    offset: u64,
+}
+
+impl Segments {
+    /// Reads them from a file.
+    ///
+    /// # Errors
+    /// See [`HostError`].
+    pub fn read(path: &Path) -> Result<Self, HostError> {
+        let cache = object::ReadCache::new(File::open(path)?);
+        Ok(Self::of(&object::File::parse(&cache)?))
+    }
+
+    fn of<'data, R: ReadRef<'data>>(file: &object::File<'data, R>) -> Self {
+        let segment = |segment: object::Segment<'data, '_, R>| Segment {
+            addresses: segment.address()..segment.address() + segment.size(),
+            offset: segment.file_range().0,
+        };
+        Self(file.segments().map(segment).collect())
+    }
+
+    /// Whether nothing of the file is loaded.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// What to add to an address in the file to get the one in memory, when `offset` of the file is
+    /// mapped at `address`.
+    #[must_use]
+    pub fn bias(&self, address: u64, offset: u64) -> u64 {
+        let holds = |segment: &&Segment| {
+            let length = segment.addresses.end - segment.addresses.start;
+            // A mapping begins at a page's border, a segment need not.
+            (segment.offset & !0xfff..segment.offset + length.max(1)).contains(&offset)
+        };
+        let segment = self.0.iter().rev().find(holds);
+        let in_file = segment.map_or(offset, |segment| {
+            segment.addresses.start.wrapping_add(offset).wrapping_sub(segment.offset)
+        });
+        address.wrapping_sub(in_file)
+    }
 }
 
 impl UnwindTables {
@@ -66,32 +109,12 @@ impl UnwindTables {
             let section = file.section_by_name(name)?;
             Some((section.address(), Arc::from(section.data().ok()?)))
         };
-        let segments = file.segments().map(|segment| Segment {
-            addresses: segment.address()..segment.address() + segment.size(),
-            offset: segment.file_range().0,
-        });
         Ok(Self {
-            segments: segments.collect(),
+            segments: Segments::of(file),
             build_id: file.build_id()?.map(hex),
             header: section(".eh_frame_hdr"),
             frames: section(".eh_frame"),
         })
-    }
-
-    /// What to add to an address in the file to get the one in memory, when `offset` of the file is
-    /// mapped at `address`.
-    #[must_use]
-    pub fn bias(&self, address: u64, offset: u64) -> u64 {
-        let holds = |segment: &&Segment| {
-            let length = segment.addresses.end - segment.addresses.start;
-            // A mapping begins at a page's border, a segment need not.
-            (segment.offset & !0xfff..segment.offset + length.max(1)).contains(&offset)
-        };
-        let segment = self.segments.iter().rev().find(holds);
-        let in_file = segment.map_or(offset, |segment| {
-            segment.addresses.start.wrapping_add(offset).wrapping_sub(segment.offset)
-        });
-        address.wrapping_sub(in_file)
     }
 
     /// For the unwinder: the part of the file that is mapped at `range`.

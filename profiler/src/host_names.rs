@@ -7,7 +7,7 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 
 use object::read::ReadRef;
-use object::{Object, ObjectSymbol as _, ObjectSymbolTable, SymbolIndex, SymbolKind};
+use object::{Object, ObjectSymbol as _, ObjectSymbolTable, SectionIndex, SymbolFlags, SymbolIndex, elf};
 use wasmdbg_symbols::demangle::demangle;
 
 use crate::space::{KERNEL, ObjectId};
@@ -71,8 +71,8 @@ fn by_symbols<'data, R: ReadRef<'data>>(
     let tables = [file.symbol_table(), file.dynamic_symbol_table()];
     for (index, table) in tables.iter().enumerate() {
         for symbol in table.iter().flat_map(ObjectSymbolTable::symbols) {
-            if symbol.is_definition()
-                && symbol.kind() == SymbolKind::Text
+            if is_code(symbol.flags())
+                && symbol.is_definition()
                 && let Some(best) = nearest.better(symbol.address(), symbol.size())
             {
                 *best = Some((index, symbol.index()));
@@ -95,6 +95,12 @@ fn by_symbols<'data, R: ReadRef<'data>>(
     nearest.found().into_iter().zip(addresses).map(name).collect()
 }
 
+/// STT_FUNC and STT_GNU_IFUNC. The library's kind of a symbol may look at its name, which is a read of the file for
+/// each of them.
+fn is_code(flags: SymbolFlags<SectionIndex, SymbolIndex>) -> bool {
+    matches!(flags, SymbolFlags::Elf { st_info, .. } if matches!(st_info & 15, elf::STT_FUNC | elf::STT_GNU_IFUNC))
+}
+
 /// By the text of /proc/kallsyms, which is in no order. It is long and mostly not wanted: a name is copied only
 /// where it is the best so far.
 fn by_kallsyms(mut text: impl BufRead, addresses: &[u64]) -> Vec<Option<String>> {
@@ -115,11 +121,12 @@ fn by_kallsyms(mut text: impl BufRead, addresses: &[u64]) -> Vec<Option<String>>
 
 /// `ffffffff81000080 t schedule`, perhaps with a tab and `[module]`.
 fn code_of_line(line: &[u8]) -> Option<(u64, &[u8])> {
-    let (digits, [b' ', b't' | b'T', b' ', name @ ..]) = line.split_at_checked(16)? else { return None };
-    let value = |digit: &u8| char::from(*digit).to_digit(16).map(u64::from);
-    let address = digits.iter().try_fold(0, |sum, digit| Some(sum << 4 | value(digit)?))?;
-    let name = name.split(u8::is_ascii_whitespace).next()?;
-    (address != 0).then_some((address, name))
+    let (digits, [b' ', b't' | b'T', b' ', name @ ..]) = line.split_first_chunk::<16>()? else { return None };
+    // A letter is 9 more than its low half.
+    let value = |digit: u8| u64::from(digit & 15) + 9 * u64::from(digit >> 6);
+    let address = digits.iter().fold(0, |sum, digit| sum << 4 | value(*digit));
+    let end = name.iter().position(|byte| matches!(byte, b'\t' | b'\n')).unwrap_or(name.len());
+    (address != 0).then_some((address, &name[..end]))
 }
 
 /// For each address the symbol that begins last before it, out of symbols in any order.
@@ -128,6 +135,8 @@ struct Nearest<'a, S> {
     addresses: &'a [u64],
     /// The best symbol that begins behind the address before.
     best: Vec<Option<Best<S>>>,
+    /// Where the last symbol belonged.
+    last: usize,
 }
 
 #[derive(Default)]
@@ -139,12 +148,20 @@ struct Best<S> {
 
 impl<'a, S: Default> Nearest<'a, S> {
     fn new(addresses: &'a [u64]) -> Self {
-        Self { addresses, best: addresses.iter().map(|_| None).collect() }
+        Self { addresses, best: addresses.iter().map(|_| None).collect(), last: 0 }
     }
 
     /// Where to put a symbol that is better than what is there.
     fn better(&mut self, start: u64, size: u64) -> Option<&mut S> {
-        let place = self.addresses.partition_point(|address| *address < start);
+        // Many tables are in order: the next symbol belongs where the last one did.
+        let between = |place: usize| {
+            let before = place.checked_sub(1).map_or(0, |before| self.addresses[before]);
+            before < start && self.addresses.get(place).is_none_or(|address| *address >= start)
+        };
+        if !between(self.last) {
+            self.last = self.addresses.partition_point(|address| *address < start);
+        }
+        let place = self.last;
         let slot = self.best.get_mut(place)?;
         // Of several names for one address the longest covers most.
         if slot.as_ref().is_some_and(|best| (best.start, best.size) >= (start, size)) {

@@ -20,7 +20,7 @@ use self::checked::{Checked, FirstEvent};
 use self::sample::{Entry, Sample};
 use crate::code::timeline::Timeline;
 use crate::descriptions::{self, DescriptionError};
-use crate::host::UnwindTables;
+use crate::host::Segments;
 use crate::recording::{Info, ObjectInfo, Recording, SampleRow};
 use crate::space::{JIT, KERNEL, ObjectId, UNKNOWN};
 use crate::unwind::{End, Frames, RawFrame};
@@ -92,7 +92,7 @@ struct Import {
     regions: HashMap<i32, BTreeMap<u64, Region>>,
     /// Counts the changes of the regions.
     maps: u32,
-    files: HashMap<String, (ObjectId, Option<UnwindTables>)>,
+    files: HashMap<String, (ObjectId, Option<Segments>)>,
     spots: HashMap<(u64, At), u32, FxBuildHasher>,
     /// By their numbers: the address, and what is there unless somebody describes it.
     places: Vec<(u64, RawFrame)>,
@@ -101,8 +101,10 @@ struct Import {
     /// By their numbers: the callers, spots in [`Import::callers`].
     chain_list: Vec<Range<u32>>,
     callers: Vec<u32>,
-    /// The innermost spot and the chain.
-    stacks: HashMap<(u32, u32), u32, FxBuildHasher>,
+    /// The innermost address and the chain, which says what it means.
+    stacks: HashMap<(u64, u32), u32, FxBuildHasher>,
+    /// By their numbers: the innermost spot and the chain.
+    stack_list: Vec<(u32, u32)>,
     key: Vec<u64>,
     /// Times of samples are those of jitdumps.
     monotonic: bool,
@@ -198,14 +200,14 @@ impl Import {
             return;
         }
         let next = ObjectId(self.files.len() as u32 + 3);
-        let (id, tables) = self.files.entry(path).or_insert_with_key(|path| {
-            let tables = UnwindTables::read(Path::new(path)).ok();
+        let (id, segments) = self.files.entry(path).or_insert_with_key(|path| {
+            let segments = Segments::read(Path::new(path)).ok();
             let info = ObjectInfo::Host { path: path.clone(), reached: None, build_id: None };
             self.recording.objects.insert(next.0, info);
-            (next, tables)
+            (next, segments)
         });
-        let bias = match tables {
-            Some(tables) => tables.bias(address, offset),
+        let bias = match segments {
+            Some(segments) => segments.bias(address, offset),
             None => address.wrapping_sub(offset),
         };
         let region = Region { end: address.saturating_add(length), id: *id, bias };
@@ -240,14 +242,18 @@ impl Import {
             None => self.new_chain(&key, at),
         };
         self.key = key;
-        let innermost = self.spot(innermost, at);
-        let next = self.stacks.len() as u32;
-        self.recording.samples.push(SampleRow {
-            time: sample.time,
-            tid: sample.tid,
-            stack: *self.stacks.entry((innermost, chain)).or_insert(next),
-            weight: sample.period,
-        });
+        let stack = match self.stacks.get(&(innermost, chain)) {
+            Some(stack) => *stack,
+            None => {
+                let number = self.stack_list.len() as u32;
+                let spot = self.spot(innermost, at);
+                self.stack_list.push((spot, chain));
+                self.stacks.insert((innermost, chain), number);
+                number
+            }
+        };
+        let (time, tid, weight) = (sample.time, sample.tid, sample.period);
+        self.recording.samples.push(SampleRow { time, tid, stack, weight });
     }
 
     /// Numbers a chain of callers. `at`: where its innermost address is.
@@ -293,13 +299,11 @@ impl Import {
 
     /// Puts what is described at the time of each sample into the stacks.
     fn finish(self, data: &Path) -> Result<Recording, ImportError> {
-        let Self { mut recording, timeline, stacks, monotonic, spots, chains, .. } = self;
+        let Self { mut recording, timeline, stacks, stack_list, monotonic, spots, chains, .. } = self;
         if recording.samples.is_empty() {
             return Err(ImportError::Empty(data.to_owned()));
         }
-        drop((spots, chains));
-        let mut by_number = vec![(0, 0); stacks.len()];
-        stacks.into_iter().for_each(|(parts, number)| by_number[number as usize] = parts);
+        drop((spots, chains, stacks));
         // Between two of these nothing that is described changes.
         let mut changes: Vec<u64> = timeline.loads().iter().map(|load| load.time).collect();
         changes.sort_unstable();
@@ -308,22 +312,29 @@ impl Import {
             Described { timeline: &timeline, places: &self.places, frames: Frames::default() };
         let mut callers: HashMap<(u32, usize), Vec<u32>, FxBuildHasher> = HashMap::default();
         let mut known: HashMap<(u32, usize), u32, FxBuildHasher> = HashMap::default();
+        // Of each stack: after how many changes it was seen last, and its number then.
+        let mut last = vec![(usize::MAX, 0); stack_list.len()];
         let Recording { samples, stacks, .. } = &mut recording;
         let mut stack = Vec::new();
         for sample in samples {
             let time = if monotonic { sample.time } else { u64::MAX };
             let change = changes.partition_point(|change| *change <= time);
-            sample.stack = *known.entry((sample.stack, change)).or_insert_with(|| {
-                let (innermost, chain) = by_number[sample.stack as usize];
-                stack.clear();
-                stack.push(described.frame(innermost, time));
-                stack.extend_from_slice(callers.entry((chain, change)).or_insert_with(|| {
-                    let Range { start, end } = self.chain_list[chain as usize];
-                    let spots = &self.callers[start as usize..end as usize];
-                    spots.iter().map(|spot| described.frame(*spot, time)).collect()
-                }));
-                stacks.push(&stack, End::Root)
-            });
+            let last = &mut last[sample.stack as usize];
+            if last.0 != change {
+                let number = *known.entry((sample.stack, change)).or_insert_with(|| {
+                    let (innermost, chain) = stack_list[sample.stack as usize];
+                    stack.clear();
+                    stack.push(described.frame(innermost, time));
+                    stack.extend_from_slice(callers.entry((chain, change)).or_insert_with(|| {
+                        let Range { start, end } = self.chain_list[chain as usize];
+                        let spots = &self.callers[start as usize..end as usize];
+                        spots.iter().map(|spot| described.frame(*spot, time)).collect()
+                    }));
+                    stacks.push(&stack, End::Root)
+                });
+                *last = (change, number);
+            }
+            sample.stack = last.1;
         }
         recording.frames = described.frames.into_list();
         recording.add_code(&timeline);

@@ -222,7 +222,7 @@ impl Space {
             }
         };
         let bias = match &object.tables {
-            Some(tables) => tables.bias(region.start, region.offset),
+            Some(tables) => tables.segments.bias(region.start, region.offset),
             None => region.start.wrapping_sub(region.offset),
         };
         let object = Some(Object::Host(object));

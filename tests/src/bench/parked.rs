@@ -25,20 +25,20 @@ pub fn rows() -> Result<Vec<Row>> {
     let server = Variant::Wasm.options(folder.path())?.start()?;
     Variant::Wasm.check(&server)?;
     // Not counted: fills the RAM cache, and the first attach compiles the debug lane.
-    load(server.address())?;
+    load(server.address(), SECONDS)?;
     Session::attach(&server, FILTER)?.detach(None)?;
     let mut ratios = Vec::new();
     let mut rates = [Vec::new(), Vec::new()];
     for round in 0..ROUNDS {
         let free = |rates: &mut [Vec<f64>; 2]| -> Result<f64> {
-            let rate = load(server.address())?;
+            let rate = load(server.address(), SECONDS)?;
             rates[0].push(rate);
             Ok(rate)
         };
         let parked = |rates: &mut [Vec<f64>; 2]| -> Result<f64> {
             let mut session = Session::attach(&server, FILTER)?;
             let (connection, _) = session.stop(&server, &request(LIGHT))?;
-            let rate = load(server.address())?;
+            let rate = load(server.address(), SECONDS)?;
             session.detach(Some(connection))?;
             rates[1].push(rate);
             Ok(rate)
@@ -61,13 +61,13 @@ pub fn rows() -> Result<Vec<Row>> {
     Ok(vec![Row::shown(what, result).limits("≥ 0.97", "1.00", Verdict::at_least(ratio, 0.97, 0.995))])
 }
 
-/// Requests per second of `wrk` in closed loop, for three seconds.
+/// Requests per second of `wrk` in closed loop, for some seconds.
 ///
 /// # Errors
 /// There is no wrk, or a request is not answered with 200.
-pub fn load(address: SocketAddr) -> Result<f64> {
+pub fn load(address: SocketAddr, seconds: u32) -> Result<f64> {
     let output = Command::new("wrk")
-        .args(["-t1", &format!("-c{CONNECTIONS}"), &format!("-d{SECONDS}s")])
+        .args(["-t1", &format!("-c{CONNECTIONS}"), &format!("-d{seconds}s")])
         .args(["-H", &format!("token: {LIGHT}")])
         .arg(format!("http://{address}/cache/100/bench"))
         .output()
