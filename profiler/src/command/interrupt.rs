@@ -8,8 +8,10 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
-/// SIGINT, SIGTERM and SIGHUP, caught.
+/// SIGINT, SIGTERM and SIGHUP, caught as long as it lives. One that comes after that ends the program, as
+/// ever.
 pub(crate) struct Interrupt {
+    set: SigSet,
     signals: SignalFd,
 }
 
@@ -23,7 +25,7 @@ impl Interrupt {
         set.thread_block().context("cannot block signals")?;
         let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
         let signals = SignalFd::with_flags(&set, flags).context("cannot wait for signals")?;
-        Ok(Self { signals })
+        Ok(Self { set, signals })
     }
 
     /// Waits for `time`; true when a signal came.
@@ -32,5 +34,34 @@ impl Interrupt {
         let timeout = PollTimeout::try_from(time).unwrap_or(PollTimeout::MAX);
         // EINTR is as good as the time being over.
         matches!(poll(&mut fds, timeout), Ok(count) if count > 0)
+    }
+}
+
+impl Drop for Interrupt {
+    fn drop(&mut self) {
+        // Those that came have had their effect.
+        while matches!(self.signals.read_signal(), Ok(Some(_))) {}
+        let _ = self.set.thread_unblock();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nix::sys::signal::raise;
+
+    use super::*;
+
+    #[test]
+    fn signals_are_caught_until_it_is_dropped() {
+        let mut interrupt = Interrupt::catch().unwrap();
+        assert!(!interrupt.wait(Duration::ZERO));
+        for signal in [Signal::SIGINT, Signal::SIGHUP] {
+            raise(signal).unwrap();
+        }
+        assert!(interrupt.wait(Duration::ZERO));
+        // They would end this program if they were still to come.
+        drop(interrupt);
+        let blocked = SigSet::thread_get_mask().unwrap();
+        assert!(!blocked.contains(Signal::SIGINT) && !blocked.contains(Signal::SIGTERM));
     }
 }

@@ -115,6 +115,8 @@ pub(super) fn run(arguments: Vec<OsString>) -> Result<()> {
     };
     let options = &arguments.options;
     let summary = record(&target, &mut modules, &mut descriptions, options, &mut writer, between);
+    // Whoever does not want to wait for the graph either has the recording.
+    drop(interrupt);
     if show {
         eprint!("\r\x1b[K");
     }
