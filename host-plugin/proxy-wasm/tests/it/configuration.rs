@@ -158,3 +158,27 @@ fn a_filter_overrides_limits() {
     let limits = config.limits.over(settings.limits);
     assert_eq!((limits.memory, limits.cpu_per_callback), (8 << 20, Duration::from_millis(7)));
 }
+
+/// The examples in docs/CONFIGURATION.md: every key that is shown is one, and the settings are the defaults.
+#[test]
+fn the_documented_files_are_read() {
+    let document = include_str!("../../../../docs/CONFIGURATION.md");
+    let blocks: Vec<&str> = document
+        .split("```yaml\n")
+        .skip(1)
+        .map(|block| block.split_once("```").expect("the block ends").0)
+        .collect();
+    let [filter, settings] = blocks.as_slice() else { panic!("{} blocks", blocks.len()) };
+    let (config, warnings) = parse(filter);
+    assert_eq!(warnings, [""; 0]);
+    let (read, warnings) = Settings::parse(settings, Path::new("s")).unwrap();
+    assert_eq!(warnings, [""; 0]);
+    let defaults = Settings::default();
+    assert_eq!(format!("{read:?}"), format!("{defaults:?}"));
+    assert_eq!(config.limits.over(defaults.limits), defaults.limits);
+    assert_eq!((config.fail_open, config.capabilities), (true, None));
+    // Every setting is among them.
+    for (field, _) in format!("{read:#?}").lines().filter_map(|line| line.trim().split_once(": ")) {
+        assert!(settings.contains(&format!("{field}:")), "{field} is not documented");
+    }
+}
