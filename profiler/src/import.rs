@@ -202,7 +202,8 @@ impl Import {
         let next = ObjectId(self.files.len() as u32 + 3);
         let (id, segments) = self.files.entry(path).or_insert_with_key(|path| {
             let segments = Segments::read(Path::new(path)).ok();
-            let info = ObjectInfo::Host { path: path.clone(), reached: None, build_id: None };
+            let reached = segments.is_some().then(|| path.clone());
+            let info = ObjectInfo::Host { path: path.clone(), reached, build_id: None };
             self.recording.objects.insert(next.0, info);
             (next, segments)
         });

@@ -5,7 +5,7 @@ mod label;
 mod resolve;
 
 use std::cmp::Ordering;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use rustc_hash::FxBuildHasher;
 
@@ -46,6 +46,9 @@ pub struct Profile {
     pub summary: Option<Summary>,
     /// How much of the weight in modules has names and lines.
     pub coverage: Coverage,
+    /// Weight of the samples with a line anywhere in the stack, by the numbers of the line and its filter; see
+    /// [`Profile::with_line_totals`].
+    pub line_totals: HashMap<(u32, Option<u32>), u64, FxBuildHasher>,
 }
 
 /// How much of the weight in modules could be named. Weights of samples whose innermost frame is code of a
@@ -69,6 +72,17 @@ impl Profile {
     /// Symbolises and folds a recording.
     #[must_use]
     pub fn new(recording: &Recording, lines: Lines) -> Self {
+        Self::fold(recording, lines, false)
+    }
+
+    /// As [`Profile::new`], for tables: stacks have one line at most, so that they cannot tell how much is called from
+    /// a line.
+    #[must_use]
+    pub fn with_line_totals(recording: &Recording, lines: Lines) -> Self {
+        Self::fold(recording, lines, true)
+    }
+
+    fn fold(recording: &Recording, lines: Lines, line_totals: bool) -> Self {
         let mut profile = Self {
             samples: recording.samples.len() as u64,
             unit: recording.info.unit.clone(),
@@ -76,7 +90,7 @@ impl Profile {
             summary: recording.summary.clone(),
             ..Self::default()
         };
-        let frames = Frames::new(recording, lines, &mut profile.labels);
+        let frames = Frames::new(recording, lines, line_totals, &mut profile.labels);
         // Threads of one name are one root.
         let mut roots: HashMap<&str, u32> = HashMap::new();
         let mut by_thread: HashMap<u32, u32, FxBuildHasher> = HashMap::default();
@@ -96,6 +110,9 @@ impl Profile {
             path.push(root);
             let end = recording.stacks.get(index, &mut stack);
             let line = profile.innermost_line(&frames, &stack, weight);
+            if line_totals {
+                profile.add_line_totals(&frames, &stack, weight);
+            }
             let line = line.filter(|_| lines == Lines::Innermost);
             profile.unfold(&frames, &stack, end, line, &mut path);
             match folded.get_mut(&path) {
@@ -139,6 +156,17 @@ impl Profile {
                     && (of, line.function) == (depth, at)
                 {
                     path.push(line.label);
+                }
+            }
+        }
+    }
+
+    fn add_line_totals(&mut self, frames: &Frames, stack: &[u32], weight: u64) {
+        let mut seen = HashSet::new();
+        for frame in stack.iter().map(|index| frames.get(*index)) {
+            for line in frames.lines(frame).iter().flatten() {
+                if seen.insert((*line, frame.of.filter)) {
+                    *self.line_totals.entry((*line, frame.of.filter)).or_default() += weight;
                 }
             }
         }

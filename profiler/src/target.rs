@@ -155,13 +155,22 @@ impl Target {
     #[must_use]
     pub fn mapped_file(&self, region: &Region) -> Option<PathBuf> {
         let path = region.path.strip_suffix(" (deleted)").unwrap_or(&region.path);
+        let is_it = |path: &PathBuf| fs::metadata(path).map(|data| data.ino() == region.inode);
         let reached = self.reach(Path::new(path));
-        if fs::metadata(&reached).is_ok_and(|data| data.ino() == region.inode) {
-            return Some(reached);
+        match is_it(&reached) {
+            Ok(true) => return Some(reached),
+            // Who may not look at the process's file system may have the same one.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                let own = PathBuf::from(path);
+                if is_it(&own).is_ok_and(|same| same) {
+                    return Some(own);
+                }
+            }
+            _ => {}
         }
         // Replaced or deleted: the mapping itself leads to the old file (with CAP_CHECKPOINT_RESTORE).
         let link = self.proc(&format!("map_files/{:x}-{:x}", region.start, region.end));
-        fs::metadata(&link).is_ok_and(|data| data.ino() == region.inode).then_some(link)
+        is_it(&link).is_ok_and(|same| same).then_some(link)
     }
 
     /// The memory map, by rising address.

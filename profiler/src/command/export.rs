@@ -7,7 +7,7 @@ use anyhow::Result;
 use lexopt::prelude::{Long, Short, Value, ValueExt};
 use wasmdbg_profiler::profile::{Lines, Profile};
 
-use super::output::Format;
+use super::output::{Format, refuse_input};
 use super::{input, record};
 
 const HELP: &str = "\
@@ -35,7 +35,8 @@ pub(super) fn run(arguments: Vec<OsString>) -> Result<()> {
             other => return Err(other.unexpected().into()),
         }
     }
-    let profile = Profile::new(&input::open(inputs, "export")?, lines);
+    output.as_ref().map_or(Ok(()), |output| refuse_input(output, &inputs))?;
+    let profile = Profile::with_line_totals(&input::open(inputs, "export")?, lines);
     match output {
         Some(output) => format.map_or_else(|| Format::of(&output), Ok)?.write_file(&profile, &output),
         None => format.unwrap_or(Format::Collapsed).write(&profile, std::io::stdout().lock()),

@@ -1,13 +1,13 @@
 //! `wasmprof flamegraph`: a flame graph of a recording, or of perf.data and what names its code.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use lexopt::prelude::{Long, Short, Value, ValueExt};
 use wasmdbg_profiler::profile::{Lines, Profile};
 
-use super::output::Format;
+use super::output::{Format, refuse_input};
 use super::{input, record};
 
 const HELP: &str = "\
@@ -36,10 +36,14 @@ pub(super) fn run(arguments: Vec<OsString>) -> Result<()> {
         }
     }
     let format = Format::of(&output)?;
+    refuse_input(&output, &inputs)?;
     let recording = input::open(inputs, "flamegraph")?;
     let profile = Profile::new(&recording, lines);
     // Both at once would be the most memory that it needs.
     drop(recording);
+    if output == Path::new("-") {
+        return format.write_file(&profile, &output);
+    }
     say!("{} samples, {}", profile.samples, profile.amount(profile.total));
     record::print_coverage(&profile);
     format.write_file(&profile, &output)?;

@@ -1,8 +1,8 @@
 //! Where results go: the format by the file's name, and files that appear whole or not at all.
 
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io::{BufWriter, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use anyhow::{Context, Result, bail};
@@ -59,8 +59,19 @@ impl Format {
         Ok(())
     }
 
-    /// Writes a file: first another one beside it, so that an error leaves what was there.
+    /// Writes a file: first another one beside it, so that an error leaves what was there. A pipe or a device is
+    /// written to as it is, and `-` is standard output.
     pub(crate) fn write_file(self, profile: &Profile, path: &Path) -> Result<()> {
+        if path == Path::new("-") {
+            return self.write(profile, BufWriter::new(std::io::stdout().lock()));
+        }
+        let cannot = || format!("cannot write {}", path.display());
+        if is_special(path) {
+            let out = OpenOptions::new().write(true).open(path).with_context(cannot)?;
+            return self.write(profile, BufWriter::new(out)).with_context(cannot);
+        }
+        // What a link leads to is replaced, not the link.
+        let path = &path.canonicalize().unwrap_or_else(|_| path.to_owned());
         let mut name = path.file_name().context("the output's path names no file")?.to_owned();
         name.push(".part");
         let part = path.with_file_name(name);
@@ -71,6 +82,25 @@ impl Format {
         if written.is_err() {
             let _ = fs::remove_file(&part);
         }
-        written.with_context(|| format!("cannot write {}", path.display()))
+        written.with_context(cannot)
+    }
+}
+
+/// Whether it is there, and neither a file nor a folder.
+pub(super) fn is_special(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|data| !data.is_file() && !data.is_dir())
+}
+
+/// An error when `output` is one of the files that are read.
+pub(super) fn refuse_input(output: &Path, inputs: &[PathBuf]) -> Result<()> {
+    let is_output = |input: &PathBuf| {
+        let same = |input: PathBuf| output.canonicalize().is_ok_and(|output| output == input);
+        input.canonicalize().is_ok_and(same)
+    };
+    match inputs.iter().find(|input| is_output(input)) {
+        Some(input) if !is_special(input) => {
+            bail!("{} would be replaced by what is made of it: name another file with -o", input.display())
+        }
+        _ => Ok(()),
     }
 }

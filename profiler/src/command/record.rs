@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
-use std::fs::File;
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{BufWriter, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -19,7 +19,7 @@ use wasmdbg_profiler::recording::{Info, ObjectInfo, Recording, Summary, Writer};
 use wasmdbg_profiler::target::Target;
 
 use super::interrupt::Interrupt;
-use super::output::Format;
+use super::output::{Format, is_special};
 use super::target::Chosen;
 
 const HELP: &str = "\
@@ -85,9 +85,12 @@ pub(super) fn run(arguments: Vec<OsString>) -> Result<()> {
     if output.is_dir() {
         bail!("{} is a folder: name a file with -o", output.display());
     }
+    if output == Path::new("-") || output != file && is_special(&output) {
+        bail!("{}: a recording wants a file of its own: name one with -o", output.display());
+    }
     // Told before the time is spent.
     let format = if output == file { None } else { Some(Format::of(&output)?) };
-    let out = File::create(&file).with_context(|| format!("cannot write {}", file.display()))?;
+    let out = create(&file)?;
     let mut writer = Writer::new(BufWriter::new(out), &info(&target, &arguments.options))
         .with_context(|| format!("cannot write {}", file.display()))?;
     let start = Instant::now();
@@ -166,6 +169,25 @@ pub(super) fn run(arguments: Vec<OsString>) -> Result<()> {
     format.write_file(&profile, &output)?;
     say!("{}: {}", format.what(), output.display());
     Ok(())
+}
+
+/// Makes the recording's file, unless somebody else is recording into it.
+fn create(path: &Path) -> Result<File> {
+    let cannot = || format!("cannot write {}", path.display());
+    let file =
+        OpenOptions::new().write(true).create(true).truncate(false).open(path).with_context(cannot)?;
+    match file.try_lock() {
+        // Held as long as the file is open.
+        Err(TryLockError::WouldBlock) => {
+            bail!("another wasmprof is recording into {}: name another file with -o", path.display())
+        }
+        // A file system without locks.
+        Ok(()) | Err(TryLockError::Error(_)) => {}
+    }
+    if file.metadata().is_ok_and(|data| data.is_file()) {
+        file.set_len(0).with_context(cannot)?;
+    }
+    Ok(file)
 }
 
 fn parse(arguments: Vec<OsString>) -> Result<Option<Arguments>> {

@@ -14,7 +14,8 @@ const HELP: &str = "\
 usage: wasmprof report [--by function|line|filter|callback|thread] [-n ROWS]
                        RECORDING|perf.data [jit-PID.dump | perf-PID.map …]
 
-self: the innermost of its kind; total: anywhere in the stack. Of perf.data: see wasmprof flamegraph --help.
+self: it was running itself (a filter, callback or thread: with what it calls, up to another one); total: it was
+anywhere in the stack. 20 rows unless -n says otherwise. Of perf.data: see wasmprof flamegraph --help.
 ";
 
 pub(super) fn run(arguments: Vec<OsString>) -> Result<()> {
@@ -32,7 +33,7 @@ pub(super) fn run(arguments: Vec<OsString>) -> Result<()> {
             other => return Err(other.unexpected().into()),
         }
     }
-    let profile = Profile::new(&input::open(inputs, "report")?, Lines::Innermost);
+    let profile = Profile::with_line_totals(&input::open(inputs, "report")?, Lines::Innermost);
     say!("{}: {} samples, {}", profile.title, profile.samples, profile.amount(profile.total));
     if let Some(summary) = &profile.summary {
         say!("{} lost, {} unresolved", summary.lost, summary.unresolved);

@@ -63,7 +63,8 @@ pub struct Row {
     pub name: String,
     /// The filter it belongs to, for functions, lines and callbacks of modules.
     pub filter: Option<String>,
-    /// Weight of the samples in which it is the innermost of its kind.
+    /// Weight of the samples that were taken in it; a filter, a callback and a thread own what is called from
+    /// them, unless another one of the kind is further inside.
     pub own: u64,
     /// Weight of the samples in which it occurs at all.
     pub total: u64,
@@ -107,6 +108,11 @@ pub fn rows(profile: &Profile, by: By) -> Vec<Row> {
         }
         for key in seen {
             sums.entry(key).or_default().1 += weight;
+        }
+    }
+    if by == By::Line {
+        for (key, total) in &profile.line_totals {
+            sums.entry(*key).or_default().1 = *total;
         }
     }
     let text = |number: u32| profile.labels.get(number).text.to_string();

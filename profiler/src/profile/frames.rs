@@ -10,6 +10,8 @@ use crate::recording::Recording;
 pub(super) struct Frames {
     list: Vec<Frame>,
     functions: Vec<u32>,
+    /// Of each function the line where it stands, where these were asked for.
+    lines: Vec<Option<u32>>,
 }
 
 /// A frame as far as folding needs it.
@@ -37,10 +39,10 @@ pub(super) struct FrameLine {
 }
 
 impl Frames {
-    /// Resolves them.
-    pub(super) fn new(recording: &Recording, lines: Lines, labels: &mut Labels) -> Self {
+    /// Resolves them. `every_line`: see [`Frames::lines`].
+    pub(super) fn new(recording: &Recording, lines: Lines, every_line: bool, labels: &mut Labels) -> Self {
         let mut resolver = Resolver::new(recording);
-        let (mut found, mut functions) = (Vec::new(), Vec::new());
+        let (mut found, mut functions, mut every) = (Vec::new(), Vec::new(), Vec::new());
         let frame = |index| {
             found.clear();
             let of = resolver.frame(index, labels, &mut found);
@@ -49,6 +51,9 @@ impl Frames {
                 (Lines::All, Some(place)) => labels.function_at(*function, place),
                 _ => *function,
             }));
+            if every_line {
+                every.extend(found.iter().map(|(_, place)| Some(labels.place(place.as_ref()?))));
+            }
             let with_line = found.iter().rposition(|(_, place)| place.is_some());
             let line = with_line.and_then(|at| Some((at, found[at].1.as_ref()?)));
             let line = line.map(|(at, place)| FrameLine {
@@ -60,7 +65,7 @@ impl Frames {
             Frame { of, line, functions: (start, functions.len() as u32) }
         };
         let list = (0..recording.frames.len() as u32).map(frame).collect();
-        Self { list, functions }
+        Self { list, functions, lines: every }
     }
 
     /// A frame by its index.
@@ -71,5 +76,10 @@ impl Frames {
     /// A frame's functions, outermost first: the function itself, then what is inlined.
     pub(super) fn functions(&self, frame: &Frame) -> &[u32] {
         &self.functions[frame.functions.0 as usize..frame.functions.1 as usize]
+    }
+
+    /// As [`Frames::functions`], the line of each; nothing when they were not asked for.
+    pub(super) fn lines(&self, frame: &Frame) -> &[Option<u32>] {
+        self.lines.get(frame.functions.0 as usize..frame.functions.1 as usize).unwrap_or_default()
     }
 }

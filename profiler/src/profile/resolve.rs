@@ -91,7 +91,7 @@ impl<'a> Resolver<'a> {
         let own = recording.names.get(&index).map(|name| &**name);
         match own.or_else(|| self.names.get(&index).map(String::as_str)) {
             Some(name) => out.function(kind, name, None),
-            None => out.function(kind, &format!("[{file}]"), None),
+            None => out.function(kind, &format!("[{}]", file.trim_matches(['[', ']'])), None),
         }
         Resolved { named: true, ..Resolved::default() }
     }
@@ -196,8 +196,9 @@ impl<'a> Resolver<'a> {
 /// By the symbol tables of this machine.
 fn host_names(recording: &Recording) -> HashMap<u32, String> {
     let source = |object| match recording.object(object) {
-        Some(ObjectInfo::Host { path, reached, .. }) if object != UNKNOWN => {
-            Some(Source::File(Path::new(reached.as_deref().unwrap_or(path))))
+        // Of a file that nobody has read the frames have offsets, not addresses.
+        Some(ObjectInfo::Host { reached: Some(reached), .. }) if object != UNKNOWN => {
+            Some(Source::File(Path::new(reached)))
         }
         _ => None,
     };
