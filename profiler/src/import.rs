@@ -6,12 +6,12 @@ mod sample;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
-use std::io::BufReader;
+use std::io::{self, BufReader};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use linux_perf_data::linux_perf_event_reader::{
-    CpuMode, EventRecord, PerfClock, RawData, RawEventRecord, RecordType,
+    CpuMode, EventRecord, PerfClock, RawData, RawEventRecord, RecordType, SampleFormat,
 };
 use linux_perf_data::{PerfFileReader, PerfFileRecord};
 use rustc_hash::FxBuildHasher;
@@ -30,19 +30,22 @@ use crate::unwind::{End, Frames, RawFrame};
 pub enum ImportError {
     /// A file cannot be read.
     #[error("cannot read {0}: {1}")]
-    Read(PathBuf, std::io::Error),
+    Read(PathBuf, io::Error),
     /// Not what `perf record` writes.
     #[error("{0} is no perf.data: {1}")]
     Perf(PathBuf, linux_perf_data::Error),
     /// Cut or damaged.
     #[error("{0} cannot be read as perf.data: {1}")]
-    Damaged(PathBuf, std::io::Error),
+    Damaged(PathBuf, io::Error),
     /// A jitdump or a perf map that was named.
     #[error(transparent)]
     Description(#[from] DescriptionError),
     /// No samples.
-    #[error("{0} has no samples")]
+    #[error("{0} has no samples, or is cut off or damaged before the first one")]
     Empty(PathBuf),
+    /// With `perf record -z`.
+    #[error("{0} is compressed: record without -z")]
+    Compressed(PathBuf),
 }
 
 /// What was imported.
@@ -52,6 +55,10 @@ pub struct Imported {
     pub recording: Recording,
     /// How many samples of other events are left out.
     pub others: u64,
+    /// Samples have call chains: perf had -g.
+    pub has_chains: bool,
+    /// Samples have copies of the stack, which are not looked at: perf had --call-graph dwarf.
+    pub has_stacks: bool,
 }
 
 /// Imports `data`. `described`: jitdumps and perf maps; those that perf saw mapped, and the maps of its
@@ -76,8 +83,8 @@ pub fn perf_data(data: &Path, described: &[PathBuf]) -> Result<Imported, ImportE
             let _ = import.describe(Path::new(&format!("/tmp/perf-{pid}.map")));
         }
     }
-    let others = import.others;
-    Ok(Imported { recording: import.finish(data)?, others })
+    let Import { others, has_chains, has_stacks, .. } = import;
+    Ok(Imported { recording: import.finish(data)?, others, has_chains, has_stacks })
 }
 
 /// The file is read once. What a jitdump describes is known behind its last record, so that stacks are of
@@ -110,6 +117,8 @@ struct Import {
     monotonic: bool,
     /// Samples of other events than the first.
     others: u64,
+    has_chains: bool,
+    has_stacks: bool,
 }
 
 /// What decides what an address means: the process, how often the regions had changed, and the mode.
@@ -145,6 +154,8 @@ impl Import {
                 self.other(record);
                 return;
             }
+            self.has_chains |= record.parse_info.sample_format.contains(SampleFormat::CALLCHAIN);
+            self.has_stacks |= record.parse_info.sample_format.contains(SampleFormat::STACK_USER);
             let kernel = CpuMode::from_misc(record.misc) == CpuMode::Kernel;
             match Sample::parse(&record.data.as_slice(), &record.parse_info, event.counts_lost()) {
                 Some(sample) if event.has(sample.id) => self.sample(&sample, kernel),
@@ -374,13 +385,18 @@ fn each_record(
         PerfFileReader::parse_file(BufReader::with_capacity(1 << 18, file)).map_err(wrong)?;
     let clock =
         perf_file.event_attributes().first().map_or(PerfClock::Default, |attribute| attribute.attr.clock);
-    // A torn end, as after a full disk, is an error: what is before it counts.
-    while let Ok(Some(record)) = record_iter.next_record(&mut perf_file) {
-        if let PerfFileRecord::EventRecord { record, .. } = record {
-            each(&first, clock, &record);
+    loop {
+        match record_iter.next_record(&mut perf_file) {
+            Ok(Some(PerfFileRecord::EventRecord { record, .. })) => each(&first, clock, &record),
+            Ok(Some(PerfFileRecord::UserRecord(_))) => {}
+            // What the reader says of a compressed record.
+            Err(linux_perf_data::Error::IoError(error)) if error.kind() == io::ErrorKind::Unsupported => {
+                return Err(ImportError::Compressed(path.to_owned()));
+            }
+            // A torn end, as after a full disk: what is before it counts.
+            Ok(None) | Err(_) => return Ok(first),
         }
     }
-    Ok(first)
 }
 
 /// The reader takes for granted that a build id has 20 bytes at most, and panics else.

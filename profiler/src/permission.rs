@@ -2,7 +2,7 @@
 //! the capability or the sysctl that is missing.
 
 use std::fs;
-use std::io;
+use std::io::{self, Read as _};
 use std::os::unix::fs::MetadataExt;
 
 use nix::unistd::{Uid, User, geteuid};
@@ -143,6 +143,50 @@ impl Facts {
         };
         format!("no permission to sample process {}: {why}", self.pid)
     }
+}
+
+/// A right that a process may have without being root's, by its number in `linux/capability.h`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Capability {
+    /// To look into other processes.
+    SysPtrace = 19,
+    /// To see addresses of the kernel.
+    Syslog = 34,
+    /// To sample any process.
+    Perfmon = 38,
+}
+
+/// Whether this process has it.
+#[must_use]
+pub fn has(capability: Capability) -> bool {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let set =
+        status.lines().find_map(|line| u64::from_str_radix(line.strip_prefix("CapEff:")?.trim(), 16).ok());
+    set.is_some_and(|set| set & 1 << capability as u32 != 0)
+}
+
+/// Why the kernel's functions have no names here, and what to change; none when they have.
+#[must_use]
+pub fn kernel_names() -> Option<String> {
+    let mut line = [0; 16];
+    let read = fs::File::open("/proc/kallsyms").and_then(|mut file| file.read_exact(&mut line));
+    if read.is_err() {
+        return Some(String::from("/proc/kallsyms cannot be read"));
+    }
+    // Hidden addresses are 0.
+    if line != [b'0'; 16] {
+        return None;
+    }
+    let sysctl = |name: &str| fs::read_to_string(format!("/proc/sys/kernel/{name}")).unwrap_or_default();
+    let restrict = sysctl("kptr_restrict");
+    let how = match restrict.trim() {
+        "0" => {
+            "kernel.perf_event_paranoid is above 1: as root: sysctl kernel.perf_event_paranoid=1, or setcap with cap_syslog"
+        }
+        "1" => "kernel.kptr_restrict is 1: as root: setcap with cap_syslog, or sysctl kernel.kptr_restrict=0",
+        _ => "kernel.kptr_restrict hides them from everybody: as root: sysctl kernel.kptr_restrict=0",
+    };
+    Some(format!("hidden, {how}"))
 }
 
 /// kernel.perf_event_paranoid

@@ -10,6 +10,7 @@ use std::collections::{HashMap, HashSet};
 use rustc_hash::FxBuildHasher;
 
 use self::frames::{FrameLine, Frames};
+use self::resolve::UNKNOWN_CODE;
 pub use label::{Label, LabelKind, Labels, Place};
 
 use crate::recording::{Recording, Summary};
@@ -151,6 +152,12 @@ impl Profile {
                 path.extend(filter);
             }
             for (at, function) in (0..).zip(frames.functions(frame)) {
+                // Frame pointers of code that keeps none lead through a hundred places that nobody knows.
+                if path.last() == Some(function)
+                    && self.labels.get(*function).text.trim_matches(['[', ']']) == UNKNOWN_CODE
+                {
+                    continue;
+                }
                 path.push(*function);
                 if let Some((of, line)) = line
                     && (of, line.function) == (depth, at)
@@ -264,8 +271,20 @@ mod tests {
         }
         Recording {
             objects: [(jit.0, ObjectInfo::Jit { source: "test".into() })].into(),
-            frames: vec![frame(0), frame(1), frame(2), RawFrame { object: UNKNOWN, address: 1 }],
-            jit: vec![code("memcpy", &[]), code("half", &[line]), code("[wasmtime]", &[])],
+            frames: vec![
+                frame(0),
+                frame(1),
+                frame(2),
+                RawFrame { object: UNKNOWN, address: 1 },
+                frame(3),
+                RawFrame { object: UNKNOWN, address: 2 },
+            ],
+            jit: vec![
+                code("memcpy", &[]),
+                code("half", &[line.clone()]),
+                code("[wasmtime]", &[]),
+                code("whole", &[JitLine { line: 7, ..line }]),
+            ],
             jit_filters: ["first".into()].into(),
             samples: (0..stacks.len() as u32)
                 .map(|stack| SampleRow { time: 0, tid: 1, stack, weight: 1 })
@@ -287,6 +306,23 @@ mod tests {
         assert_eq!(paths(&profile), ["thread;filter first;[wasmtime];half;src/lib.rs:42;memcpy"]);
         let expected = Coverage { wasm: 1, named: 1, line: 1, approximate: 0, caller: 1 };
         assert_eq!(profile.coverage, expected);
+    }
+
+    #[test]
+    fn a_line_has_the_time_of_what_it_calls_for_its_total() {
+        use crate::output::{By, rows};
+        let stacks: [&[u32]; 3] = [&[1, 4, 2], &[4, 4, 2], &[0, 4, 2]];
+        let profile = Profile::with_line_totals(&recording(&stacks), Lines::Innermost);
+        let rows = rows(&profile, By::Line);
+        let of = |row: &crate::output::Row| (row.name.clone(), row.own, row.total);
+        let rows: Vec<_> = rows.iter().map(of).collect();
+        assert_eq!(rows, [("src/lib.rs:7".into(), 1, 3), ("src/lib.rs:42".into(), 1, 1)]);
+    }
+
+    #[test]
+    fn places_that_nobody_knows_are_one_frame() {
+        let profile = Profile::new(&recording(&[&[3, 5, 3, 1, 3]]), Lines::None);
+        assert_eq!(paths(&profile), ["thread;[unknown code];filter first;half;[unknown code]"]);
     }
 
     #[test]

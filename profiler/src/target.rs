@@ -41,6 +41,14 @@ pub enum TargetError {
         "process {0} is another user's and hidden (/proc is mounted with hidepid): run wasmprof as root, or as root: mount -o remount,hidepid=0 /proc"
     )]
     Hidden(u32),
+    /// The id of a thread that is not its process's first one.
+    #[error("{0} is a thread of process {1}: use -p {1}, all its threads are sampled")]
+    Thread(u32, u32),
+    /// It has no memory of its own.
+    #[error(
+        "process {0} has no program: it is a thread of the kernel, or has ended and waits for its parent (a zombie)"
+    )]
+    NoProgram(u32),
     /// Something else.
     #[error("process {0}: {1}")]
     Other(u32, io::Error),
@@ -71,6 +79,11 @@ impl Target {
     /// # Errors
     /// See [`TargetError`].
     pub fn open(pid: u32) -> Result<Self, TargetError> {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        let group = status.lines().find_map(|line| line.strip_prefix("Tgid:")?.trim().parse().ok());
+        if let Some(group) = group.filter(|group| *group != pid) {
+            return Err(TargetError::Thread(pid, group));
+        }
         match File::open(format!("/proc/{pid}/mem")) {
             Ok(memory) => Ok(Self { pid, memory: Memory::File(memory) }),
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
@@ -83,8 +96,17 @@ impl Target {
                     .is_ok_and(|pid| kill(Pid::from_raw(pid), None) == Err(nix::Error::EPERM));
                 Err(if known { TargetError::Hidden(pid) } else { TargetError::Gone(pid) })
             }
+            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => Err(TargetError::NoProgram(pid)),
             Err(error) => Err(TargetError::Other(pid, error)),
         }
+    }
+
+    /// Whether it is stopped, by a signal or by a debugger.
+    #[must_use]
+    pub fn is_stopped(&self) -> bool {
+        let status = fs::read_to_string(self.proc("status")).unwrap_or_default();
+        let state = status.lines().find_map(|line| line.strip_prefix("State:"));
+        state.is_some_and(|state| state.trim_start().starts_with(['T', 't']))
     }
 
     /// Whether its memory may be read.

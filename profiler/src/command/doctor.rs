@@ -7,8 +7,10 @@ use anyhow::{Result, bail};
 use lexopt::prelude::{Long, Short, Value, ValueExt};
 use wasmdbg_profiler::modules::Modules;
 use wasmdbg_profiler::perf::{Event, Options, Sampler};
-use wasmdbg_profiler::permission::paranoid;
+use wasmdbg_profiler::permission::{self, Capability, paranoid};
 use wasmdbg_profiler::target::Target;
+
+use super::input::number;
 
 const HELP: &str = "\
 usage: wasmprof doctor [PID]
@@ -21,8 +23,12 @@ pub(super) fn run(arguments: Vec<OsString>) -> Result<()> {
     let mut parser = lexopt::Parser::from_args(arguments);
     while let Some(argument) = parser.next()? {
         match argument {
-            Short('p') | Long("pid") => pid = Some(parser.value()?.parse()?),
-            Value(value) if pid.is_none() => pid = Some(value.parse()?),
+            Short('p') | Long("pid") => pid = Some(number(&mut parser, "--pid")?),
+            Value(value) if pid.is_none() => {
+                let text = value.string()?;
+                let Ok(value) = text.parse() else { bail!("{text:?} is no pid") };
+                pid = Some(value);
+            }
             Short('h') | Long("help") => {
                 say!("{}", HELP.trim_end());
                 return Ok(());
@@ -72,10 +78,17 @@ fn either(result: &Result<String, String>) -> &str {
 /// The machine and this user.
 fn look_around() -> Result<()> {
     let root = nix::unistd::geteuid().is_root();
-    say!("user: {}", if root { "root" } else { "not root: only processes of this user can be sampled" });
+    let (any, traces) = (permission::has(Capability::Perfmon), permission::has(Capability::SysPtrace));
+    let whose = match (root, any) {
+        (true, _) => "root",
+        (_, true) => "not root, with cap_perfmon: processes of all users can be sampled",
+        _ => "not root: only processes of this user can be sampled",
+    };
+    say!("user: {whose}");
     match paranoid() {
         None => say!("perf events: this kernel has none (CONFIG_PERF_EVENTS)"),
         Some(level) if root => say!("kernel.perf_event_paranoid: {level}: holds for others than root"),
+        Some(level) if any => say!("kernel.perf_event_paranoid: {level}: does not hold with cap_perfmon"),
         Some(level) if level > 2 => say!(
             "kernel.perf_event_paranoid: {level}: on many systems nobody but root may sample then; as root: sysctl kernel.perf_event_paranoid=2"
         ),
@@ -90,11 +103,8 @@ fn look_around() -> Result<()> {
     for event in [Event::Cycles, Event::Instructions] {
         say!("event {event}: {}", either(&try_event(event, own)));
     }
-    say!("memory of other processes: {}", if root { "all" } else { ptrace_scope() });
-    let hidden = fs::read_to_string("/proc/kallsyms")
-        .is_ok_and(|text| text.lines().next().is_some_and(|line| line.starts_with("0000000000000000")));
-    let kernel = if hidden { "hidden; as root: sysctl kernel.kptr_restrict=0" } else { "there" };
-    say!("kernel symbols: {kernel}");
+    say!("memory of other processes: {}", if root || traces { "all" } else { ptrace_scope() });
+    say!("kernel symbols: {}", permission::kernel_names().as_deref().unwrap_or("there"));
     let lock = fs::read_to_string("/proc/sys/kernel/perf_event_mlock_kb").unwrap_or_default();
     say!(
         "ring buffers: kernel.perf_event_mlock_kb is {}, {}",

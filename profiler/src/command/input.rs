@@ -1,14 +1,23 @@
 //! What is read: recordings, and perf.data with what names its code.
 
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use anyhow::{Context, Result, bail};
+use lexopt::Parser;
+use lexopt::prelude::ValueExt;
 use wasmdbg_profiler::code::timeline::Timeline;
 use wasmdbg_profiler::import::Imported;
-use wasmdbg_profiler::recording::Recording;
+use wasmdbg_profiler::recording::{MAGIC, Recording};
 use wasmdbg_profiler::{descriptions, import};
 
 use super::record;
+
+/// The value of an option that wants a number.
+pub(super) fn number<T: FromStr>(parser: &mut Parser, option: &str) -> Result<T> {
+    let text = parser.value()?.string()?;
+    text.parse().map_err(|_| anyhow::anyhow!("{option} wants a number, not {text:?}"))
+}
 
 /// Reads one recording or perf.data, and the jitdumps and perf maps beside it. `command`: for the hint.
 pub(super) fn open(inputs: Vec<PathBuf>, command: &str) -> Result<Recording> {
@@ -30,12 +39,26 @@ pub(super) fn open(inputs: Vec<PathBuf>, command: &str) -> Result<Recording> {
         })
         .with_context(|| format!("cannot read {}", data.display()))?;
     if &start == b"PERFILE2" {
-        let Imported { recording, others } = import::perf_data(data, &described)?;
+        let Imported { recording, others, has_chains, has_stacks } = import::perf_data(data, &described)?;
+        if has_stacks {
+            eprintln!(
+                "wasmprof: the copies of stacks in it (--call-graph dwarf) are not looked at: callers in code without frame \
+                 pointers, as the host's, are missing; wasmprof record has them"
+            );
+        } else if !has_chains {
+            eprintln!("wasmprof: it has no callers: record with -g");
+        }
         if others > 0 {
             let event = &recording.info.event;
             eprintln!("wasmprof: {others} samples of other events than {event}, the first, are left out");
         }
         return Ok(recording);
+    }
+    if &start != MAGIC {
+        bail!(
+            "{} is neither a recording of wasmprof nor a perf.data: it begins with neither WASMPROF nor PERFILE2",
+            data.display()
+        );
     }
     let mut recording = record::open(data)?;
     for path in described {

@@ -8,16 +8,17 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
-use lexopt::prelude::{Long, Short, ValueExt};
+use lexopt::prelude::{Long, Short, Value, ValueExt};
 use wasmdbg_profiler::descriptions::Descriptions;
 use wasmdbg_profiler::modules::Modules;
 use wasmdbg_profiler::perf::{Event, Options};
-use wasmdbg_profiler::permission::Facts;
+use wasmdbg_profiler::permission::{self, Facts};
 use wasmdbg_profiler::profile::{Lines, Profile};
 use wasmdbg_profiler::recorder::{Next, Progress, RecordError, record};
 use wasmdbg_profiler::recording::{Info, ObjectInfo, Recording, Summary, Writer};
 use wasmdbg_profiler::target::Target;
 
+use super::input::number;
 use super::interrupt::Interrupt;
 use super::output::{Format, is_special};
 use super::target::Chosen;
@@ -49,6 +50,9 @@ Ctrl-C ends the recording and keeps it.
                         are allowed: these interrupt other processes too, and cost the process less
   -q, --quiet           no progress
 ";
+
+/// Bytes: what the stack of one of Traffic Server's event threads needs.
+const DEFAULT_STACK: u32 = 32_768;
 
 const DEFAULT_DURATION: Duration = Duration::from_secs(10);
 
@@ -153,14 +157,26 @@ pub(super) fn run(arguments: Vec<OsString>) -> Result<()> {
         );
     }
     print_summary(&summary, pid);
+    print_doubts(&summary, &arguments.options);
+    if kernel && let Some(why) = permission::kernel_names() {
+        eprintln!("wasmprof: the kernel's functions have no names: {why}");
+    }
     say!("recording: {}", file.display());
     let Some(format) = format else { return Ok(()) };
     if summary.samples == 0 {
         let what = match event {
+            _ if target.is_stopped() => {
+                bail!("no samples: process {pid} is stopped (by SIGSTOP, or by a debugger)")
+            }
+            _ if summary.ended == "interrupt" && summary.seconds < 0.5 => {
+                bail!("no samples in {:.1} s: record for longer", summary.seconds)
+            }
             Event::CpuClock => "used hardly any CPU".to_owned(),
             other => format!("had no {other}"),
         };
-        bail!("no samples: process {pid} {what} in this time; send it load and record again");
+        bail!(
+            "no samples: process {pid} {what} in this time (its children do not count); send it load and record again"
+        );
     }
     let recording = Recording::open(&file)?;
     print_problems(&recording);
@@ -195,7 +211,7 @@ fn parse(arguments: Vec<OsString>) -> Result<Option<Arguments>> {
         options: Options {
             event: Event::CpuClock,
             frequency: 99,
-            stack: 32_768,
+            stack: DEFAULT_STACK,
             kernel: true,
             by_thread: false,
         },
@@ -211,23 +227,28 @@ fn parse(arguments: Vec<OsString>) -> Result<Option<Arguments>> {
     let mut parser = lexopt::Parser::from_args(arguments);
     while let Some(argument) = parser.next()? {
         match argument {
-            Short('p') | Long("pid") => parsed.chosen.pid = Some(parser.value()?.parse()?),
+            Short('p') | Long("pid") => parsed.chosen.pid = Some(number(&mut parser, "--pid")?),
             Long("socket") => parsed.chosen.socket = Some(parser.value()?.into()),
             Short('F') | Long("frequency") => {
-                parsed.options.frequency = parser.value()?.parse()?;
+                parsed.options.frequency = number(&mut parser, "--frequency")?;
                 if !(1..=50_000).contains(&parsed.options.frequency) {
                     bail!("the frequency must be 1 to 50000 Hz");
                 }
             }
             Short('d') | Long("duration") => duration = Some(seconds(&parser.value()?.string()?)?),
-            Long("samples") => parsed.samples = Some(parser.value()?.parse()?),
+            Long("samples") => {
+                parsed.samples = Some(number(&mut parser, "--samples")?);
+                if parsed.samples == Some(0) {
+                    bail!("--samples must be at least 1");
+                }
+            }
             Short('o') | Long("output") => parsed.output = Some(parser.value()?.into()),
             Short('e') | Long("event") => parsed.options.event = parser.value()?.string()?.parse()?,
             Long("code") => parsed.code.push(parser.value()?.into()),
             Long("module") => parsed.modules.push(parser.value()?.into()),
             Long("lines") => parsed.lines = lines(&parser.value()?.string()?)?,
             Long("stack") => {
-                parsed.options.stack = parser.value()?.parse()?;
+                parsed.options.stack = number(&mut parser, "--stack")?;
                 if !(1024..65_528).contains(&parsed.options.stack) || !parsed.options.stack.is_multiple_of(8)
                 {
                     bail!("the stack's size must be 1024 to 65520 bytes, a multiple of 8");
@@ -237,6 +258,9 @@ fn parse(arguments: Vec<OsString>) -> Result<Option<Arguments>> {
             Long("by-thread") => parsed.options.by_thread = true,
             Short('q') | Long("quiet") => parsed.quiet = true,
             Short('h') | Long("help") => return Ok(None),
+            Value(value) => {
+                bail!("{:?} is no option: one process at a time is recorded, -p PID", value.to_string_lossy())
+            }
             other => return Err(other.unexpected().into()),
         }
     }
@@ -256,9 +280,13 @@ pub(super) fn lines(name: &str) -> Result<Lines> {
 }
 
 fn seconds(text: &str) -> Result<Duration> {
-    let number: f64 =
-        text.trim_end_matches('s').parse().with_context(|| format!("{text:?} is no number of seconds"))?;
-    Duration::try_from_secs_f64(number).with_context(|| format!("{text:?} is no duration"))
+    let Ok(number) = text.trim_end_matches('s').parse::<f64>() else {
+        bail!("{text:?} is no number of seconds");
+    };
+    match Duration::try_from_secs_f64(number) {
+        Ok(duration) => Ok(duration),
+        Err(_) => bail!("{text:?} is no number of seconds: 0 records until Ctrl-C"),
+    }
 }
 
 fn find_modules(target: &Target, arguments: &Arguments) -> Result<Modules> {
@@ -332,6 +360,23 @@ fn print_summary(summary: &Summary, pid: u32) {
     );
 }
 
+/// What makes a recording less than it could be.
+fn print_doubts(summary: &Summary, options: &Options) {
+    let asked = summary.samples + summary.lost;
+    if summary.lost * 100 > asked {
+        eprintln!(
+            "wasmprof: {:.0} % of the samples were lost, more where there is more to say: a lower -F than {} gives right shares",
+            summary.lost as f64 * 100.0 / asked as f64,
+            options.frequency
+        );
+    }
+    if options.stack < DEFAULT_STACK && summary.wasm_rooted * 10 < summary.wasm * 9 {
+        eprintln!(
+            "wasmprof: stacks are cut off, and what a filter calls does not count for it: use a larger --stack"
+        );
+    }
+}
+
 /// How much of the time in modules has names and lines.
 pub(super) fn print_coverage(profile: &Profile) {
     let coverage = profile.coverage;
@@ -367,6 +412,12 @@ fn print_problems(recording: &Recording) {
 /// For the other commands.
 pub(super) fn open(path: &Path) -> Result<Recording> {
     let recording = Recording::open(path)?;
+    if recording.samples.is_empty() && recording.summary.is_none() {
+        bail!(
+            "{} has no samples that can be read: its recorder had none yet when it ended, or the file is damaged or cut off",
+            path.display()
+        );
+    }
     if recording.samples.is_empty() {
         bail!("{} has no samples", path.display());
     }

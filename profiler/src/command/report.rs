@@ -24,7 +24,7 @@ pub(super) fn run(arguments: Vec<OsString>) -> Result<()> {
     while let Some(argument) = parser.next()? {
         match argument {
             Long("by") => by = parser.value()?.string()?.parse()?,
-            Short('n') => count = parser.value()?.parse()?,
+            Short('n') => count = input::number(&mut parser, "-n")?,
             Value(value) => inputs.push(value.into()),
             Short('h') | Long("help") => {
                 say!("{}", HELP.trim_end());

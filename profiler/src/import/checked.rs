@@ -75,6 +75,10 @@ impl Checked {
         let inside = |offset: u64, size: u64| offset.checked_add(size).is_some_and(|end| end <= length);
         let (entry, attributes, size) = (word(&head, 16), word(&head, 24), word(&head, 32));
         // An attribute has at least 64 bytes and the section of its ids behind it.
+        // Written to a pipe there is no more of a head than its magic and its size.
+        if word(&head, 8) == 16 {
+            return Err(wrong("it was written to a pipe: let perf record write to a file (-o FILE)"));
+        }
         if word(&head, 8) < HEAD as u64 || !(80..=4096).contains(&entry) || size > LARGEST_ATTRIBUTES {
             return Err(wrong("its head is damaged"));
         }

@@ -132,12 +132,16 @@ pub fn rows(profile: &Profile, by: By) -> Vec<Row> {
 /// # Errors
 /// `out` cannot be written.
 pub fn write(profile: &Profile, by: By, count: usize, mut out: impl Write) -> io::Result<()> {
-    writeln!(out, "{:>7} {:>12} {:>7} {:>12}  name", "self %", "self", "total %", "total")?;
-    for row in rows(profile, by).iter().take(count) {
+    let rows = rows(profile, by);
+    let rows = &rows[..count.min(rows.len())];
+    let amounts = rows.iter().map(|row| profile.amount(row.total).len());
+    let width = amounts.max().unwrap_or_default().max(12);
+    writeln!(out, "{:>7} {:>width$} {:>7} {:>width$}  name", "self %", "self", "total %", "total")?;
+    for row in rows {
         let filter = row.filter.as_ref().map(|filter| format!("  [{filter}]")).unwrap_or_default();
         writeln!(
             out,
-            "{:>6.2}% {:>12} {:>6.2}% {:>12}  {}{filter}",
+            "{:>6.2}% {:>width$} {:>6.2}% {:>width$}  {}{filter}",
             profile.percent(row.own),
             profile.amount(row.own),
             profile.percent(row.total),

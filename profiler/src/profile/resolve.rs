@@ -17,6 +17,9 @@ use crate::host_names::{self, Source};
 use crate::recording::{ObjectInfo, Recording, WasmInfo};
 use crate::space::{KERNEL, ObjectId, UNKNOWN};
 
+/// The name of what nobody knows, without its brackets.
+pub(super) const UNKNOWN_CODE: &str = "unknown code";
+
 /// What a frame is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Resolved {
@@ -86,7 +89,7 @@ impl<'a> Resolver<'a> {
             Some(ObjectInfo::Host { path, .. }) if frame.object != UNKNOWN => {
                 (LabelKind::Host, path.rsplit('/').next().unwrap_or(path))
             }
-            _ => (LabelKind::Host, "unknown code"),
+            _ => (LabelKind::Host, UNKNOWN_CODE),
         };
         let own = recording.names.get(&index).map(|name| &**name);
         match own.or_else(|| self.names.get(&index).map(String::as_str)) {

@@ -289,6 +289,10 @@ fn who_may_sample_but_not_read_gets_the_code_over_the_control_socket() {
         ],
     );
     assert_resolved(&out);
+    // The host's own files can be read: its functions have their names, and stacks reach the threads' roots.
+    assert_has(&text, &["% of them with the whole stack"]);
+    let profile = json(Path::new(&out));
+    assert!(share(&profile, "functions", "start_thread") > 90.0, "{}", profile["functions"]);
     let (done, text) = user.run("+perfmon", &["doctor", &pid]);
     assert!(done, "{text}");
     assert_has(&text, &["memory: no permission", "control socket: answers, and gives the code of 2 filters"]);

@@ -93,9 +93,78 @@ fn errors_say_what_to_do() {
     assert!(folderless.contains("cannot write") && folderless.contains("missing/x.wasmprof"), "{folderless}");
     fs::write(folder.path("empty.wasmprof"), b"").unwrap();
     let empty = fail(&["report", &path("empty.wasmprof")]);
-    assert!(empty.contains("no recording of wasmprof"), "{empty}");
+    assert!(empty.contains("neither a recording of wasmprof nor a perf.data"), "{empty}");
+    // A thread's id is taken for a pid easily: top -H shows it.
+    let (tell, told) = std::sync::mpsc::channel();
+    let (end, ended) = std::sync::mpsc::channel::<()>();
+    let thread = std::thread::spawn(move || {
+        tell.send(nix::unistd::gettid()).unwrap();
+        ended.recv().unwrap_err();
+    });
+    let thread_id = told.recv().unwrap().to_string();
+    let error = fail(&["record", "-p", &thread_id, "-o", &path("x.svg")]);
+    assert!(error.contains(&format!("is a thread of process {own}: use -p {own}")), "{error}");
+    drop(end);
+    thread.join().unwrap();
+    for (arguments, wanted) in [
+        (["-F", "many"], "--frequency wants a number, not \"many\""),
+        (["--samples", "0"], "--samples must be at least 1"),
+        (["-d", "inf"], "is no number of seconds"),
+        (["-o", "-"], "wants a file of its own"),
+        (["-o", "/dev/null"], "wants a file of its own"),
+    ] {
+        let error = fail(&[&["record", "-p", &own][..], &arguments].concat());
+        assert!(error.contains(wanted), "{arguments:?}: {error}");
+    }
     let event = fail(&["record", "-p", &own, "-e", "nonsense"]);
     assert!(event.contains("use cpu-clock"), "{event}");
+}
+
+/// What is no file is written to and stays what it is; what a link leads to is replaced, not the link.
+#[test]
+fn results_go_where_they_are_wanted() {
+    let embedder = Embedder::start();
+    let folder = Folder::new();
+    let path = |name: &str| folder.path(name).display().to_string();
+    let recording = path("out.wasmprof");
+    succeed(&["record", "-q", "-p", &embedder.pid(), "-F", "999", "--samples", "50", "-o", &recording]);
+    let text = succeed(&["export", &recording]);
+    assert_eq!(succeed(&["export", "-o", "-", "--format", "collapsed", &recording]), text);
+    fs::write(folder.path("real.folded"), "").unwrap();
+    std::os::unix::fs::symlink("real.folded", folder.path("link.folded")).unwrap();
+    succeed(&["export", "-o", &path("link.folded"), &recording]);
+    assert_eq!(fs::read_to_string(folder.path("real.folded")).unwrap(), text);
+    assert!(folder.path("link.folded").symlink_metadata().unwrap().is_symlink());
+    let pipe = folder.path("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let reader = std::thread::spawn({
+        let pipe = pipe.clone();
+        move || fs::read_to_string(pipe).unwrap()
+    });
+    succeed(&["export", "--format", "collapsed", "-o", &path("pipe"), &recording]);
+    assert_eq!(reader.join().unwrap(), text);
+    let before = fs::read(&recording).unwrap();
+    let error = fail(&["export", "--format", "svg", "-o", &recording, &recording]);
+    assert!(error.contains("would be replaced by what is made of it"), "{error}");
+    assert_eq!(fs::read(&recording).unwrap(), before);
+}
+
+#[test]
+fn two_recorders_do_not_write_one_file() {
+    let mut embedder = Embedder::start();
+    let folder = Folder::new();
+    let recording = folder.path("out.wasmprof");
+    let arguments = ["record", "-q", "-p", &embedder.pid(), "-d", "0", "-o", recording.to_str().unwrap()];
+    let first = command(&arguments).stdout(std::process::Stdio::null()).spawn().unwrap();
+    wasmdbg_tests::scratch::wait_for("the recorder to begin", PATIENCE, || {
+        fs::metadata(&recording).ok().filter(|data| data.len() > 0)
+    })
+    .unwrap();
+    let error = fail(&arguments);
+    assert!(error.contains("another wasmprof is recording into"), "{error}");
+    embedder.kill();
+    assert!(first.wait_with_output().unwrap().status.success());
+    assert!(json(&recording)["summary"].is_object(), "the first one's recording is whole");
 }
 
 #[test]

@@ -174,5 +174,9 @@ fn time_in_the_debug_lane_is_labelled_as_such() {
         lane.is_some_and(|lane| frames[lane..].iter().any(|frame| frame.ends_with("half")))
     };
     assert!(stacks.iter().any(named), "half runs in the debug lane");
+    // Its stacks end where the fiber was entered, and no larger copy of one would change that.
+    let noted = |note: &str| stacks.iter().any(|stack| stack["frames"][1] == note);
+    assert!(noted("[host: on another stack]"));
+    assert!(!noted("[host: deeper than the stack copy]"));
     assert_eq!((fast.stop().errors, debugged.stop().errors), (0, 0));
 }
