@@ -281,7 +281,7 @@ mod tests {
             ],
             jit: vec![
                 code("memcpy", &[]),
-                code("half", &[line.clone()]),
+                code("half", std::slice::from_ref(&line)),
                 code("[wasmtime]", &[]),
                 code("whole", &[JitLine { line: 7, ..line }]),
             ],

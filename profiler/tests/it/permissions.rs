@@ -289,10 +289,9 @@ fn who_may_sample_but_not_read_gets_the_code_over_the_control_socket() {
         ],
     );
     assert_resolved(&out);
-    // The host's own files can be read: its functions have their names, and stacks reach the threads' roots.
-    assert_has(&text, &["% of them with the whole stack"]);
-    let profile = json(Path::new(&out));
-    assert!(share(&profile, "functions", "start_thread") > 90.0, "{}", profile["functions"]);
+    // The host's own files can be read: callers of the filters are there, with the names of their functions.
+    let caller = share(&json(Path::new(&out)), "functions", "wasmdbg_proxy_wasm::fast::FastVm::enter");
+    assert!(caller > 80.0, "{caller:.1} %");
     let (done, text) = user.run("+perfmon", &["doctor", &pid]);
     assert!(done, "{text}");
     assert_has(&text, &["memory: no permission", "control socket: answers, and gives the code of 2 filters"]);

@@ -154,12 +154,10 @@ fn two_recorders_do_not_write_one_file() {
     let mut embedder = Embedder::start();
     let folder = Folder::new();
     let recording = folder.path("out.wasmprof");
-    let arguments = ["record", "-q", "-p", &embedder.pid(), "-d", "0", "-o", recording.to_str().unwrap()];
-    let first = command(&arguments).stdout(std::process::Stdio::null()).spawn().unwrap();
-    wasmdbg_tests::scratch::wait_for("the recorder to begin", PATIENCE, || {
-        fs::metadata(&recording).ok().filter(|data| data.len() > 0)
-    })
-    .unwrap();
+    let (pid, out) = (embedder.pid(), recording.to_str().unwrap());
+    let arguments = ["record", "-q", "-p", &pid, "-F", "999", "-d", "0", "-o", out];
+    let first = command(&arguments).stdout(Stdio::null()).spawn().unwrap();
+    wait_for_samples(&recording);
     let error = fail(&arguments);
     assert!(error.contains("another wasmprof is recording into"), "{error}");
     embedder.kill();
