@@ -157,6 +157,7 @@ impl UnwindTables {
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
+/// As build ids are written.
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -4,12 +4,14 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufRead, BufReader};
+use std::iter;
 use std::path::Path;
 
 use object::read::ReadRef;
 use object::{Object, ObjectSymbol as _, ObjectSymbolTable, SectionIndex, SymbolFlags, SymbolIndex, elf};
 use wasmdbg_symbols::demangle::demangle;
 
+use crate::host::hex;
 use crate::space::{KERNEL, ObjectId};
 use crate::unwind::RawFrame;
 
@@ -42,10 +44,10 @@ pub fn names<'a>(
             text.map(|text| by_kallsyms(text, &addresses)).unwrap_or_default()
         } else {
             match source(object) {
-                Some(Source::File(path)) => by_file(path, &addresses).unwrap_or_default(),
-                Some(Source::Bytes(bytes)) => {
-                    object::File::parse(bytes).map(|file| by_symbols(&file, &addresses)).unwrap_or_default()
-                }
+                Some(Source::File(path)) => by_file(path, SEPARATE.as_ref(), &addresses).unwrap_or_default(),
+                Some(Source::Bytes(bytes)) => object::File::parse(bytes)
+                    .map(|file| by_symbols(&[&file], &addresses))
+                    .unwrap_or_default(),
                 None => Vec::new(),
             }
         };
@@ -54,9 +56,26 @@ pub fn names<'a>(
     named
 }
 
-fn by_file(path: &Path, addresses: &[u64]) -> Option<Vec<Option<String>>> {
+/// Where distributions put the symbols that they take out of their programs, by build id (gdb's convention).
+const SEPARATE: &str = "/usr/lib/debug/.build-id";
+
+fn by_file(path: &Path, separate: &Path, addresses: &[u64]) -> Option<Vec<Option<String>>> {
     let cache = object::ReadCache::new(File::open(path).ok()?);
-    object::File::parse(&cache).ok().map(|file| by_symbols(&file, addresses))
+    let file = object::File::parse(&cache).ok()?;
+    let cache = separate_file(&file, separate).map(object::ReadCache::new);
+    let other = cache.as_ref().and_then(|cache| object::File::parse(cache).ok());
+    let files: Vec<_> = iter::once(&file).chain(&other).collect();
+    Some(by_symbols(&files, addresses))
+}
+
+/// The symbols of a file that has none of its own.
+fn separate_file<'data, R: ReadRef<'data>>(file: &object::File<'data, R>, folder: &Path) -> Option<File> {
+    if file.symbols().next().is_some() {
+        return None;
+    }
+    let id = hex(file.build_id().ok()??);
+    let (first, rest) = id.split_at_checked(2)?;
+    File::open(folder.join(first).join(format!("{rest}.debug"))).ok()
 }
 
 /// Which table, and which symbol of it.
@@ -64,11 +83,12 @@ type InTables = Option<(usize, SymbolIndex)>;
 
 /// By `.symtab` and `.dynsym`.
 fn by_symbols<'data, R: ReadRef<'data>>(
-    file: &object::File<'data, R>,
+    files: &[&object::File<'data, R>],
     addresses: &[u64],
 ) -> Vec<Option<String>> {
     let mut nearest = Nearest::<InTables>::new(addresses);
-    let tables = [file.symbol_table(), file.dynamic_symbol_table()];
+    let tables: Vec<_> =
+        files.iter().flat_map(|file| [file.symbol_table(), file.dynamic_symbol_table()]).collect();
     for (index, table) in tables.iter().enumerate() {
         for symbol in table.iter().flat_map(ObjectSymbolTable::symbols) {
             if is_code(symbol.flags())
@@ -215,6 +235,26 @@ mod tests {
         }
         let names: Vec<_> = nearest.found().iter().map(|found| found.map(|found| found.symbol)).collect();
         assert_eq!(names, [None, Some("long"), Some("long"), Some("d")]);
+    }
+
+    #[test]
+    fn a_stripped_program_has_its_symbols_elsewhere() {
+        let program = std::env::current_exe().unwrap();
+        let bytes = std::fs::read(&program).unwrap();
+        let file = object::File::parse(&*bytes).unwrap();
+        let main = file.symbols().find(|symbol| symbol.name() == Ok("main")).unwrap().address();
+        let id = hex(file.build_id().unwrap().expect("linkers write a build id"));
+        let folder = std::env::temp_dir().join(format!("wasmprof-separate-{}", std::process::id()));
+        let (stripped, separate) = (folder.join("stripped"), folder.join(&id[..2]));
+        std::fs::create_dir_all(&separate).unwrap();
+        let mut strip = std::process::Command::new("strip");
+        assert!(strip.arg("-o").arg(&stripped).arg(&program).status().unwrap().success());
+        let name = |folder: &Path| by_file(&stripped, folder, &[main + 1]).unwrap().remove(0);
+        let without = name(&folder);
+        std::os::unix::fs::symlink(&program, separate.join(format!("{}.debug", &id[2..]))).unwrap();
+        let with = name(&folder);
+        std::fs::remove_dir_all(&folder).unwrap();
+        assert_eq!((without, with.as_deref()), (None, Some("main")));
     }
 
     #[test]

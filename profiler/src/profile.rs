@@ -28,6 +28,19 @@ pub enum Lines {
     None,
 }
 
+/// How a recording is folded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Folding {
+    /// How frames become names.
+    pub lines: Lines,
+    /// Each thread is a root of its own. Else those are one whose names differ by a number alone: the event
+    /// threads of a proxy do all the same.
+    pub each_thread: bool,
+    /// Adds [`Profile::line_totals`]: stacks have one line at most, so that they cannot tell how much is called
+    /// from a line.
+    pub line_totals: bool,
+}
+
 /// Weighted stacks of names.
 #[derive(Debug, Clone, Default)]
 pub struct Profile {
@@ -47,8 +60,8 @@ pub struct Profile {
     pub summary: Option<Summary>,
     /// How much of the weight in modules has names and lines.
     pub coverage: Coverage,
-    /// Weight of the samples with a line anywhere in the stack, by the numbers of the line and its filter; see
-    /// [`Profile::with_line_totals`].
+    /// Weight of the samples with a line anywhere in the stack, by the numbers of the line and its filter, where
+    /// the folding asks for them.
     pub line_totals: HashMap<(u32, Option<u32>), u64, FxBuildHasher>,
 }
 
@@ -73,17 +86,13 @@ impl Profile {
     /// Symbolises and folds a recording.
     #[must_use]
     pub fn new(recording: &Recording, lines: Lines) -> Self {
-        Self::fold(recording, lines, false)
+        Self::fold(recording, Folding { lines, ..Folding::default() })
     }
 
-    /// As [`Profile::new`], for tables: stacks have one line at most, so that they cannot tell how much is called from
-    /// a line.
+    /// As [`Profile::new`].
     #[must_use]
-    pub fn with_line_totals(recording: &Recording, lines: Lines) -> Self {
-        Self::fold(recording, lines, true)
-    }
-
-    fn fold(recording: &Recording, lines: Lines, line_totals: bool) -> Self {
+    pub fn fold(recording: &Recording, folding: Folding) -> Self {
+        let Folding { lines, each_thread, line_totals } = folding;
         let mut profile = Self {
             samples: recording.samples.len() as u64,
             unit: recording.info.unit.clone(),
@@ -92,6 +101,7 @@ impl Profile {
             ..Self::default()
         };
         let frames = Frames::new(recording, lines, line_totals, &mut profile.labels);
+        let names = if each_thread { HashMap::new() } else { thread_groups(recording) };
         // Threads of one name are one root.
         let mut roots: HashMap<&str, u32> = HashMap::new();
         let mut by_thread: HashMap<u32, u32, FxBuildHasher> = HashMap::default();
@@ -99,6 +109,7 @@ impl Profile {
         for sample in &recording.samples {
             let root = *by_thread.entry(sample.tid).or_insert_with(|| {
                 let name = recording.threads.get(&sample.tid).map_or("thread", String::as_str);
+                let name = names.get(name).map_or(name, String::as_str);
                 *roots.entry(name).or_insert_with(|| profile.labels.number(LabelKind::Thread, name))
             });
             *weights.entry((root, sample.stack)).or_default() += sample.weight;
@@ -222,6 +233,24 @@ impl Profile {
     }
 }
 
+/// Names of threads that differ from another one's by a number alone, with the name for all of these.
+fn thread_groups(recording: &Recording) -> HashMap<&str, String> {
+    let mut groups: HashMap<String, HashSet<&str>> = HashMap::new();
+    let sampled: HashSet<u32, FxBuildHasher> = recording.samples.iter().map(|sample| sample.tid).collect();
+    for name in sampled.iter().filter_map(|tid| recording.threads.get(tid)) {
+        let (start, end) = name.strip_suffix(']').map_or((name.as_str(), ""), |start| (start, "]"));
+        if start.ends_with(|last: char| last.is_ascii_digit()) {
+            let common = start.trim_end_matches(|c: char| c.is_ascii_digit() || " :#-_".contains(c));
+            groups.entry(format!("{common}{end}")).or_default().insert(name);
+        }
+    }
+    groups.retain(|_, names| names.len() > 1);
+    groups
+        .into_iter()
+        .flat_map(|(group, names)| names.into_iter().map(move |name| (name, group.clone())))
+        .collect()
+}
+
 /// Which stack comes first. Most of them have their outer frames in common: these are passed over by eights.
 fn compare(a: &[u32], b: &[u32]) -> Ordering {
     let (eights, others) = (a.as_chunks::<8>().0, b.as_chunks::<8>().0);
@@ -312,11 +341,33 @@ mod tests {
     fn a_line_has_the_time_of_what_it_calls_for_its_total() {
         use crate::output::{By, rows};
         let stacks: [&[u32]; 3] = [&[1, 4, 2], &[4, 4, 2], &[0, 4, 2]];
-        let profile = Profile::with_line_totals(&recording(&stacks), Lines::Innermost);
+        let folding = Folding { line_totals: true, ..Folding::default() };
+        let profile = Profile::fold(&recording(&stacks), folding);
         let rows = rows(&profile, By::Line);
         let of = |row: &crate::output::Row| (row.name.clone(), row.own, row.total);
         let rows: Vec<_> = rows.iter().map(of).collect();
         assert_eq!(rows, [("src/lib.rs:7".into(), 1, 3), ("src/lib.rs:42".into(), 1, 1)]);
+    }
+
+    #[test]
+    fn threads_that_differ_by_a_number_are_one_root() {
+        let mut recording = recording(&[&[1], &[1], &[1], &[1]]);
+        let threads = ["[ET_NET 0]", "[ET_NET 1]", "[ET_AIO 0:17]", "7"];
+        for (sample, (tid, name)) in recording.samples.iter_mut().zip((1..).zip(threads)) {
+            sample.tid = tid;
+            recording.threads.insert(tid, name.into());
+        }
+        // It has no sample.
+        recording.threads.insert(9, "[ET_AIO 1:17]".into());
+        let roots = |each_thread| {
+            let profile = Profile::fold(&recording, Folding { each_thread, ..Folding::default() });
+            let root = |path: &String| path.split(';').next().map(str::to_owned);
+            let mut roots: Vec<_> = paths(&profile).iter().filter_map(root).collect();
+            roots.sort();
+            roots
+        };
+        assert_eq!(roots(false), ["7", "[ET_AIO 0:17]", "[ET_NET]"]);
+        assert_eq!(roots(true), ["7", "[ET_AIO 0:17]", "[ET_NET 0]", "[ET_NET 1]"]);
     }
 
     #[test]

@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use lexopt::prelude::{Long, Short, Value, ValueExt};
-use wasmdbg_profiler::profile::{Lines, Profile};
+use wasmdbg_profiler::profile::{Folding, Profile};
 
 use super::output::{Format, refuse_input};
 use super::{input, record};
 
 const HELP: &str = "\
-usage: wasmprof flamegraph [-o FILE] [--lines innermost|all|none]
+usage: wasmprof flamegraph [-o FILE] [--lines innermost|all|none] [--each-thread]
                             RECORDING|perf.data [jit-PID.dump | perf-PID.map …]
 
 The output's form goes by its name: .svg (flamegraph.svg), .folded, .json. Jitdumps that perf saw and the maps
@@ -20,12 +20,13 @@ jitdumps of programs that compile while they run.
 ";
 
 pub(super) fn run(arguments: Vec<OsString>) -> Result<()> {
-    let (mut lines, mut output, mut inputs) =
-        (Lines::default(), PathBuf::from("flamegraph.svg"), Vec::<PathBuf>::new());
+    let (mut folding, mut output, mut inputs) =
+        (Folding::default(), PathBuf::from("flamegraph.svg"), Vec::<PathBuf>::new());
     let mut parser = lexopt::Parser::from_args(arguments);
     while let Some(argument) = parser.next()? {
         match argument {
-            Long("lines") => lines = record::lines(&parser.value()?.string()?)?,
+            Long("lines") => folding.lines = record::lines(&parser.value()?.string()?)?,
+            Long("each-thread") => folding.each_thread = true,
             Short('o') | Long("output") => output = parser.value()?.into(),
             Value(value) => inputs.push(value.into()),
             Short('h') | Long("help") => {
@@ -38,7 +39,7 @@ pub(super) fn run(arguments: Vec<OsString>) -> Result<()> {
     let format = Format::of(&output)?;
     refuse_input(&output, &inputs)?;
     let recording = input::open(inputs, "flamegraph")?;
-    let profile = Profile::new(&recording, lines);
+    let profile = Profile::fold(&recording, folding);
     // Both at once would be the most memory that it needs.
     drop(recording);
     if output == Path::new("-") {

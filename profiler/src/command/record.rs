@@ -13,7 +13,7 @@ use wasmdbg_profiler::descriptions::Descriptions;
 use wasmdbg_profiler::modules::Modules;
 use wasmdbg_profiler::perf::{Event, Options};
 use wasmdbg_profiler::permission::{self, Facts};
-use wasmdbg_profiler::profile::{Lines, Profile};
+use wasmdbg_profiler::profile::{Folding, Lines, Profile};
 use wasmdbg_profiler::recorder::{Next, Progress, RecordError, record};
 use wasmdbg_profiler::recording::{Info, ObjectInfo, Recording, Summary, Writer};
 use wasmdbg_profiler::target::Target;
@@ -44,6 +44,7 @@ Ctrl-C ends the recording and keeps it.
       --module PATH     a .wasm file or a folder of them: modules that run, or unstripped copies; or a
                         source map (.map), which is also found beside its module
       --lines WHICH     innermost (the default), all, none
+      --each-thread     threads whose names differ by a number apart, as [ET_NET 0] and [ET_NET 1]
       --stack BYTES     of the stack that a sample holds (32768)
       --user            sample the program only, not the kernel
       --by-thread       sample the clocks of the process's threads, also where those of the processors
@@ -64,7 +65,7 @@ struct Arguments {
     output: Option<PathBuf>,
     modules: Vec<PathBuf>,
     code: Vec<PathBuf>,
-    lines: Lines,
+    folding: Folding,
     quiet: bool,
 }
 
@@ -180,7 +181,7 @@ pub(super) fn run(arguments: Vec<OsString>) -> Result<()> {
     }
     let recording = Recording::open(&file)?;
     print_problems(&recording);
-    let profile = Profile::new(&recording, arguments.lines);
+    let profile = Profile::fold(&recording, arguments.folding);
     print_coverage(&profile);
     format.write_file(&profile, &output)?;
     say!("{}: {}", format.what(), output.display());
@@ -220,7 +221,7 @@ fn parse(arguments: Vec<OsString>) -> Result<Option<Arguments>> {
         output: None,
         modules: Vec::new(),
         code: Vec::new(),
-        lines: Lines::default(),
+        folding: Folding::default(),
         quiet: false,
     };
     let mut duration = None;
@@ -246,7 +247,8 @@ fn parse(arguments: Vec<OsString>) -> Result<Option<Arguments>> {
             Short('e') | Long("event") => parsed.options.event = parser.value()?.string()?.parse()?,
             Long("code") => parsed.code.push(parser.value()?.into()),
             Long("module") => parsed.modules.push(parser.value()?.into()),
-            Long("lines") => parsed.lines = lines(&parser.value()?.string()?)?,
+            Long("lines") => parsed.folding.lines = lines(&parser.value()?.string()?)?,
+            Long("each-thread") => parsed.folding.each_thread = true,
             Long("stack") => {
                 parsed.options.stack = number(&mut parser, "--stack")?;
                 if !(1024..65_528).contains(&parsed.options.stack) || !parsed.options.stack.is_multiple_of(8)

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use lexopt::prelude::{Long, Short, Value, ValueExt};
 use wasmdbg_profiler::output::{self, By};
-use wasmdbg_profiler::profile::{Lines, Profile};
+use wasmdbg_profiler::profile::{Folding, Profile};
 
 use super::{input, record};
 
@@ -33,7 +33,8 @@ pub(super) fn run(arguments: Vec<OsString>) -> Result<()> {
             other => return Err(other.unexpected().into()),
         }
     }
-    let profile = Profile::with_line_totals(&input::open(inputs, "report")?, Lines::Innermost);
+    let folding = Folding { each_thread: true, line_totals: true, ..Folding::default() };
+    let profile = Profile::fold(&input::open(inputs, "report")?, folding);
     say!("{}: {} samples, {}", profile.title, profile.samples, profile.amount(profile.total));
     if let Some(summary) = &profile.summary {
         say!("{} lost, {} unresolved", summary.lost, summary.unresolved);
