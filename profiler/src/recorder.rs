@@ -357,8 +357,7 @@ impl<'a> State<'a> {
             let _ = self.refresh();
         }
         let code = |address| self.target.read(address, CODE).try_into().ok();
-        let stack = (sample.stack, sample.stack_ends);
-        self.walker.walk(&self.space, registers, stack, code, &mut self.frames, out)
+        self.walker.walk(&self.space, registers, sample.stack, code, &mut self.frames, out)
     }
 
     /// Takes what is described into account, once all of it is known: frames keep their addresses, and the

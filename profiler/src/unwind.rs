@@ -98,13 +98,12 @@ impl Walker {
     }
 
     /// Appends the frames to `out` as their numbers in `frames`, innermost first, and says why they end. `stack`
-    /// is the memory from `registers.sp` on, all of it when it `ends` there; `code` reads [`CODE`] bytes of code of
-    /// unknown origin.
+    /// is the memory from `registers.sp` on, `code` reads [`CODE`] bytes of code of unknown origin.
     pub fn walk(
         &mut self,
         space: &Space,
         registers: Registers,
-        (stack, ends): (&[u8], bool),
+        stack: &[u8],
         code: impl Fn(u64) -> Option<[u8; CODE]>,
         frames: &mut Frames,
         out: &mut Vec<u32>,
@@ -140,8 +139,7 @@ impl Walker {
                 // A stack that does not shrink is a wrong one.
                 Ok(next) if next.sp <= now.sp && !leaf => return End::NoTables,
                 Ok(next) => now = next,
-                // A fiber's first function says that its caller's frame is on the stack that it was entered from.
-                Err(End::StackCopy) if ends || farthest.get().wrapping_sub(base) >= LONGEST_COPY => {
+                Err(End::StackCopy) if farthest.get().wrapping_sub(base) >= LONGEST_COPY => {
                     return End::Elsewhere;
                 }
                 Err(end) => return end,
@@ -268,10 +266,6 @@ mod tests {
 
     /// A stack of a module's frames, with this copy of it from address 0x7000 on.
     fn walk(words: &[u64]) -> (Vec<RawFrame>, End) {
-        walk_to(words, false)
-    }
-
-    fn walk_to(words: &[u64], ends: bool) -> (Vec<RawFrame>, End) {
         let image = Image {
             text: 0..0x1000,
             code: [].into(),
@@ -285,7 +279,7 @@ mod tests {
         let stack: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
         let registers = Registers { ip: 0x1010, sp: 0x7000, bp: 0x7000 };
         let (mut frames, mut out) = (Frames::default(), Vec::new());
-        let end = Walker::default().walk(&space, registers, (&stack, ends), |_| None, &mut frames, &mut out);
+        let end = Walker::default().walk(&space, registers, &stack, |_| None, &mut frames, &mut out);
         (out.iter().map(|number| frames.list()[*number as usize]).collect(), end)
     }
 
@@ -295,7 +289,6 @@ mod tests {
         let (frames, end) = walk(&[0x7010, 0x1021, 0, 0]);
         assert_eq!((frames, end), (vec![frame(0x10), frame(0x20)], End::Root));
         assert_eq!(walk(&[0x7010, 0x1021]).1, End::StackCopy, "the second frame is not in the copy");
-        assert_eq!(walk_to(&[0x7010, 0x1021], true).1, End::Elsewhere, "there is no more of this stack");
         assert_eq!(walk(&[0x7010, 0x9999, 0, 0]).1, End::NoCode);
         assert_eq!(walk(&[0x6000, 0x1021, 0, 0]).1, End::Elsewhere, "callers lie above");
         assert_eq!(walk(&[0x17ff0, 0x1021, 0, 0]).1, End::Elsewhere, "no copy is that long");

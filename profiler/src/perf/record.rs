@@ -86,8 +86,6 @@ pub struct Sample<'a> {
     pub registers: Option<RegisterSet<'a>>,
     /// The top of the program's stack.
     pub stack: &'a [u8],
-    /// It is shorter than was asked for: no memory follows it.
-    pub stack_ends: bool,
 }
 
 /// Registers in the order of their bits in [`REGISTERS`].
@@ -174,13 +172,11 @@ fn sample<'a>(reader: &mut Reader<'a>, misc: u16, sample_type: u64) -> Option<Sa
     };
     let size = usize::try_from(reader.u64()?).ok()?;
     let mut stack = reader.take(size)?;
-    let mut stack_ends = false;
     if size > 0 {
         let used = usize::try_from(reader.u64()?).ok()?;
         stack = stack.get(..used)?;
-        stack_ends = used < size;
     }
-    Some(Sample { mode, ip, pid, tid, time, period, callchain, registers, stack, stack_ends })
+    Some(Sample { mode, ip, pid, tid, time, period, callchain, registers, stack })
 }
 
 fn map<'a>(reader: &mut Reader<'a>) -> Option<Record<'a>> {
@@ -250,7 +246,6 @@ mod tests {
         assert_eq!(sample.kernel_frames().collect::<Vec<_>>(), [0xffff_8000], "the mark is no frame");
         assert_eq!(sample.registers.map(|set| (set.get(0), set.get(8), set.get(16))), Some((100, 108, 109)));
         assert_eq!(sample.stack, 0x11u64.to_le_bytes(), "only what the kernel could copy");
-        assert!(sample.stack_ends);
     }
 
     #[test]
