@@ -8,7 +8,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use framehop::{ExplicitModuleSectionInfo, Module};
-use gimli::{BaseAddresses, EhFrame, EhFrameHdr, LittleEndian, UnwindSection as _};
+use gimli::{
+    BaseAddresses, CfaRule, EhFrame, EhFrameHdr, LittleEndian, Operation, UnwindContext, UnwindSection as _,
+};
 use object::read::ReadRef;
 use object::{Object, ObjectSection as _, ObjectSegment as _};
 
@@ -86,6 +88,17 @@ impl Segments {
     }
 }
 
+/// What unwind tables say of an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Covered {
+    /// Nothing.
+    No,
+    /// Where the caller's frame is, by the registers.
+    Yes,
+    /// That memory says where the caller's frame is: a fiber's first function was entered from another stack.
+    ElsewhereInMemory,
+}
+
 impl UnwindTables {
     /// Reads them from a file.
     ///
@@ -134,26 +147,38 @@ impl UnwindTables {
         Module::new(name.to_owned(), range, bias, info)
     }
 
-    /// Whether there is an unwind rule for an address of the file. Without one the caller is not known,
-    /// and a frame pointer in code that was compiled without them would invent one.
+    /// What the tables say of an address of the file. Where they say nothing the caller is not known, and a frame
+    /// pointer in code that was compiled without them would invent one.
     #[must_use]
-    pub fn covers(&self, address: u64) -> bool {
-        self.find_rule(address).is_some()
+    pub fn covers(&self, address: u64) -> Covered {
+        self.find_rule(address).unwrap_or(Covered::No)
     }
 
-    fn find_rule(&self, address: u64) -> Option<()> {
+    fn find_rule(&self, address: u64) -> Option<Covered> {
         let (frames_at, frames) = self.frames.as_ref()?;
         let section = EhFrame::new(frames, LittleEndian);
         let bases = BaseAddresses::default().set_eh_frame(*frames_at);
         let fde = match &self.header {
             Some((header_at, header)) => {
-                let bases = bases.set_eh_frame_hdr(*header_at);
+                let bases = bases.clone().set_eh_frame_hdr(*header_at);
                 let header = EhFrameHdr::new(header, LittleEndian).parse(&bases, 8).ok()?;
                 header.table()?.fde_for_address(&section, &bases, address, EhFrame::cie_from_offset).ok()?
             }
             None => section.fde_for_address(&bases, address, EhFrame::cie_from_offset).ok()?,
         };
-        fde.contains(address).then_some(())
+        if !fde.contains(address) {
+            return None;
+        }
+        let mut context = UnwindContext::new();
+        let row = fde.unwind_info_for_address(&section, &bases, &mut context, address).ok()?;
+        let CfaRule::Expression(expression) = row.cfa() else { return Some(Covered::Yes) };
+        let mut operations = expression.get(&section).ok()?.operations(fde.cie().encoding());
+        while let Some(operation) = operations.next().ok()? {
+            if let Operation::Deref { .. } = operation {
+                return Some(Covered::ElsewhereInMemory);
+            }
+        }
+        Some(Covered::Yes)
     }
 }
 

@@ -14,6 +14,7 @@ use framehop::{FrameAddress, Unwinder as _};
 use rustc_hash::FxBuildHasher;
 
 pub use self::frames::Frames;
+use crate::host::Covered;
 use crate::space::{Object, ObjectId, Piece, Space, UNKNOWN, WasmObject};
 
 /// Where a stack ends.
@@ -57,7 +58,7 @@ pub struct Walker {
     /// Rules that were read before. One holds 509, by address; a proxy under load has thousands of callers.
     caches: Vec<CacheX86_64>,
     /// Whether there is an unwind rule, by address.
-    covered: HashMap<u64, bool, FxBuildHasher>,
+    covered: HashMap<u64, Covered, FxBuildHasher>,
     /// See [`Walker::follow_frame_pointers`].
     frame_pointers: bool,
     generation: u64,
@@ -176,10 +177,13 @@ impl Walker {
         let Some(Object::Host(host)) = &piece.object else { return Err(End::NoTables) };
         let lookup = if leaf { now.ip } else { now.ip - 1 };
         let covered = *self.covered.entry(lookup).or_insert_with(|| {
-            host.tables.as_ref().is_some_and(|tables| tables.covers(lookup.wrapping_sub(piece.bias)))
+            let tables = host.tables.as_ref();
+            tables.map_or(Covered::No, |tables| tables.covers(lookup.wrapping_sub(piece.bias)))
         });
-        if !covered {
-            return Err(End::NoTables);
+        match covered {
+            Covered::Yes => {}
+            Covered::No => return Err(End::NoTables),
+            Covered::ElsewhereInMemory => return Err(End::Elsewhere),
         }
         let address = if leaf {
             FrameAddress::from_instruction_pointer(now.ip)

@@ -191,8 +191,7 @@ pub(super) fn run(arguments: Vec<OsString>) -> Result<()> {
 /// Makes the recording's file, unless somebody else is recording into it.
 fn create(path: &Path) -> Result<File> {
     let cannot = || format!("cannot write {}", path.display());
-    let file =
-        OpenOptions::new().write(true).create(true).truncate(false).open(path).with_context(cannot)?;
+    let file = OpenOptions::new().write(true).create(true).truncate(false).open(path).with_context(cannot)?;
     match file.try_lock() {
         // Held as long as the file is open.
         Err(TryLockError::WouldBlock) => {
