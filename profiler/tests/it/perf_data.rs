@@ -44,6 +44,6 @@ fn of_several_events_the_first_counts_in_its_own_unit() {
         let left_out = format!("samples of other events than {first}, the first, are left out");
         assert_eq!(said.contains(&left_out), others, "{events}: {said}");
         let table = succeed(&["report", "--by", "function", data_name]);
-        assert!(table.contains("[ld-linux-x86-64.so.2]"), "{events}: {table}");
+        assert!(table.lines().any(|line| line.contains('%') && !line.contains("self")), "{events}: {table}");
     }
 }
