@@ -115,10 +115,9 @@ fn by_symbols<'data, R: ReadRef<'data>>(
     nearest.found().into_iter().zip(addresses).map(name).collect()
 }
 
-/// STT_FUNC and STT_GNU_IFUNC. The library's kind of a symbol may look at its name, which is a read of the file for
-/// each of them.
+/// STT_FUNC. The library's kind of a symbol may look at its name, which is a read of the file for each of them.
 fn is_code(flags: SymbolFlags<SectionIndex, SymbolIndex>) -> bool {
-    matches!(flags, SymbolFlags::Elf { st_info, .. } if matches!(st_info & 15, elf::STT_FUNC | elf::STT_GNU_IFUNC))
+    matches!(flags, SymbolFlags::Elf { st_info, .. } if st_info & 15 == elf::STT_FUNC)
 }
 
 /// By the text of /proc/kallsyms, which is in no order. It is long and mostly not wanted: a name is copied only
@@ -237,13 +236,19 @@ mod tests {
         assert_eq!(names, [None, Some("long"), Some("long"), Some("d")]);
     }
 
-    #[test]
-    fn a_stripped_program_has_its_symbols_elsewhere() {
+    /// This program, its build id, and where its `main` is.
+    fn this_program() -> (std::path::PathBuf, String, u64) {
         let program = std::env::current_exe().unwrap();
         let bytes = std::fs::read(&program).unwrap();
         let file = object::File::parse(&*bytes).unwrap();
         let main = file.symbols().find(|symbol| symbol.name() == Ok("main")).unwrap().address();
         let id = hex(file.build_id().unwrap().expect("linkers write a build id"));
+        (program, id, main)
+    }
+
+    #[test]
+    fn a_stripped_program_has_its_symbols_elsewhere() {
+        let (program, id, main) = this_program();
         let folder = std::env::temp_dir().join(format!("wasmprof-separate-{}", std::process::id()));
         let (stripped, separate) = (folder.join("stripped"), folder.join(&id[..2]));
         std::fs::create_dir_all(&separate).unwrap();
@@ -259,10 +264,7 @@ mod tests {
 
     #[test]
     fn functions_of_this_program_and_nothing_of_what_is_no_file() {
-        let program = std::env::current_exe().unwrap();
-        let bytes = std::fs::read(&program).unwrap();
-        let file = object::File::parse(&*bytes).unwrap();
-        let main = file.symbols().find(|symbol| symbol.name() == Ok("main")).unwrap().address();
+        let (program, _, main) = this_program();
         let frames = [
             (7, RawFrame { object: ObjectId(5), address: 0 }),
             (8, RawFrame { object: ObjectId(6), address: 1 }),

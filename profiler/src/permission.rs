@@ -150,8 +150,6 @@ impl Facts {
 pub enum Capability {
     /// To look into other processes.
     SysPtrace = 19,
-    /// To see addresses of the kernel.
-    Syslog = 34,
     /// To sample any process.
     Perfmon = 38,
 }

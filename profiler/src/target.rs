@@ -69,6 +69,8 @@ pub struct Region {
     pub offset: u64,
     /// The file's inode; 0 for anonymous memory.
     pub inode: u64,
+    /// Major and minor number of the device that has the file.
+    pub device: (u32, u32),
     /// The file, `[heap]`, or nothing.
     pub path: String,
 }
@@ -181,10 +183,14 @@ impl Target {
         let reached = self.reach(Path::new(path));
         match is_it(&reached) {
             Ok(true) => return Some(reached),
-            // Who may not look at the process's file system may have the same one.
+            // Who may not look at the process's file system may have the same one: then its device is the same too.
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
                 let own = PathBuf::from(path);
-                if is_it(&own).is_ok_and(|same| same) {
+                let is_same = |data: fs::Metadata| {
+                    let device = (libc::major(data.dev()), libc::minor(data.dev()));
+                    (data.ino(), device) == (region.inode, region.device)
+                };
+                if fs::metadata(&own).is_ok_and(is_same) {
                     return Some(own);
                 }
             }
@@ -294,7 +300,9 @@ fn parse_region(line: &str) -> Option<Region> {
     let (start, end) = column()?.split_once('-')?;
     let permissions = column()?.as_bytes();
     let offset = u64::from_str_radix(column()?, 16).ok()?;
-    let _device = column()?;
+    let (major, minor) = column()?.split_once(':')?;
+    let number = |text| u32::from_str_radix(text, 16).ok();
+    let device = (number(major)?, number(minor)?);
     let inode = column()?.parse().ok()?;
     Some(Region {
         start: u64::from_str_radix(start, 16).ok()?,
@@ -303,6 +311,7 @@ fn parse_region(line: &str) -> Option<Region> {
         executable: permissions.get(2) == Some(&b'x'),
         offset,
         inode,
+        device,
         path: rest.trim_start_matches(' ').to_owned(),
     })
 }
