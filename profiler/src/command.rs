@@ -10,6 +10,7 @@ macro_rules! say {
 }
 
 mod code_map;
+mod control;
 mod doctor;
 mod export;
 mod flamegraph;

@@ -11,5 +11,5 @@ mod sys;
 pub use attributes::{Event, REGISTERS, UnknownEvent};
 pub use record::{Mode, Record, RegisterSet, Sample, Truncated, parse};
 pub use ring::Ring;
-pub use sampler::{OpenError, Options, Sampler, Tally};
+pub use sampler::{OpenError, Options, Sampler, Tally, online_cpus};
 pub(crate) use sys::give_way;

@@ -1,6 +1,8 @@
 //! Samples a target into a recording. Each sample is unwound as it is read from the ring; only addresses
 //! are kept. Never stops the target, and keeps what it has whatever happens to it.
 
+mod meter;
+
 use std::collections::HashMap;
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
@@ -8,6 +10,7 @@ use std::time::{Duration, Instant};
 use nix::sys::resource::{UsageWho, getrusage};
 use rustc_hash::FxBuildHasher;
 
+use self::meter::Meter;
 use crate::code::name::{DescribedKind, DescribedName};
 use crate::descriptions::Descriptions;
 use crate::host_names::{self, Source};
@@ -43,14 +46,18 @@ pub enum RecordError {
 /// What the caller decides between two drains.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Next {
-    /// Go on.
+    /// Sample.
     Go,
+    /// Take no samples until told to go on.
+    Pause,
     /// The time is over.
     Time,
     /// There are enough samples.
     Samples,
     /// The user has had enough.
     Interrupt,
+    /// The program that controls the recording has.
+    Stop,
 }
 
 /// How far it is.
@@ -66,12 +73,12 @@ pub struct Progress {
     pub wasm: u64,
     /// Whether the kernel is sampled too.
     pub kernel: bool,
-    /// See [`Sampler::is_by_processor`].
-    pub by_processor: bool,
+    /// See [`Sampler::processors`].
+    pub processors: Option<usize>,
 }
 
 /// Records until `wait` says otherwise or the target ends. `descriptions` name code that is no known module's.
-/// `wait` sleeps for the given time. After the last sample the calling thread gives way to all others, and
+/// `wait` sleeps for the given time; it is called once before the first sample. After the last sample the calling thread gives way to all others, and
 /// goes on doing so.
 ///
 /// # Errors
@@ -99,13 +106,22 @@ pub fn record<W: Write>(
     let mut sampler = Sampler::open(target.pid(), options)?;
     writer.sampled(sampler.samples_kernel(), sampler.frequency()).map_err(RecordError::Write)?;
     state.write(modules, writer).map_err(RecordError::Write)?;
-    let (own, theirs) = (own_cpu(), target.cpu_seconds());
-    let start = Instant::now();
-    sampler.set_running(true).map_err(|error| RecordError::Open(OpenError::Other(error)))?;
-    let (mut looked, mut asked) = (start, start);
-    let mut last_cpu = theirs;
+    let (own, start) = (own_cpu(), Instant::now());
+    let (mut meter, mut looked, mut interval) = (Meter::new(target), start, Duration::ZERO);
     let ended = loop {
-        let next = wait(sampler.interval(), &state.progress(start.elapsed(), &sampler));
+        let next = wait(interval, &state.progress(start.elapsed(), &sampler));
+        match next {
+            Next::Go if !sampler.is_running() => {
+                meter.start();
+                sampler.set_running(true).map_err(|error| RecordError::Open(OpenError::Other(error)))?;
+            }
+            Next::Pause if sampler.is_running() => {
+                let _ = sampler.set_running(false);
+                meter.stop();
+            }
+            _ => {}
+        }
+        interval = if sampler.is_running() { sampler.interval() } else { WHILE_PAUSED };
         let mut new_threads = Vec::new();
         sampler.drain(|record| state.take(record, &mut new_threads));
         for tid in new_threads {
@@ -113,28 +129,22 @@ pub fn record<W: Write>(
         }
         if looked.elapsed() > Duration::from_secs(1) {
             looked = Instant::now();
-            sampler.follow_threads();
+            sampler.look_again();
             state.look_for_descriptions();
         }
         state.write(modules, writer).map_err(RecordError::Write)?;
-        let mut alive = true;
-        if next != Next::Go || asked.elapsed() > ASK_AGAIN {
-            asked = Instant::now();
-            alive = target.is_alive();
-            if alive {
-                last_cpu = target.cpu_seconds().or(last_cpu);
-            }
-        }
+        let alive = meter.is_alive(next != Next::Go);
         match next {
-            Next::Go if alive => {}
-            Next::Go => break "exit",
+            Next::Go | Next::Pause if alive => {}
+            Next::Go | Next::Pause => break "exit",
             Next::Time => break "time",
             Next::Samples => break "samples",
             Next::Interrupt => break "interrupt",
+            Next::Stop => break "stop",
         }
     };
-    let seconds = start.elapsed().as_secs_f64();
     let _ = sampler.set_running(false);
+    meter.stop();
     sampler.drain(|record| state.take(record, &mut Vec::new()));
     // Nothing of what follows is urgent, and the target may need every processor.
     perf::give_way();
@@ -144,22 +154,21 @@ pub fn record<W: Write>(
     let names = state.host_names();
     writer.names(names.iter().map(|(frame, name)| (*frame, name.as_str()))).map_err(RecordError::Write)?;
     let tally = sampler.tally();
-    let used = theirs.zip(last_cpu).map(|(before, after)| {
-        let kernel = if sampler.samples_kernel() { after.1 - before.1 } else { 0.0 };
-        after.0 - before.0 + kernel
-    });
+    let used = meter.used(sampler.samples_kernel());
     let summary = Summary {
-        seconds,
+        seconds: meter.seconds(),
         samples: state.count,
         lost: tally.lost,
         throttled: tally.throttled,
         unresolved: state.unresolved,
         wasm: state.wasm,
         wasm_rooted: state.wasm_rooted,
-        target_cpu: used,
-        rate: used.filter(|used| *used > 0.0).map(|used| state.count as f64 / used),
+        target_cpu: Some(used),
+        rate: (used > 0.0).then(|| state.count as f64 / used),
         own_cpu: own_cpu() - own,
         ended: ended.to_owned(),
+        processors: sampler.processors(),
+        unfollowed: tally.unfollowed,
     };
     writer.summary(&summary).and_then(|()| writer.flush()).map_err(RecordError::Write)?;
     Ok(summary)
@@ -229,8 +238,8 @@ struct State<'a> {
     last_time: u64,
 }
 
-/// How often the target is asked whether it lives: /proc takes longer for the answer than a sample does.
-const ASK_AGAIN: Duration = Duration::from_millis(100);
+/// How long to sleep while no samples are taken.
+const WHILE_PAUSED: Duration = Duration::from_millis(500);
 
 /// Code without a known origin is looked for again after this time.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
@@ -284,8 +293,8 @@ impl<'a> State<'a> {
 
     fn progress(&self, elapsed: Duration, sampler: &Sampler) -> Progress {
         let (samples, wasm, kernel) = (self.count, self.wasm, sampler.samples_kernel());
-        let by_processor = sampler.is_by_processor();
-        Progress { elapsed, samples, lost: sampler.tally().lost, wasm, kernel, by_processor }
+        let (lost, processors) = (sampler.tally().lost, sampler.processors());
+        Progress { elapsed, samples, lost, wasm, kernel, processors }
     }
 
     fn take(&mut self, record: Record<'_>, new_threads: &mut Vec<i32>) {

@@ -168,7 +168,7 @@ pub struct SampleRow {
 /// What the recorder says at the end.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Summary {
-    /// Seconds of recording.
+    /// Seconds of recording, without pauses.
     pub seconds: f64,
     /// Samples.
     pub samples: u64,
@@ -188,8 +188,14 @@ pub struct Summary {
     pub rate: Option<f64>,
     /// CPU seconds of the recorder.
     pub own_cpu: f64,
-    /// Why it ended: `time`, `samples`, `interrupt`, `exit`.
+    /// Why it ended: `time`, `samples`, `interrupt`, `stop`, `exit`.
     pub ended: String,
+    /// Processors whose clocks made the samples; none when an event of each thread did.
+    #[serde(default)]
+    pub processors: Option<usize>,
+    /// Threads that came meanwhile, or processors that they moved to, without samples: descriptors ran out.
+    #[serde(default)]
+    pub unfollowed: u64,
 }
 
 /// A range of the text as the recording has it.

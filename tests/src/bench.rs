@@ -17,6 +17,7 @@ pub mod profiler;
 pub mod recording;
 pub mod rounds;
 pub mod session;
+pub mod slices;
 pub mod table;
 pub mod untouched;
 pub mod variant;

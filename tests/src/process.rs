@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
+use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -82,6 +83,29 @@ pub fn cpu_seconds(pid: u32) -> Result<f64> {
     let (user, system) = ticks(11).zip(ticks(12)).context("no times in /proc/PID/stat")?;
     // The clock ticks of /proc are 100 a second on every Linux of today.
     Ok((user + system) / 100.0)
+}
+
+/// The processors on which this process may run.
+///
+/// # Errors
+/// When there are more than such a set can hold.
+pub fn processors() -> Result<Vec<usize>> {
+    let own = sched_getaffinity(Pid::from_raw(0))?;
+    Ok((0..CpuSet::count()).filter(|cpu| own.is_set(*cpu) == Ok(true)).collect())
+}
+
+/// Gives all threads of a process one processor.
+///
+/// # Errors
+/// When the process is gone, or may not use that one.
+pub fn pin(pid: u32, processor: usize) -> Result<()> {
+    let mut set = CpuSet::new();
+    set.set(processor)?;
+    for task in std::fs::read_dir(format!("/proc/{pid}/task"))? {
+        let tid = task?.file_name().to_string_lossy().parse()?;
+        sched_setaffinity(Pid::from_raw(tid), &set)?;
+    }
+    Ok(())
 }
 
 /// How many executable anonymous mappings there are: code images of Wasm modules are such.

@@ -126,7 +126,7 @@ fn try_event(event: Event, pid: u32) -> Result<String, String> {
     let sampler = Sampler::open(pid, &options).map_err(|error| error.to_string())?;
     let kernel = if sampler.samples_kernel() { "with the kernel" } else { "program only" };
     let clock = match event {
-        Event::CpuClock if sampler.is_by_processor() => ", by the clocks of the processors",
+        Event::CpuClock if sampler.processors().is_some() => ", by the clocks of the processors",
         Event::CpuClock => {
             ", by the clocks of the threads: at more than 250 Hz these cost more where threads sleep often; as root: setcap cap_bpf,cap_perfmon=ep on wasmprof"
         }

@@ -1,6 +1,6 @@
 //! Ctrl-C as something to wait for: a recording ends well, whatever ends it.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -28,12 +28,13 @@ impl Interrupt {
         Ok(Self { set, signals })
     }
 
-    /// Waits for `time`; true when a signal came.
-    pub(crate) fn wait(&mut self, time: Duration) -> bool {
-        let mut fds = [PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)];
+    /// Waits for `time`, or until there is something to read from `other`; true when a signal came.
+    pub(crate) fn wait(&mut self, time: Duration, other: Option<BorrowedFd<'_>>) -> bool {
+        let signals = self.signals.as_fd();
+        let mut fds = [signals, other.unwrap_or(signals)].map(|fd| PollFd::new(fd, PollFlags::POLLIN));
         let timeout = PollTimeout::try_from(time).unwrap_or(PollTimeout::MAX);
         // EINTR is as good as the time being over.
-        matches!(poll(&mut fds, timeout), Ok(count) if count > 0)
+        matches!(poll(&mut fds, timeout), Ok(count) if count > 0) && fds[0].any() == Some(true)
     }
 }
 
@@ -54,11 +55,11 @@ mod tests {
     #[test]
     fn signals_are_caught_until_it_is_dropped() {
         let mut interrupt = Interrupt::catch().unwrap();
-        assert!(!interrupt.wait(Duration::ZERO));
+        assert!(!interrupt.wait(Duration::ZERO, None));
         for signal in [Signal::SIGINT, Signal::SIGHUP] {
             raise(signal).unwrap();
         }
-        assert!(interrupt.wait(Duration::ZERO));
+        assert!(interrupt.wait(Duration::ZERO, None));
         // They would end this program if they were still to come.
         drop(interrupt);
         let blocked = SigSet::thread_get_mask().unwrap();

@@ -11,13 +11,14 @@ use anyhow::{Context, Result, bail};
 use lexopt::prelude::{Long, Short, Value, ValueExt};
 use wasmdbg_profiler::descriptions::Descriptions;
 use wasmdbg_profiler::modules::Modules;
-use wasmdbg_profiler::perf::{Event, Options};
+use wasmdbg_profiler::perf::{self, Event, Options};
 use wasmdbg_profiler::permission::{self, Facts};
 use wasmdbg_profiler::profile::{Folding, Lines, Profile};
 use wasmdbg_profiler::recorder::{Next, Progress, RecordError, record};
 use wasmdbg_profiler::recording::{Info, ObjectInfo, Recording, Summary, Writer};
 use wasmdbg_profiler::target::Target;
 
+use super::control::Control;
 use super::input::number;
 use super::interrupt::Interrupt;
 use super::output::{Format, is_special};
@@ -47,6 +48,9 @@ Ctrl-C ends the recording and keeps it.
       --each-thread     threads whose names differ by a number apart, as [ET_NET 0] and [ET_NET 1]
       --stack BYTES     of the stack that a sample holds (32768)
       --user            sample the program only, not the kernel
+      --control fifo:COMMANDS[,ANSWERS]
+                        named pipes, as for perf: enable, disable, ping and stop are read from one, each
+                        is answered with ack in the other
       --by-thread       sample the clocks of the process's threads, also where those of the processors
                         are allowed: these interrupt other processes too, and cost the process less
   -q, --quiet           no progress
@@ -66,6 +70,7 @@ struct Arguments {
     modules: Vec<PathBuf>,
     code: Vec<PathBuf>,
     folding: Folding,
+    control: Option<Control>,
     quiet: bool,
 }
 
@@ -73,7 +78,7 @@ struct Arguments {
 const SLOW: u64 = 250;
 
 pub(super) fn run(arguments: Vec<OsString>) -> Result<()> {
-    let Some(arguments) = parse(arguments)? else {
+    let Some(mut arguments) = parse(arguments)? else {
         say!("{}", HELP.trim_end());
         return Ok(());
     };
@@ -103,26 +108,36 @@ pub(super) fn run(arguments: Vec<OsString>) -> Result<()> {
     let duration = arguments.duration;
     let mut shown = start;
     let (mut kernel, mut by_processor) = (arguments.options.kernel, false);
+    let (mut control, mut failure) = (arguments.control.take(), None);
     let between = |interval: Duration, progress: &Progress| {
-        (kernel, by_processor) = (progress.kernel, progress.by_processor);
+        (kernel, by_processor) = (progress.kernel, progress.processors.is_some());
+        if let Some(control) = &mut control {
+            control.answer();
+        }
         if show && shown.elapsed() > Duration::from_millis(250) {
             shown = Instant::now();
-            print_progress(progress, duration);
+            print_progress(progress, duration, control.as_ref().is_none_or(|control| control.enabled));
         }
         let left = duration.checked_sub(progress.elapsed).unwrap_or_default();
         let wait = if duration.is_zero() { interval } else { interval.min(left) };
-        if interrupt.wait(wait) {
-            Next::Interrupt
-        } else if arguments.samples.is_some_and(|wanted| progress.samples >= wanted) {
-            Next::Samples
-        } else if !duration.is_zero() && start.elapsed() >= duration {
-            Next::Time
-        } else {
-            Next::Go
+        let signalled = interrupt.wait(wait, control.as_ref().map(Control::as_fd));
+        if let Some(Err(error)) = control.as_mut().map(Control::read) {
+            failure = Some(error);
+        }
+        match &control {
+            _ if signalled || failure.is_some() => Next::Interrupt,
+            Some(control) if control.stopped => Next::Stop,
+            _ if arguments.samples.is_some_and(|wanted| progress.samples >= wanted) => Next::Samples,
+            _ if !duration.is_zero() && start.elapsed() >= duration => Next::Time,
+            Some(control) if !control.enabled => Next::Pause,
+            _ => Next::Go,
         }
     };
     let options = &arguments.options;
     let summary = record(&target, &mut modules, &mut descriptions, options, &mut writer, between);
+    if let Some(control) = &mut control {
+        control.answer();
+    }
     // Whoever does not want to wait for the graph either has the recording.
     drop(interrupt);
     if show {
@@ -156,6 +171,9 @@ pub(super) fn run(arguments: Vec<OsString>) -> Result<()> {
             "wasmprof: the clocks of the threads were sampled, which above {SLOW} Hz costs the process more whenever a thread \
              sleeps: as root, or with setcap cap_bpf,cap_perfmon=ep on wasmprof, those of the processors are"
         );
+    }
+    if let Some(error) = failure {
+        eprintln!("wasmprof: {error:#}; the recording ends here");
     }
     print_summary(&summary, pid);
     print_doubts(&summary, &arguments.options);
@@ -222,6 +240,7 @@ fn parse(arguments: Vec<OsString>) -> Result<Option<Arguments>> {
         modules: Vec::new(),
         code: Vec::new(),
         folding: Folding::default(),
+        control: None,
         quiet: false,
     };
     let mut duration = None;
@@ -258,6 +277,7 @@ fn parse(arguments: Vec<OsString>) -> Result<Option<Arguments>> {
             }
             Long("user") => parsed.options.kernel = false,
             Long("by-thread") => parsed.options.by_thread = true,
+            Long("control") => parsed.control = Some(Control::open(&parser.value()?.string()?)?),
             Short('q') | Long("quiet") => parsed.quiet = true,
             Short('h') | Long("help") => return Ok(None),
             Value(value) => {
@@ -319,14 +339,15 @@ fn info(target: &Target, options: &Options) -> Info {
     }
 }
 
-fn print_progress(progress: &Progress, duration: Duration) {
+fn print_progress(progress: &Progress, duration: Duration, enabled: bool) {
     let of = if duration.is_zero() { String::new() } else { format!(" of {:.0}", duration.as_secs_f64()) };
     eprint!(
-        "\r\x1b[K{:.1}{of} s: {} samples, {} in modules, {} lost",
+        "\r\x1b[K{:.1}{of} s: {} samples, {} in modules, {} lost{}",
         progress.elapsed.as_secs_f64(),
         progress.samples,
         progress.wasm,
-        progress.lost
+        progress.lost,
+        if enabled { "" } else { "; paused" }
     );
     let _ = std::io::stderr().flush();
 }
@@ -347,6 +368,12 @@ fn print_summary(summary: &Summary, pid: u32) {
     );
     if let (Some(rate), Some(used)) = (summary.rate, summary.target_cpu) {
         say!("rate: {rate:.1} samples per CPU second ({used:.2} CPU s of the process)");
+    }
+    if let Some(count) = summary.processors {
+        say!(
+            "by the clock of {count} of {} processors, on which the process may run",
+            perf::online_cpus().len()
+        );
     }
     let share = |part: u64, of: u64| if of == 0 { 0.0 } else { part as f64 * 100.0 / of as f64 };
     say!(
@@ -370,6 +397,12 @@ fn print_doubts(summary: &Summary, options: &Options) {
             "wasmprof: {:.0} % of the samples were lost, more where there is more to say: a lower -F than {} gives right shares",
             summary.lost as f64 * 100.0 / asked as f64,
             options.frequency
+        );
+    }
+    if summary.unfollowed > 0 {
+        eprintln!(
+            "wasmprof: {} threads that came meanwhile, or processors that they moved to, have no samples: raise ulimit -n",
+            summary.unfollowed
         );
     }
     if options.stack < DEFAULT_STACK && summary.wasm_rooted * 10 < summary.wasm * 9 {

@@ -1,7 +1,8 @@
 //! Samples all threads of a process, with one ring per processor. The target is not stopped.
 //!
-//! Where the kernel allows it, the clock of each processor makes the samples, and a filter in the kernel
-//! lets those of the process pass. Else there is an event for each thread on each processor.
+//! Where the kernel allows it, the clocks of the processors on which the process may run make the samples, and
+//! a filter in the kernel lets those of the process pass. Else there is an event for each thread on each
+//! processor.
 //!
 //! New threads are then followed by the kernel's records and by looking at /proc. Inheritance would be
 //! quicker, but a thread made while events are being opened could be counted twice.
@@ -12,7 +13,9 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
+use nix::sched::{CpuSet, sched_getaffinity};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::unistd::Pid;
 
 use super::attributes::{Event, attributes, of_processor};
 use super::filter;
@@ -80,7 +83,7 @@ pub struct Tally {
     pub throttled: u64,
     /// Records that could not be read.
     pub broken: u64,
-    /// New threads that could not be sampled: descriptors ran out.
+    /// New threads, or processors that a thread moved to, that could not be sampled: descriptors ran out.
     pub unfollowed: u64,
 }
 
@@ -88,6 +91,7 @@ pub struct Tally {
 #[derive(Debug)]
 pub struct Sampler {
     pid: u32,
+    /// Those that have an event.
     cpus: Vec<i32>,
     attributes: Attributes,
     rings: Vec<Ring>,
@@ -95,8 +99,8 @@ pub struct Sampler {
     owners: Vec<OwnedFd>,
     /// The thread of the owners, which is in no other list.
     first: i32,
-    /// The owners are all events that there are: they count for all threads.
-    by_processor: bool,
+    /// Of the processors' clocks. With it the owners are all events that there are: they count for all threads.
+    filter: Option<OwnedFd>,
     events: HashMap<i32, Vec<OwnedFd>>,
     running: bool,
     interval: Duration,
@@ -134,7 +138,7 @@ impl Sampler {
             rings: Vec::new(),
             owners: Vec::new(),
             first,
-            by_processor: false,
+            filter: None,
             events: HashMap::new(),
             running: false,
             cpus,
@@ -151,22 +155,20 @@ impl Sampler {
         let bytes_a_second = frequency.max(1) * u64::from(options.stack + 512);
         let third = size as u64 * 300 / bytes_a_second.max(1);
         sampler.interval = Duration::from_millis(third.clamp(4, 100));
-        sampler.follow_threads();
+        sampler.look_again();
         Ok(sampler)
     }
 
-    /// An event for each processor's clock, with the process's filter and a ring.
+    /// An event for the clock of each processor that the process may use, with the process's filter and a ring.
     fn open_processors(&mut self) -> io::Result<usize> {
         let filter = filter::of_process(self.pid)?;
         let attributes = of_processor(self.attributes);
-        let open = |cpu: &i32| {
-            let event = sys::open(&attributes, -1, *cpu)?;
-            sys::set_filter(&event, &filter)?;
-            Ok(event)
-        };
-        let opened = self.cpus.iter().map(open).collect::<io::Result<Vec<_>>>()?;
+        let cpus = usable_cpus(self.pid);
+        let open = |cpu: &i32| open_processor(&attributes, *cpu, &filter);
+        let opened = cpus.iter().map(open).collect::<io::Result<Vec<_>>>()?;
         let (size, rings) = map_rings(&opened)?;
-        (self.rings, self.owners, self.by_processor) = (rings, opened, true);
+        (self.attributes, self.cpus, self.rings, self.owners) = (attributes, cpus, rings, opened);
+        self.filter = Some(filter);
         Ok(size)
     }
 
@@ -204,9 +206,12 @@ impl Sampler {
         }
     }
 
-    /// Opens events for threads that have come, and forgets those that are gone.
-    pub fn follow_threads(&mut self) {
-        if self.by_processor {
+    /// Opens events for threads that have come, and forgets those that are gone; or for processors that a thread
+    /// may use now and none could before.
+    pub fn look_again(&mut self) {
+        if self.filter.is_some() {
+            let new = usable_cpus(self.pid).into_iter().filter(|cpu| !self.cpus.contains(cpu));
+            new.collect::<Vec<_>>().into_iter().for_each(|cpu| self.follow_to(cpu));
             return;
         }
         let alive = threads(self.pid);
@@ -216,9 +221,29 @@ impl Sampler {
         }
     }
 
+    /// Opens an event for one more processor; one attempt each.
+    fn follow_to(&mut self, cpu: i32) {
+        let Some(filter) = &self.filter else { return };
+        let opened = open_processor(&self.attributes, cpu, filter).and_then(|event| {
+            let (_, mut rings) = map_rings(std::slice::from_ref(&event))?;
+            if self.running {
+                sys::enable(&event, true)?;
+            }
+            self.rings.append(&mut rings);
+            Ok(event)
+        });
+        match opened {
+            Ok(event) => {
+                self.cpus.push(cpu);
+                self.owners.push(event);
+            }
+            Err(_) => self.tally.unfollowed += 1,
+        }
+    }
+
     /// Opens events for one thread, unless it has some. One that has ended is no error.
     pub fn follow(&mut self, tid: i32) {
-        if self.by_processor || tid == self.first || self.events.contains_key(&tid) {
+        if self.filter.is_some() || tid == self.first || self.events.contains_key(&tid) {
             return;
         }
         let open = |(owner, cpu): (&OwnedFd, &i32)| -> io::Result<OwnedFd> {
@@ -270,10 +295,16 @@ impl Sampler {
         self.interval
     }
 
-    /// Whether the processors' clocks make the samples.
+    /// The number of processors whose clocks make the samples; none when an event of each thread does.
     #[must_use]
-    pub fn is_by_processor(&self) -> bool {
-        self.by_processor
+    pub fn processors(&self) -> Option<usize> {
+        self.filter.is_some().then_some(self.cpus.len())
+    }
+
+    /// Whether it samples now.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        self.running
     }
 
     /// Whether the kernel's samples are there.
@@ -293,6 +324,12 @@ impl Sampler {
     pub fn tally(&self) -> Tally {
         self.tally
     }
+}
+
+fn open_processor(attributes: &Attributes, cpu: i32, filter: &OwnedFd) -> io::Result<OwnedFd> {
+    let event = sys::open(attributes, -1, cpu)?;
+    sys::set_filter(&event, filter)?;
+    Ok(event)
 }
 
 /// A ring for each event, as large as can be had.
@@ -322,7 +359,21 @@ fn threads(pid: u32) -> Vec<i32> {
     entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
 }
 
-fn online_cpus() -> Vec<i32> {
+/// The processors on which one of the process's threads may run: affinities and cpusets keep it from others,
+/// which then need not be interrupted.
+fn usable_cpus(pid: u32) -> Vec<i32> {
+    let sets: Vec<CpuSet> =
+        threads(pid).into_iter().filter_map(|tid| sched_getaffinity(Pid::from_raw(tid)).ok()).collect();
+    let online = online_cpus();
+    let is_in = |set: &CpuSet, cpu: i32| usize::try_from(cpu).is_ok_and(|cpu| set.is_set(cpu) == Ok(true));
+    let usable: Vec<i32> =
+        online.iter().copied().filter(|cpu| sets.iter().any(|set| is_in(set, *cpu))).collect();
+    // The process has ended, or there are more processors than such a set can tell.
+    if usable.is_empty() { online } else { usable }
+}
+
+/// Those that are there.
+pub fn online_cpus() -> Vec<i32> {
     let text = fs::read_to_string("/sys/devices/system/cpu/online").unwrap_or_default();
     let cpus = cpu_list(&text);
     if cpus.is_empty() { vec![0] } else { cpus }

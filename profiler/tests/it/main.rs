@@ -2,6 +2,7 @@
 //! the programs that they measure, so those that measure shares take turns.
 
 mod broken_input;
+mod controlled;
 mod corpora;
 mod flame_graph;
 mod namespaces;

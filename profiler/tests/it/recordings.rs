@@ -112,6 +112,9 @@ fn errors_say_what_to_do() {
         (["-d", "inf"], "is no number of seconds"),
         (["-o", "-"], "wants a file of its own"),
         (["-o", "/dev/null"], "wants a file of its own"),
+        (["--control", "pipe"], "--control wants fifo:COMMANDS or fifo:COMMANDS,ANSWERS"),
+        (["--control", "fifo:/nowhere/pipe"], "cannot open /nowhere/pipe"),
+        (["--control", "fifo:/dev/null"], "/dev/null is no named pipe"),
     ] {
         let error = fail(&[&["record", "-p", &own][..], &arguments].concat());
         assert!(error.contains(wanted), "{arguments:?}: {error}");

@@ -1,23 +1,18 @@
-//! What `wasmprof record` costs a proxy under load, beside `perf record` in the same rounds.
+//! What `wasmprof record` costs a proxy under full load, beside `perf record`, and how much of it is the
+//! machine's own price for an interrupt.
 
-use std::os::unix::process::ExitStatusExt;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command};
 
-use anyhow::{Context, Result, ensure};
-use nix::sys::signal::Signal;
+use anyhow::{Context, Result};
 
-use crate::ats::Ats;
 use crate::bench::parked::load;
-use crate::bench::rounds::median;
+use crate::bench::slices::Loaded;
 use crate::bench::table::{Row, Verdict};
 use crate::bench::variant::Variant;
-use crate::process::{product, signal};
-use crate::scratch::{PATIENCE, Scratch, wait_for};
+use crate::process::{pin, product};
+use crate::recorder::Recorder;
+use crate::scratch::Scratch;
 
-/// Many short ones: a shared machine is faster or slower for some seconds at a time.
-const ROUNDS: usize = 20;
-const SECONDS: u32 = 1;
 /// Samples a second of CPU time, with the part of the throughput that may be lost: must and aim.
 const RATES: [(u32, f64, f64); 2] = [(99, 0.01, 0.004), (999, 0.02, 0.015)];
 
@@ -30,104 +25,80 @@ pub fn rows() -> Result<Vec<Row>> {
     let server = Variant::Wasm.options(folder.path())?.start()?;
     Variant::Wasm.check(&server)?;
     // Not counted: fills the RAM cache.
-    load(server.address(), SECONDS)?;
+    load(server.address(), 1)?;
+    let loaded = Loaded::start(&server)?;
+    let idle = Idle::on(loaded.processor())?;
     let mut rows = Vec::new();
-    for (rate, must, aim) in RATES {
-        let mut measured = Rate { server: &server, folder: folder.path(), hertz: rate, said: String::new() };
-        let lost = measured.lost()?;
+    for (hertz, must, aim) in RATES {
+        let start = |who: &str, mut command: Command| {
+            let name = format!("{who}-{hertz}");
+            command
+                .args(["-q", "-F", &hertz.to_string(), "-o"])
+                .arg(folder.path().join(&name).with_extension("wasmprof"));
+            Recorder::start(&mut command, folder.path(), &name)
+        };
+        // Told apart: an event of each thread, which perf has, costs a little even when it is disabled.
+        let mut ours = vec![start("proxy", wasmprof(server.pid())?)?, start("idle", wasmprof(idle.0.id())?)?];
+        let mut taken = loaded.compare(&mut ours)?;
+        let said = ours.into_iter().map(|recorder| Ok(recorder.stop()?.0)).collect::<Result<Vec<_>>>()?;
+        let mut theirs = vec![start("perf", perf(server.pid()))?];
+        taken.extend(loaded.compare(&mut theirs)?);
+        drop(theirs);
+        let [own, clock, perf] = taken[..] else { unreachable!("one for each recorder") };
+        let lost = own.throughput;
         rows.push(
             Row::shown(
-                format!("throughput lost to `wasmprof record -F {rate}`, whole stacks"),
-                percent(lost[0]),
+                format!("throughput lost to `wasmprof record -F {hertz}`, whole stacks"),
+                lost.to_string(),
             )
             .limits(
-                format!("≤ {}", percent(must)),
-                percent(aim),
-                Verdict::at_most(lost[0], must, aim),
+                format!("≤ {:.1} %", must * 100.0),
+                format!("{:.1} %", aim * 100.0),
+                Verdict::at_most(lost.0, must, aim),
             ),
         );
-        let perf = format!("  to `perf record -g -e cpu-clock -F {rate}`, no stacks of the host");
-        rows.push(Row::shown(perf, percent(lost[1])));
-        for line in measured.said.lines().filter(|line| {
-            ["samples in", "in modules", "own cost", "innermost"].iter().any(|part| line.contains(part))
-        }) {
-            rows.push(Row::shown(format!("  it says: {}", line.trim()), ""));
+        rows.push(Row::shown("  CPU time of the proxy for a request, in addition", own.cpu.to_string()));
+        if said[1].contains("by the clock of") {
+            let what =
+                "  of it the clock's interrupts alone: an idle process recorded, on the proxy's processor";
+            rows.push(Row::shown(what, format!("{}; CPU time {}", clock.throughput, clock.cpu)));
         }
+        let what = format!("  to `perf record -g -e cpu-clock -F {hertz}`, no stacks of the host");
+        rows.push(Row::shown(what, format!("{}; CPU time {}", perf.throughput, perf.cpu)));
+        let parts = ["samples in", "by the clock", "in modules", "own cost", "innermost"];
+        let lines = said[0].lines().filter(|line| parts.iter().any(|part| line.contains(part)));
+        rows.extend(lines.map(|line| Row::shown(format!("  it says: {}", line.trim()), "")));
     }
+    loaded.stop()?;
     Ok(rows)
 }
 
-fn percent(share: f64) -> String {
-    format!("{:.1} %", share * 100.0)
+fn wasmprof(pid: u32) -> Result<Command> {
+    let mut command = Command::new(product("wasmprof")?);
+    command.args(["record", "-d", "0", "-p", &pid.to_string()]);
+    Ok(command)
 }
 
-/// A rate of sampling, measured.
-struct Rate<'a> {
-    server: &'a Ats,
-    folder: &'a Path,
-    hertz: u32,
-    /// What wasmprof printed last.
-    said: String,
+fn perf(pid: u32) -> Command {
+    let mut command = Command::new("perf");
+    command.args(["record", "-g", "-e", "cpu-clock", "-p", &pid.to_string()]);
+    command
 }
 
-impl Rate<'_> {
-    /// The parts of the throughput that wasmprof and perf take.
-    fn lost(&mut self) -> Result<[f64; 2]> {
-        let mut ratios = [Vec::new(), Vec::new()];
-        for round in 0..ROUNDS {
-            // The order changes, so that a machine that gets slower or faster favours none.
-            let mut rates = [0.0; 3];
-            for turn in 0..rates.len() {
-                let recorder = (round + turn) % rates.len();
-                rates[recorder] = self.throughput(recorder)?;
-            }
-            ratios[0].push(rates[1] / rates[0]);
-            ratios[1].push(rates[2] / rates[0]);
-        }
-        Ok(ratios.map(|ratios| 1.0 - median(&ratios)))
-    }
+/// A process that does nothing, on one processor.
+struct Idle(Child);
 
-    /// Requests per second while 0: nobody, 1: wasmprof, 2: perf records.
-    fn throughput(&mut self, recorder: usize) -> Result<f64> {
-        let pid = self.server.pid().to_string();
-        let hertz = self.hertz.to_string();
-        let (mut command, out) = match recorder {
-            0 => return load(self.server.address(), SECONDS),
-            1 => {
-                let mut command = Command::new(product("wasmprof")?);
-                command.args(["record", "-q", "-d", "0", "-p", &pid, "-F", &hertz]);
-                (command, self.folder.join("bench.wasmprof"))
-            }
-            _ => {
-                let mut command = Command::new("perf");
-                command.args(["record", "-q", "-g", "-e", "cpu-clock", "-p", &pid, "-F", &hertz]);
-                (command, self.folder.join("perf.data"))
-            }
-        };
-        command.arg("-o").arg(&out);
-        self.under(&mut command, &out, recorder == 1)
+impl Idle {
+    fn on(processor: usize) -> Result<Self> {
+        let idle = Self(Command::new("sleep").arg("infinity").spawn().context("cannot run sleep")?);
+        pin(idle.0.id(), processor)?;
+        Ok(idle)
     }
+}
 
-    fn under(&mut self, command: &mut Command, out: &PathBuf, is_ours: bool) -> Result<f64> {
-        let _ = std::fs::remove_file(out);
-        let recorder = command
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .with_context(|| format!("cannot start {command:?}"))?;
-        let begun = || std::fs::metadata(out).ok().filter(|data| data.len() > 0);
-        // The first load is not counted: the recorder learns the process's code.
-        let requests = wait_for("the recording to begin", PATIENCE, begun)
-            .and_then(|_| load(self.server.address(), SECONDS))
-            .and_then(|_| load(self.server.address(), SECONDS));
-        signal(recorder.id(), Signal::SIGINT)?;
-        let output = recorder.wait_with_output()?;
-        // perf ends as if the signal had killed it.
-        let well = output.status.success() || output.status.signal() == Some(Signal::SIGINT as i32);
-        ensure!(well, "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
-        if is_ours {
-            self.said = String::from_utf8_lossy(&output.stdout).into_owned();
-        }
-        requests
+impl Drop for Idle {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
