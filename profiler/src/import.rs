@@ -3,6 +3,7 @@
 
 mod checked;
 mod sample;
+mod unwound;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
@@ -17,7 +18,8 @@ use linux_perf_data::{PerfFileReader, PerfFileRecord};
 use rustc_hash::FxBuildHasher;
 
 use self::checked::{Checked, FirstEvent};
-use self::sample::{Entry, Sample};
+use self::sample::{Entry, Sample, USER_MARK};
+use self::unwound::Unwinder;
 use crate::code::timeline::Timeline;
 use crate::descriptions::{self, DescriptionError};
 use crate::host::Segments;
@@ -57,8 +59,10 @@ pub struct Imported {
     pub others: u64,
     /// Samples have call chains: perf had -g.
     pub has_chains: bool,
-    /// Samples have copies of the stack, which are not looked at: perf had --call-graph dwarf.
-    pub has_stacks: bool,
+    /// Samples of the program that have a copy of the stack: perf had --call-graph dwarf.
+    pub copies: u64,
+    /// Of these, those whose stack goes on behind it.
+    pub cut: u64,
 }
 
 /// Imports `data`. `described`: jitdumps and perf maps; those that perf saw mapped, and the maps of its
@@ -67,24 +71,24 @@ pub struct Imported {
 /// # Errors
 /// See [`ImportError`].
 pub fn perf_data(data: &Path, described: &[PathBuf]) -> Result<Imported, ImportError> {
-    let mut import = Import::default();
+    let mut import = Import { jitdumps: described.to_vec(), ..Import::default() };
+    let file = File::open(data).map_err(|error| ImportError::Read(data.to_owned(), error))?;
+    let file = Checked::new(file).map_err(|error| ImportError::Damaged(data.to_owned(), error))?;
+    if file.first().copies_stacks() {
+        // Code says how far a function's prologue has come.
+        import.timeline.keep_bytes();
+    }
     for path in described {
         import.describe(path)?;
     }
-    import.read(data)?;
-    for path in std::mem::take(&mut import.jitdumps) {
-        if !described.contains(&path) && path.is_file() {
-            // One that cannot be read names nothing; perf itself does without it too.
-            let _ = import.describe(&path);
-        }
-    }
+    import.read(data, file)?;
     if import.timeline.codes().is_empty() {
         for pid in std::mem::take(&mut import.pids) {
             let _ = import.describe(Path::new(&format!("/tmp/perf-{pid}.map")));
         }
     }
-    let Import { others, has_chains, has_stacks, .. } = import;
-    Ok(Imported { recording: import.finish(data)?, others, has_chains, has_stacks })
+    let Import { others, has_chains, copies, cut, .. } = import;
+    Ok(Imported { recording: import.finish(data)?, others, has_chains, copies, cut })
 }
 
 /// The file is read once. What a jitdump describes is known behind its last record, so that stacks are of
@@ -93,10 +97,11 @@ pub fn perf_data(data: &Path, described: &[PathBuf]) -> Result<Imported, ImportE
 struct Import {
     recording: Recording,
     timeline: Timeline,
-    /// Jitdumps that perf saw mapped.
+    /// Jitdumps that were named, or that perf saw mapped.
     jitdumps: Vec<PathBuf>,
     pids: Vec<i32>,
-    regions: HashMap<i32, BTreeMap<u64, Region>>,
+    regions: HashMap<i32, Regions>,
+    unwinder: Unwinder,
     /// Counts the changes of the regions.
     maps: u32,
     files: HashMap<String, (ObjectId, Option<Segments>)>,
@@ -105,20 +110,22 @@ struct Import {
     places: Vec<(u64, RawFrame)>,
     /// The words of a call chain behind what it was found in, with 0 for its innermost address.
     chains: HashMap<Box<[u64]>, u32, FxBuildHasher>,
-    /// By their numbers: the callers, spots in [`Import::callers`].
-    chain_list: Vec<Range<u32>>,
+    /// By their numbers: the callers, spots in [`Import::callers`], and why they end.
+    chain_list: Vec<(Range<u32>, End)>,
     callers: Vec<u32>,
     /// The innermost address and the chain, which says what it means.
     stacks: HashMap<(u64, u32), u32, FxBuildHasher>,
     /// By their numbers: the innermost spot and the chain.
     stack_list: Vec<(u32, u32)>,
     key: Vec<u64>,
+    unwound: Vec<u64>,
     /// Times of samples are those of jitdumps.
     monotonic: bool,
     /// Samples of other events than the first.
     others: u64,
     has_chains: bool,
-    has_stacks: bool,
+    copies: u64,
+    cut: u64,
 }
 
 /// What decides what an address means: the process, how often the regions had changed, and the mode.
@@ -135,7 +142,13 @@ impl At {
     }
 }
 
-#[derive(Clone)]
+/// Executable memory of a process.
+#[derive(Default)]
+struct Regions {
+    by_start: BTreeMap<u64, Region>,
+    changes: u32,
+}
+
 struct Region {
     end: u64,
     id: ObjectId,
@@ -147,15 +160,14 @@ impl Import {
         descriptions::read_file(path, &mut self.timeline)
     }
 
-    fn read(&mut self, path: &Path) -> Result<(), ImportError> {
-        let event = each_record(path, |event, clock, record| {
+    fn read(&mut self, path: &Path, file: Checked) -> Result<(), ImportError> {
+        let event = each_record(path, file, |event, clock, record| {
             self.monotonic = matches!(clock, PerfClock::ClockId(id) if id as i32 == libc::CLOCK_MONOTONIC);
             if record.record_type != RecordType::SAMPLE {
                 self.other(record);
                 return;
             }
             self.has_chains |= record.parse_info.sample_format.contains(SampleFormat::CALLCHAIN);
-            self.has_stacks |= record.parse_info.sample_format.contains(SampleFormat::STACK_USER);
             let kernel = CpuMode::from_misc(record.misc) == CpuMode::Kernel;
             match Sample::parse(&record.data.as_slice(), &record.parse_info, event.counts_lost()) {
                 Some(sample) if event.has(sample.id) => self.sample(&sample, kernel),
@@ -205,15 +217,24 @@ impl Import {
             && !self.jitdumps.iter().any(|known| known == file)
         {
             self.jitdumps.push(file.to_owned());
+            // One that cannot be read names nothing; perf itself does without it too.
+            let _ = self.describe(file);
+        }
+        let end = address.saturating_add(length);
+        if path.starts_with("//anon") {
+            self.put(pid, address, Region { end, id: UNKNOWN, bias: 0 });
+            return;
         }
         // Of the kernel, or no file.
-        if pid < 0 || !path.starts_with('/') || path.starts_with("//anon") {
+        if pid < 0 || !path.starts_with('/') {
             return;
         }
         let next = ObjectId(self.files.len() as u32 + 3);
         let (id, segments) = self.files.entry(path).or_insert_with_key(|path| {
-            let segments = Segments::read(Path::new(path)).ok();
-            let reached = segments.is_some().then(|| path.clone());
+            let at = if path.ends_with(" (deleted)") { mapping(pid, address..end, path) } else { None };
+            let at = at.unwrap_or_else(|| path.clone());
+            let segments = Segments::read(Path::new(&at)).ok();
+            let reached = segments.is_some().then_some(at);
             let info = ObjectInfo::Host { path: path.clone(), reached, build_id: None };
             self.recording.objects.insert(next.0, info);
             (next, segments)
@@ -222,25 +243,60 @@ impl Import {
             Some(segments) => segments.bias(address, offset),
             None => address.wrapping_sub(offset),
         };
-        let region = Region { end: address.saturating_add(length), id: *id, bias };
-        self.regions.entry(pid).or_default().insert(address, region);
+        let region = Region { end, id: *id, bias };
+        self.put(pid, address, region);
+    }
+
+    fn put(&mut self, pid: i32, address: u64, region: Region) {
+        let regions = self.regions.entry(pid).or_default();
+        regions.by_start.insert(address, region);
+        regions.changes += 1;
         self.maps += 1;
     }
 
-    /// Most samples have their callers in common with many others, word by word.
+    /// The call chain of a sample with its stack unwound behind it.
+    fn unwind(&mut self, sample: &Sample<'_>, kernel: bool) -> Option<Vec<u64>> {
+        let user = sample.user.as_ref()?;
+        let mut words = std::mem::take(&mut self.unwound);
+        words.clear();
+        if kernel {
+            words.extend(sample.chain().take_while(|word| *word != USER_MARK));
+        }
+        words.push(USER_MARK);
+        let (none, time) = (Regions::default(), if self.monotonic { sample.time } else { u64::MAX });
+        let regions = self.regions.get(&sample.pid).unwrap_or(&none);
+        let (files, timeline) = (&self.recording.objects, &self.timeline);
+        let end = self.unwinder.unwind(sample.pid, regions, files, (user, time), timeline, &mut words);
+        words.push(Entry::word_of(end));
+        self.copies += 1;
+        self.cut += u64::from(end == End::StackCopy);
+        Some(words)
+    }
+
     fn sample(&mut self, sample: &Sample<'_>, kernel: bool) {
+        match self.unwind(sample, kernel) {
+            Some(words) => {
+                self.add(sample, kernel, words.iter().copied());
+                self.unwound = words;
+            }
+            None => self.add(sample, kernel, sample.chain()),
+        }
+    }
+
+    /// Most samples have their callers in common with many others, word by word.
+    fn add(&mut self, sample: &Sample<'_>, kernel: bool, mut chain: impl Iterator<Item = u64>) {
         let mut at = At { pid: sample.pid, maps: self.maps, kernel };
         let mut key = std::mem::take(&mut self.key);
         key.clear();
         key.push(at.word());
         let mut innermost = sample.ip.unwrap_or_default();
-        let mut chain = sample.chain();
         for word in chain.by_ref() {
             match Entry::of(word) {
                 Entry::Mark { kernel } => {
                     at.kernel = kernel;
                     key.push(word);
                 }
+                Entry::End(_) => key.push(word),
                 Entry::Address(address) => {
                     innermost = address;
                     key.push(0);
@@ -273,10 +329,11 @@ impl Import {
         let start = self.callers.len() as u32;
         let callers =
             key.iter().position(|word| *word == 0).map_or(&[][..], |innermost| &key[innermost + 1..]);
-        let mut interrupted = false;
+        let (mut interrupted, mut end) = (false, End::Root);
         for word in callers {
             match Entry::of(*word) {
                 Entry::Mark { kernel } => (at.kernel, interrupted) = (kernel, true),
+                Entry::End(why) => end = why,
                 Entry::Address(address) => {
                     // A caller goes on behind its call; what was interrupted goes on there.
                     let address = if interrupted { address } else { address.wrapping_sub(1) };
@@ -287,7 +344,7 @@ impl Import {
             }
         }
         let number = self.chain_list.len() as u32;
-        self.chain_list.push(start..self.callers.len() as u32);
+        self.chain_list.push((start..self.callers.len() as u32, end));
         self.chains.insert(key.into(), number);
         number
     }
@@ -297,11 +354,13 @@ impl Import {
             return *number;
         }
         let regions = self.regions.get(&at.pid);
-        let region = regions.and_then(|regions| regions.range(..=address).next_back());
+        let region = regions.and_then(|regions| regions.by_start.range(..=address).next_back());
         let frame = match region.filter(|(_, region)| address < region.end) {
             _ if at.kernel => RawFrame { object: KERNEL, address },
-            Some((_, region)) => RawFrame { object: region.id, address: address.wrapping_sub(region.bias) },
-            None => RawFrame { object: UNKNOWN, address: 0 },
+            Some((_, region)) if region.id != UNKNOWN => {
+                RawFrame { object: region.id, address: address.wrapping_sub(region.bias) }
+            }
+            _ => RawFrame { object: UNKNOWN, address: 0 },
         };
         let number = self.places.len() as u32;
         self.places.push((address, frame));
@@ -338,11 +397,11 @@ impl Import {
                     stack.clear();
                     stack.push(described.frame(innermost, time));
                     stack.extend_from_slice(callers.entry((chain, change)).or_insert_with(|| {
-                        let Range { start, end } = self.chain_list[chain as usize];
+                        let Range { start, end } = self.chain_list[chain as usize].0;
                         let spots = &self.callers[start as usize..end as usize];
                         spots.iter().map(|spot| described.frame(*spot, time)).collect()
                     }));
-                    stacks.push(&stack, End::Root)
+                    stacks.push(&stack, self.chain_list[chain as usize].1)
                 });
                 *last = (change, number);
             }
@@ -352,6 +411,13 @@ impl Import {
         recording.add_code(&timeline);
         Ok(recording)
     }
+}
+
+/// A file that was deleted, as Traffic Server does with its copies of plugins, by the mapping itself: as long as the process
+/// lives.
+fn mapping(pid: i32, range: Range<u64>, path: &str) -> Option<String> {
+    let link = format!("/proc/{pid}/map_files/{:x}-{:x}", range.start, range.end);
+    (std::fs::read_link(&link).ok()? == Path::new(path)).then_some(link)
 }
 
 /// Frames of spots, with what is described.
@@ -375,10 +441,9 @@ impl Described<'_> {
 /// Hands on each record, and returns the first event.
 fn each_record(
     path: &Path,
+    file: Checked,
     mut each: impl FnMut(&FirstEvent, PerfClock, &RawEventRecord<'_>),
 ) -> Result<FirstEvent, ImportError> {
-    let file = File::open(path).map_err(|error| ImportError::Read(path.to_owned(), error))?;
-    let file = Checked::new(file).map_err(|error| ImportError::Damaged(path.to_owned(), error))?;
     let first = file.first().clone();
     let wrong = |error| ImportError::Perf(path.to_owned(), error);
     let PerfFileReader { mut perf_file, mut record_iter } =

@@ -96,7 +96,6 @@ impl Space {
     }
 
     /// Of these pieces, by rising address.
-    #[cfg(test)]
     pub(crate) fn of(pieces: Vec<Piece>) -> Self {
         Self { pieces, generation: 1, ..Self::new() }
     }

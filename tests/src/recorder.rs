@@ -54,6 +54,12 @@ impl Recorder {
         Ok(recorder)
     }
 
+    /// Its process.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Gives a command and waits until it is obeyed.
     ///
     /// # Errors

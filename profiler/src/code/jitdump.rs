@@ -80,6 +80,7 @@ fn load(
         Some(index),
         JitCode { name: String::from_utf8_lossy(name).into_owned(), lines },
     );
+    timeline.add_bytes(body.0);
     Some(())
 }
 
@@ -184,7 +185,9 @@ mod tests {
     #[test]
     fn code_is_found_by_address_and_time() {
         let mut timeline = Timeline::default();
+        timeline.keep_bytes();
         assert_eq!(read(&file(), &mut timeline), Ok(77));
+        assert_eq!(timeline.bytes(0), Some(&[0x55; 8][..]));
         let (code, offset) = timeline.find(0x1005, 6).unwrap();
         assert_eq!((code.name.as_str(), offset), ("f", 5));
         assert_eq!(code.line_at(5).map(|line| (&*line.file, line.line)), Some(("a.rs", 43)));

@@ -52,6 +52,8 @@ pub struct Timeline {
     loads: Vec<Load>,
     codes: Vec<JitCode>,
     by_index: HashMap<u64, u32>,
+    /// By the number of the code.
+    bytes: Option<HashMap<u32, Box<[u8]>>>,
     /// Made at the first question after a change.
     index: OnceCell<Vec<Place>>,
 }
@@ -67,6 +69,24 @@ struct Place {
 }
 
 impl Timeline {
+    /// Keeps the bytes of code that is added from now on, see [`Timeline::bytes`].
+    pub fn keep_bytes(&mut self) {
+        self.bytes.get_or_insert_default();
+    }
+
+    /// The bytes of the code that was added last.
+    pub fn add_bytes(&mut self, bytes: &[u8]) {
+        if let (Some(kept), Some(last)) = (&mut self.bytes, self.codes.len().checked_sub(1)) {
+            kept.insert(last as u32, bytes.into());
+        }
+    }
+
+    /// The bytes of a piece of code, if they are known and kept.
+    #[must_use]
+    pub fn bytes(&self, code: u32) -> Option<&[u8]> {
+        self.bytes.as_ref()?.get(&code).map(|bytes| &**bytes)
+    }
+
     /// Code of `size` bytes was put at `address` at `time`. `index`: the number under which it may move.
     pub fn add(&mut self, address: u64, size: u64, time: u64, index: Option<u64>, code: JitCode) {
         let number = self.codes.len() as u32;

@@ -39,13 +39,14 @@ pub(super) fn open(inputs: Vec<PathBuf>, command: &str) -> Result<Recording> {
         })
         .with_context(|| format!("cannot read {}", data.display()))?;
     if &start == b"PERFILE2" {
-        let Imported { recording, others, has_chains, has_stacks } = import::perf_data(data, &described)?;
-        if has_stacks {
+        let Imported { recording, others, has_chains, copies, cut } = import::perf_data(data, &described)?;
+        if cut * 10 > copies {
             eprintln!(
-                "wasmprof: the copies of stacks in it (--call-graph dwarf) are not looked at: callers in code without frame \
-                 pointers, as the host's, are missing; wasmprof record has them"
+                "wasmprof: {:.0} % of its stacks go on behind what perf copied of them: record with --call-graph dwarf,32768 (65528 at \
+                 most)",
+                cut as f64 * 100.0 / copies as f64
             );
-        } else if !has_chains {
+        } else if !has_chains && copies == 0 {
             eprintln!("wasmprof: it has no callers: record with -g");
         }
         if others > 0 {

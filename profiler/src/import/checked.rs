@@ -29,6 +29,7 @@ pub(super) struct Checked {
 pub(super) struct FirstEvent {
     kind: u32,
     config: u64,
+    sample_type: u64,
     read_format: u64,
     /// Rising.
     ids_of_others: Vec<u64>,
@@ -39,7 +40,13 @@ impl FirstEvent {
     fn new(attribute: &[u8], mut ids_of_others: Vec<u64>) -> Self {
         ids_of_others.sort_unstable();
         let (kind, config) = (word(attribute, 0) as u32, word(attribute, 8));
-        Self { kind, config, read_format: word(attribute, 32), ids_of_others }
+        let (sample_type, read_format) = (word(attribute, 24), word(attribute, 32));
+        Self { kind, config, sample_type, read_format, ids_of_others }
+    }
+
+    /// PERF_SAMPLE_STACK_USER: samples have copies of stacks.
+    pub(super) fn copies_stacks(&self) -> bool {
+        self.sample_type & 1 << 13 != 0
     }
 
     /// PERF_FORMAT_LOST: a counter's value has the number of lost samples behind it.

@@ -1,12 +1,24 @@
-//! The body of a PERF_RECORD_SAMPLE of a perf.data, up to its call chain, in place: there are very many of them. The
+//! The body of a PERF_RECORD_SAMPLE of a perf.data, up to its stack, in place: there are very many of them. The
 //! order is that of `perf_event_open(2)`.
 
 use linux_perf_data::linux_perf_event_reader::{ReadFormat, RecordParseInfo, SampleFormat};
+
+use crate::unwind::{End, Registers};
 
 /// The first of PERF_CONTEXT_*, marks among the addresses of a chain: what follows is the kernel's, or not.
 const FIRST_MARK: u64 = u64::MAX - 4094;
 /// PERF_CONTEXT_KERNEL
 const KERNEL_MARK: u64 = u64::MAX - 127;
+/// PERF_CONTEXT_USER
+pub(super) const USER_MARK: u64 = u64::MAX - 511;
+/// Marks of our own: why a chain that we unwound ends.
+const ENDS: [(u64, End); 5] = [
+    (FIRST_MARK + 1, End::Root),
+    (FIRST_MARK + 2, End::StackCopy),
+    (FIRST_MARK + 3, End::Elsewhere),
+    (FIRST_MARK + 4, End::NoTables),
+    (FIRST_MARK + 5, End::NoCode),
+];
 
 /// What is used of a sample.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,7 +31,17 @@ pub(super) struct Sample<'a> {
     /// By the recording's clock, ns.
     pub(super) time: u64,
     pub(super) period: u64,
+    /// With `--call-graph dwarf`, unless it is of a thread of the kernel.
+    pub(super) user: Option<User<'a>>,
     chain: &'a [u8],
+}
+
+/// What a stack of the program is unwound from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct User<'a> {
+    pub(super) registers: Registers,
+    /// From the stack pointer on.
+    pub(super) stack: &'a [u8],
 }
 
 /// An entry of a call chain.
@@ -29,15 +51,25 @@ pub(super) enum Entry {
     Address(u64),
     /// What follows is code of the kernel, or not.
     Mark { kernel: bool },
+    /// Nothing follows, and why.
+    End(End),
 }
 
 impl Entry {
     /// As the kernel writes it.
     pub(super) fn of(word: u64) -> Self {
-        if word >= FIRST_MARK {
-            return Self::Mark { kernel: word == KERNEL_MARK };
+        if word < FIRST_MARK {
+            return Self::Address(word);
         }
-        Self::Address(word)
+        match ENDS.iter().find(|(mark, _)| *mark == word) {
+            Some((_, end)) => Self::End(*end),
+            None => Self::Mark { kernel: word == KERNEL_MARK },
+        }
+    }
+
+    /// What [`Entry::of`] reads as an end.
+    pub(super) fn word_of(end: End) -> u64 {
+        ENDS.iter().find(|(_, known)| *known == end).map_or(FIRST_MARK, |(mark, _)| *mark)
     }
 }
 
@@ -63,10 +95,11 @@ impl<'a> Sample<'a> {
         let mut chain = &[][..];
         if format.contains(SampleFormat::CALLCHAIN) {
             let length = usize::try_from(words.next()?).ok()?.checked_mul(8)?;
-            chain = words.0.get(..length)?;
+            (chain, words.0) = words.0.split_at_checked(length)?;
         }
+        let user = words.user(info);
         let (pid, tid) = ((ids as u32).cast_signed(), (ids >> 32) as u32);
-        Some(Self { ip, id, pid, tid, time, period, chain })
+        Some(Self { ip, id, pid, tid, time, period, user, chain })
     }
 
     /// The call chain, innermost first: addresses, and marks among them.
@@ -77,7 +110,7 @@ impl<'a> Sample<'a> {
 
 struct Words<'a>(&'a [u8]);
 
-impl Words<'_> {
+impl<'a> Words<'a> {
     /// `struct read_format`: the values of one counter, or those of a group.
     fn skip_counters(&mut self, info: &RecordParseInfo, lost: bool) -> Option<()> {
         let has = |field| u64::from(info.read_format.contains(field));
@@ -88,6 +121,39 @@ impl Words<'_> {
         let bytes = counters.checked_mul(each)?.checked_add(times)?.checked_mul(8)?;
         self.0 = self.0.get(usize::try_from(bytes).ok()?..)?;
         Some(())
+    }
+
+    /// Registers and stack, behind the call chain and what a tracepoint said.
+    fn user(&mut self, info: &RecordParseInfo) -> Option<User<'a>> {
+        let format = info.sample_format;
+        let both = SampleFormat::REGS_USER | SampleFormat::STACK_USER;
+        if !format.contains(both) || format.contains(SampleFormat::BRANCH_STACK) {
+            return None;
+        }
+        if format.contains(SampleFormat::RAW) {
+            let size = u32::from_le_bytes(*self.0.first_chunk()?);
+            self.0 = self.0.get(4 + usize::try_from(size).ok()?..)?;
+        }
+        // PERF_SAMPLE_REGS_ABI_64: there are none for threads of the kernel, and nobody else is known.
+        if self.next()? != 2 {
+            return None;
+        }
+        let (mut ip, mut sp, mut bp) = (None, None, None);
+        for number in (0..64).filter(|number| info.sample_regs_user >> number & 1 == 1) {
+            let value = self.next();
+            match number {
+                6 => bp = value,
+                7 => sp = value,
+                8 => ip = value,
+                _ => {}
+            }
+        }
+        let size = usize::try_from(self.next()?).ok()?;
+        let (stack, rest) = self.0.split_at_checked(size)?;
+        self.0 = rest;
+        // How much of it the kernel could read.
+        let read = if size == 0 { 0 } else { usize::try_from(self.next()?).ok()? };
+        Some(User { registers: Registers { ip: ip?, sp: sp?, bp: bp? }, stack: stack.get(..read)? })
     }
 }
 
@@ -157,6 +223,44 @@ mod tests {
             for end in 0..body.len() {
                 assert_eq!(Sample::parse(&body[..end], &info(read), true), None, "{end} bytes");
             }
+        }
+    }
+
+    #[test]
+    fn registers_and_stack_are_read_behind_the_chain() {
+        let format = SampleFormat::IP
+            | SampleFormat::CALLCHAIN
+            | SampleFormat::RAW
+            | SampleFormat::REGS_USER
+            | SampleFormat::STACK_USER;
+        // ax, bp, sp, ip, flags
+        let registers = 1 | 1 << 6 | 1 << 7 | 1 << 8 | 1 << 9;
+        let info = RecordParseInfo {
+            sample_format: format,
+            sample_regs_user: registers,
+            user_regs_count: 5,
+            ..info(ReadFormat::empty())
+        };
+        // 4 bytes of what a tracepoint said behind their number; 16 bytes of stack of which 8 were read.
+        let words = [0x1000, 1, 0x2000, 9 << 32 | 4, 2, 11, 12, 13, 14, 15, 16, 21, 22, 8];
+        let bytes = |words: &[u64]| words.iter().flat_map(|word| word.to_le_bytes()).collect::<Vec<u8>>();
+        let body = bytes(&words);
+        let user = Sample::parse(&body, &info, false).unwrap().user.unwrap();
+        assert_eq!(user.registers, Registers { ip: 14, sp: 13, bp: 12 });
+        assert_eq!(user.stack, bytes(&[21]));
+        for end in bytes(&words[..3]).len()..body.len() {
+            let cut = Sample::parse(&body[..end], &info, false);
+            assert!(cut.is_some_and(|sample| sample.user.is_none()), "{end} bytes");
+        }
+        let of_kernel = bytes(&[0x1000, 1, 0x2000, 9 << 32 | 4, 0, 0, 0]);
+        assert!(Sample::parse(&of_kernel, &info, false).unwrap().user.is_none());
+    }
+
+    #[test]
+    fn ends_are_no_marks_of_the_kernel() {
+        for (word, end) in ENDS {
+            assert_eq!((Entry::of(word), Entry::word_of(end)), (Entry::End(end), word));
+            assert!(![KERNEL_MARK, USER_MARK].contains(&word));
         }
     }
 

@@ -2,16 +2,17 @@
 
 use std::path::Path;
 
+use nix::sys::signal::Signal;
 use wasmdbg_profiler::perf::{Event, Options, Sampler, online_cpus};
 use wasmdbg_profiler::target::Target;
-use wasmdbg_tests::process::{pin, processors};
+use wasmdbg_tests::process::{pin, processors, signal};
 use wasmdbg_tests::recorder::Recorder;
 
 use crate::support::{Embedder, Folder, command, json, turn, use_cpu};
 
-fn start(embedder: &Embedder, folder: &Folder, out: &Path) -> Recorder {
+fn start(embedder: &Embedder, folder: &Folder, out: &Path, hertz: &str) -> Recorder {
     let (pid, out) = (embedder.pid(), out.display().to_string());
-    let mut command = command(&["record", "-q", "-F", "499", "-d", "0", "-p", &pid, "-o", &out]);
+    let mut command = command(&["record", "-q", "-F", hertz, "-d", "0", "-p", &pid, "-o", &out]);
     Recorder::start(&mut command, &folder.path(""), "recorder").unwrap()
 }
 
@@ -22,7 +23,7 @@ fn samples_are_taken_when_another_program_says_so() {
     let pid = embedder.pid().parse().unwrap();
     let out = folder.path("out.wasmprof");
     let used = || Target::open(pid).unwrap().cpu_seconds().unwrap().0;
-    let mut recorder = start(&embedder, &folder, &out);
+    let mut recorder = start(&embedder, &folder, &out, "499");
     let before = used();
     use_cpu(pid, 1.0);
     recorder.write("pause\n").unwrap();
@@ -60,7 +61,7 @@ fn the_clocks_are_those_of_the_processors_that_the_process_may_use() {
     let (first, last) = (usable[0], *usable.last().unwrap());
     pin(pid, first).unwrap();
     let out = folder.path("out.wasmprof");
-    let mut recorder = start(&embedder, &folder, &out);
+    let mut recorder = start(&embedder, &folder, &out, "499");
     recorder.tell("enable").unwrap();
     use_cpu(pid, 1.0);
     pin(pid, last).unwrap();
@@ -77,4 +78,25 @@ fn the_clocks_are_those_of_the_processors_that_the_process_may_use() {
         assert_eq!(profile["summary"]["processors"], few, "{said}");
         assert!(said.contains(&format!("by the clock of {few} of {all} processors")), "{said}");
     }
+}
+
+#[test]
+fn samples_that_are_lost_are_counted_and_said() {
+    let _turn = turn();
+    let (folder, embedder) = (Folder::new(), Embedder::start());
+    let out = folder.path("out.wasmprof");
+    let mut recorder = start(&embedder, &folder, &out, "4999");
+    recorder.tell("enable").unwrap();
+    signal(recorder.pid(), Signal::SIGSTOP).unwrap();
+    // More than its buffers hold.
+    use_cpu(embedder.pid().parse().unwrap(), 2.0);
+    signal(recorder.pid(), Signal::SIGCONT).unwrap();
+    let (said, errors) = recorder.stop().unwrap();
+    assert!(
+        errors.contains("of the samples were lost") && errors.contains("a lower -F than 4999"),
+        "{errors}"
+    );
+    let summary = json(&out)["summary"].clone();
+    let lost = summary["lost"].as_u64().unwrap();
+    assert!(lost > 1000 && said.contains(&format!("{lost} lost")), "{said}");
 }

@@ -1,8 +1,8 @@
 //! Every reader of foreign bytes over a stored corpus, `tests/corpus/READER/*`, whole and damaged: an error or
 //! less of a result, never a panic. Damage is the same in each run.
 //!
-//! `v8.*` are excerpts of what node writes, `true.data` is `perf record true` without its features; the others
-//! are made by the ignored test here.
+//! `v8.*` are excerpts of what node writes, `true.data` is `perf record true` without its features, `stacks.data` the same
+//! with `--call-graph dwarf,512 -e page-faults:u -c 20`; the others are made by the ignored test here.
 
 use std::path::{Path, PathBuf};
 

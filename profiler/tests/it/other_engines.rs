@@ -98,7 +98,7 @@ fn perf_data_and_the_jitdump_of_v8() {
     let node = Node::start(&["--perf-prof"], &folder);
     let dump = folder.path(&format!("jit-{}.dump", node.pid()));
     let data = folder.path("perf.data");
-    perf_record(node.pid(), data.to_str().unwrap(), 4.5);
+    perf_record(node.pid(), data.to_str().unwrap(), 4.5, ["3999", "fp"]);
     node.end();
     let arguments = |out: &Path| {
         let paths = [out, &data, &dump].map(|path| path.to_str().unwrap().to_owned());

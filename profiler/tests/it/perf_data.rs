@@ -1,6 +1,6 @@
 //! What `perf record` can write beyond one event's samples.
 
-use crate::support::{Folder, json, perf, run, succeed};
+use crate::support::{Folder, fail, json, perf, run, succeed};
 
 /// A weight is a number of what the event counts: of two events the sums would mean nothing.
 #[test]
@@ -46,4 +46,39 @@ fn of_several_events_the_first_counts_in_its_own_unit() {
         let table = succeed(&["report", "--by", "function", data_name]);
         assert!(table.lines().any(|line| line.contains('%') && !line.contains("self")), "{events}: {table}");
     }
+}
+
+#[test]
+fn what_cannot_be_used_says_how_to_record() {
+    let folder = Folder::new();
+    let data = folder.path("perf.data");
+    let name = data.to_str().unwrap();
+    let record = |how: &[&str]| {
+        let _ = std::fs::remove_file(&data);
+        perf(
+            &[
+                &["record", "-q", "-e", "page-faults:u", "-c", "1", "-o", name],
+                how,
+                &["--", "perf", "--version"],
+            ]
+            .concat(),
+        );
+    };
+    record(&[]);
+    let output = run(&["report", name]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.contains("it has no callers: record with -g"), "{said}");
+    if perf(&["version", "--build-options"]).lines().any(|line| line.contains("zstd: [ on")) {
+        record(&["-z"]);
+        let error = fail(&["report", name]);
+        assert!(error.contains("is compressed: record without -z"), "{error}");
+    }
+    let piped = std::process::Command::new("perf")
+        .args(["record", "-q", "-e", "page-faults:u", "-o", "-", "--", "perf", "--version"])
+        .stdout(std::fs::File::create(&data).unwrap())
+        .status()
+        .unwrap();
+    assert!(piped.success());
+    let error = fail(&["flamegraph", name]);
+    assert!(error.contains("it was written to a pipe: let perf record write to a file"), "{error}");
 }

@@ -146,6 +146,20 @@ fn doctor_says_what_a_user_lacks() {
         Some(level) if level > 2 => assert_has(&text, &["sysctl kernel.perf_event_paranoid=2"]),
         _ => assert_has(&text, &["cpu-clock: works, with the kernel"]),
     }
+    // Who may see the kernel's addresses: kallsyms_show_value.
+    let level = |name: &str| -> i64 {
+        std::fs::read_to_string(format!("/proc/sys/kernel/{name}")).unwrap().trim().parse().unwrap()
+    };
+    let (restrict, any) = (level("kptr_restrict"), level("perf_event_paranoid") <= 1);
+    for (capabilities, shown) in [("", restrict == 0 && any), ("+perfmon,+syslog", restrict < 2)] {
+        let (_, text) = user.run(capabilities, &["doctor"]);
+        let line = text.lines().find(|line| line.starts_with("kernel symbols: ")).unwrap();
+        assert_eq!(line == "kernel symbols: there", shown, "{capabilities}: {line}");
+        assert!(shown || line.contains("cap_syslog") || line.contains("kernel.kptr_restrict=0"), "{line}");
+    }
+    let (done, text) = user.run("+perfmon", &["doctor"]);
+    assert!(done, "{text}");
+    assert_has(&text, &["with cap_perfmon: processes of all users", "cpu-clock: works, with the kernel"]);
     // Of a process of root.
     let own = std::process::id().to_string();
     let (done, text) = user.run("", &["doctor", &own]);

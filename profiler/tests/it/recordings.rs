@@ -8,7 +8,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::support::{Embedder, Folder, command, fail, json, run, share, succeed};
-use wasmdbg_tests::scratch::PATIENCE;
+use wasmdbg_tests::process::{is_stopped, signal};
+use wasmdbg_tests::scratch::{PATIENCE, wait_for};
 
 /// Waits until the recorder has written so many samples that each function of the target is among them.
 fn wait_for_samples(file: &std::path::Path) {
@@ -183,7 +184,7 @@ fn an_idle_process_gives_no_flame_graph_and_says_why() {
     let mut idle = std::process::Command::new("sleep").arg("60").spawn().unwrap();
     // Its start takes CPU: it sleeps in clock_nanosleep.
     let call = format!("/proc/{}/syscall", idle.id());
-    wasmdbg_tests::scratch::wait_for("sleep to sleep", PATIENCE, || {
+    wait_for("sleep to sleep", PATIENCE, || {
         fs::read_to_string(&call).ok().filter(|call| call.starts_with("230 "))
     })
     .unwrap();
@@ -195,6 +196,30 @@ fn an_idle_process_gives_no_flame_graph_and_says_why() {
     idle.wait().unwrap();
     assert!(error.contains("used hardly any CPU in this time"), "{error}");
     assert!(!svg.exists());
+}
+
+#[test]
+fn a_stopped_process_is_said_to_be_stopped() {
+    let (embedder, folder) = (Embedder::start(), Folder::new());
+    let (pid, svg) = (embedder.pid(), folder.path("out.svg").display().to_string());
+    let number = pid.parse().unwrap();
+    signal(number, Signal::SIGSTOP).unwrap();
+    wait_for("its stop", PATIENCE, || is_stopped(number).then_some(())).unwrap();
+    let error = fail(&["record", "-p", &pid, "-d", "0.3", "-o", &svg]);
+    assert!(error.contains(&format!("no samples: process {pid} is stopped")), "{error}");
+}
+
+#[test]
+fn stacks_that_are_cut_off_are_said_to_be() {
+    let (embedder, folder) = (Embedder::start(), Folder::new());
+    let (pid, svg) = (embedder.pid(), folder.path("out.svg").display().to_string());
+    for (stack, cut) in [("1024", true), ("16384", false)] {
+        let arguments = ["record", "-p", &pid, "-F", "999", "--samples", "200", "--stack", stack, "-o", &svg];
+        let output = run(&arguments);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{said}");
+        assert_eq!(said.contains("stacks are cut off") && said.contains("a larger --stack"), cut, "{said}");
+    }
 }
 
 #[test]

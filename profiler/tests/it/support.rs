@@ -154,10 +154,11 @@ pub(crate) fn use_cpu(pid: u32, seconds: f64) {
     wait_for("its CPU time", Duration::from_secs(300), || (used() - start > seconds).then_some(())).unwrap();
 }
 
-/// Has `perf record` sample `pid` for so many seconds of its CPU time.
-pub(crate) fn perf_record(pid: u32, data: &str, seconds: f64) {
+/// Has `perf record` sample `pid` for so many seconds of its CPU time. `how`: the rate, and how it finds callers.
+pub(crate) fn perf_record(pid: u32, data: &str, seconds: f64, how: [&str; 2]) {
     let mut recorder = Command::new("perf")
-        .args(["record", "-q", "-g", "-k", "mono", "-e", "cpu-clock:u", "-F", "3999", "-o", data, "-p"])
+        .args(["record", "-q", "-k", "mono", "-e", "cpu-clock:u", "-F", how[0], "--call-graph", how[1]])
+        .args(["-o", data, "-p"])
         .arg(pid.to_string())
         .spawn()
         .expect("perf is missing: tests/setup/install.sh test installs it");

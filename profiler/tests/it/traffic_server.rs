@@ -12,7 +12,7 @@ use wasmdbg_tests::load::{Load, Plan};
 use wasmdbg_tests::scratch::{PATIENCE, wait_for};
 use wasmdbg_tests::wasmdbg::Wasmdbg;
 
-use crate::support::{Folder, fixture, json, perf, perf_record, share, succeed, turn};
+use crate::support::{Folder, fixture, json, perf, perf_record, run, share, succeed, turn};
 
 fn start() -> (Ats, Load) {
     start_with("")
@@ -87,7 +87,7 @@ fn filters_by_a_jitdump_that_perf_reads_too() {
     assert!(firsts.len() > 10 && firsts.iter().all(|first| *first == 0), "a prologue has a line: {firsts:?}");
     let (data, injected) = (folder.path("perf.data"), folder.path("perf.jit.data"));
     let data = data.to_str().unwrap();
-    perf_record(ats.pid(), data, 5.0);
+    perf_record(ats.pid(), data, 5.0, ["3999", "fp"]);
     assert_eq!(load.stop().errors, 0);
     let out = folder.path("out.json");
     succeed(&["flamegraph", "-o", out.to_str().unwrap(), data]);
@@ -101,6 +101,43 @@ fn filters_by_a_jitdump_that_perf_reads_too() {
     let injected = injected.to_str().unwrap();
     perf(&["inject", "--jit", "-i", data, "-o", injected]);
     assert_script_has(injected, &["first: ", "half", "lib.rs:"]);
+}
+
+/// Through the server, whose code keeps no frame pointers, and through the filter, which the jitdump describes.
+#[test]
+fn stacks_that_perf_copied_are_unwound() {
+    let _turn = turn();
+    let folder = Folder::new();
+    let (ats, load) = start_with(&format!("perf_directory: {}\n", folder.path("").display()));
+    succeed(&["jitdump", &ats.pid().to_string()]);
+    let data = folder.path("perf.data");
+    let data_name = data.to_str().unwrap();
+    perf_record(ats.pid(), data_name, 4.0, ["499", "dwarf,32768"]);
+    let short = folder.path("short.data").display().to_string();
+    perf_record(ats.pid(), &short, 0.5, ["499", "dwarf,1024"]);
+    assert_eq!(load.stop().errors, 0);
+    let profile = json(&data);
+    let (mut all, mut whole) = (0, 0);
+    for stack in profile["stacks"].as_array().unwrap() {
+        let frames: Vec<&str> =
+            stack["frames"].as_array().unwrap().iter().map(|frame| frame.as_str().unwrap()).collect();
+        let place = |name: &str| frames.iter().position(|frame| *frame == name);
+        let Some(filter) = place("filter first").or(place("filter second")) else { continue };
+        let weight = stack["weight"].as_u64().unwrap();
+        all += weight;
+        let is_whole = !frames.iter().any(|frame| frame.starts_with("[host:"));
+        if is_whole && place("EThread::execute").is_some_and(|execute| execute < filter) {
+            whole += weight;
+        }
+    }
+    let total = profile["total"].as_u64().unwrap();
+    assert!(all * 2 > total && whole * 100 >= all * 98, "{whole} of {all} of {total} ns");
+    let callbacks = profile["callbacks"].as_array().unwrap();
+    assert!(callbacks.iter().any(|row| row["total"].as_u64() > row["self"].as_u64()), "{callbacks:?}");
+    // Too little of them: what is there is shown, and what to do.
+    let output = run(&["report", &short]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.contains("record with --call-graph dwarf,32768"), "{said}");
 }
 
 /// Reads what `perf script` prints until each of `texts` was there: all of it takes minutes.
