@@ -44,6 +44,8 @@ struct Source {
     timeline: Timeline,
     /// Loads that have been handed on.
     taken: usize,
+    /// The process that a jitdump says it is of.
+    of: Option<u32>,
 }
 
 impl Descriptions {
@@ -84,6 +86,12 @@ impl Descriptions {
         }
     }
 
+    /// Jitdumps that are of another process than the one with this id, with that process.
+    pub fn of_others(&self, pid: u32) -> impl Iterator<Item = (&Path, u32)> {
+        let other = move |source: &Source| source.of.filter(|of| *of != pid);
+        self.sources.iter().filter_map(move |source| Some((source.path.as_path(), other(source)?)))
+    }
+
     /// Files of the target that cannot be used, and why.
     #[must_use]
     pub fn problems(&self) -> &[String] {
@@ -110,7 +118,7 @@ impl Descriptions {
         }
         check(&data)?;
         let (path, identity) = (path.to_owned(), identity(&data));
-        let mut source = Source { path, file, identity, timeline: Timeline::default(), taken: 0 };
+        let mut source = Source { path, file, identity, timeline: Timeline::default(), taken: 0, of: None };
         source.read()?;
         self.refused.pop();
         self.sources.push(source);
@@ -160,7 +168,7 @@ impl Source {
             .and_then(|()| self.file.read_to_end(&mut bytes))
             .map_err(|error| DescriptionError::Read(self.path.clone(), error))?;
         let mut timeline = Timeline::default();
-        read(&self.path, &bytes, &mut timeline)?;
+        self.of = read(&self.path, &bytes, &mut timeline)?;
         // Both forms only grow; one that was written anew is handed on as a whole.
         if !timeline.loads().starts_with(&self.timeline.loads()[..self.taken]) {
             self.taken = 0;
@@ -170,20 +178,21 @@ impl Source {
     }
 }
 
-/// Adds what a file describes: a perf map when its name ends with `.map`, else a jitdump.
+/// Adds what a file describes: a perf map when its name ends with `.map`, else a jitdump. Returns the process that a
+/// jitdump says it is of.
 ///
 /// # Errors
 /// See [`DescriptionError`].
-pub fn read_file(path: &Path, timeline: &mut Timeline) -> Result<(), DescriptionError> {
+pub fn read_file(path: &Path, timeline: &mut Timeline) -> Result<Option<u32>, DescriptionError> {
     let bytes = fs::read(path).map_err(|error| DescriptionError::Read(path.to_owned(), error))?;
     read(path, &bytes, timeline)
 }
 
-fn read(path: &Path, bytes: &[u8], timeline: &mut Timeline) -> Result<(), DescriptionError> {
+fn read(path: &Path, bytes: &[u8], timeline: &mut Timeline) -> Result<Option<u32>, DescriptionError> {
     if path.extension().is_some_and(|extension| extension == "map") {
         perf_map::read(bytes, timeline);
-        return Ok(());
+        return Ok(None);
     }
     let read = jitdump::read(bytes, timeline);
-    read.map(|_| ()).map_err(|error| DescriptionError::Jitdump(path.to_owned(), error))
+    read.map(Some).map_err(|error| DescriptionError::Jitdump(path.to_owned(), error))
 }

@@ -63,6 +63,8 @@ pub struct Imported {
     pub copies: u64,
     /// Of these, those whose stack goes on behind it.
     pub cut: u64,
+    /// Jitdumps of processes of which perf saw no code, with these processes.
+    pub strangers: Vec<(PathBuf, u32)>,
 }
 
 /// Imports `data`. `described`: jitdumps and perf maps; those that perf saw mapped, and the maps of its
@@ -78,17 +80,19 @@ pub fn perf_data(data: &Path, described: &[PathBuf]) -> Result<Imported, ImportE
         // Code says how far a function's prologue has come.
         import.timeline.keep_bytes();
     }
+    let mut strangers = Vec::new();
     for path in described {
-        import.describe(path)?;
+        strangers.extend(import.describe(path)?.map(|of| (path.clone(), of)));
     }
     import.read(data, file)?;
     if import.timeline.codes().is_empty() {
-        for pid in std::mem::take(&mut import.pids) {
+        for pid in import.pids.clone() {
             let _ = import.describe(Path::new(&format!("/tmp/perf-{pid}.map")));
         }
     }
+    strangers.retain(|(_, of)| !import.pids.iter().any(|pid| pid.cast_unsigned() == *of));
     let Import { others, has_chains, copies, cut, .. } = import;
-    Ok(Imported { recording: import.finish(data)?, others, has_chains, copies, cut })
+    Ok(Imported { recording: import.finish(data)?, others, has_chains, copies, cut, strangers })
 }
 
 /// The file is read once. What a jitdump describes is known behind its last record, so that stacks are of
@@ -156,7 +160,7 @@ struct Region {
 }
 
 impl Import {
-    fn describe(&mut self, path: &Path) -> Result<(), DescriptionError> {
+    fn describe(&mut self, path: &Path) -> Result<Option<u32>, DescriptionError> {
         descriptions::read_file(path, &mut self.timeline)
     }
 

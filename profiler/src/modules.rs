@@ -195,12 +195,18 @@ impl Modules {
             }
             return Ok(());
         }
-        let bytes = std::fs::read(path)?.into();
+        let bytes: Arc<[u8]> = std::fs::read(path)?.into();
         if path.extension().is_some_and(|extension| extension == "map") {
             self.source_maps.push(bytes);
             return Ok(());
         }
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if !bytes.starts_with(b"\0asm") {
+            return Err(std::io::Error::new(
+                std::io::ErrorKind::InvalidData,
+                "it is neither a Wasm module (.wasm) nor a source map (.map)",
+            ));
+        }
         self.add(name, path, bytes, "file");
         Ok(())
     }
@@ -328,7 +334,7 @@ fn problem(image: &Image, known: bool) -> Option<String> {
             "the code has no address map (`Config::generate_address_map(false)`): functions are named, lines are not"
         }
         Ok(_) if !known => {
-            "its module was not found: name the .wasm file with --module to see lines and inlined functions"
+            "its module was not found: name the .wasm file with record --module to see lines and inlined functions"
         }
         Ok(_) => return None,
     };

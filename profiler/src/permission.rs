@@ -27,7 +27,9 @@ pub struct Facts {
 }
 
 /// The command that gives `wasmprof` what another user's process needs.
-const CAPABILITIES: &str = "as root: setcap cap_perfmon,cap_sys_ptrace=ep $(command -v wasmprof)";
+/// All that a recording can make use of: `setcap` replaces what the file had.
+pub const CAPABILITIES: &str =
+    "as root: setcap cap_bpf,cap_perfmon,cap_sys_ptrace,cap_syslog=ep $(command -v wasmprof)";
 
 impl Facts {
     /// Asks /proc.
@@ -90,11 +92,8 @@ impl Facts {
                  or give it the capabilities ({CAPABILITIES})"
             ),
             (None, scope @ 1..=2) => {
-                let how = if scope == 1 { "sysctl kernel.yama.ptrace_scope=0, or " } else { "" };
-                format!(
-                    "kernel.yama.ptrace_scope is {scope}: run wasmprof as root, or as root: {how}setcap \
-                     cap_sys_ptrace=ep $(command -v wasmprof)"
-                )
+                let how = if scope == 1 { "as root: sysctl kernel.yama.ptrace_scope=0, or " } else { "" };
+                format!("kernel.yama.ptrace_scope is {scope}: run wasmprof as root, or {how}{CAPABILITIES}")
             }
             (_, scope) => format!("kernel.yama.ptrace_scope is {scope}, which holds until the next boot"),
         };
@@ -106,8 +105,8 @@ impl Facts {
     pub fn kernel(&self) -> String {
         match self.paranoid {
             Some(level) if level > 1 => format!(
-                "kernel.perf_event_paranoid is {level}: as root: sysctl kernel.perf_event_paranoid=1, or setcap \
-                 cap_perfmon=ep $(command -v wasmprof)"
+                "kernel.perf_event_paranoid is {level}: as root: sysctl kernel.perf_event_paranoid=1, or \
+                 {CAPABILITIES}"
             ),
             _ => String::from("this event has no samples of the kernel here"),
         }
@@ -125,8 +124,8 @@ impl Facts {
         let level = self.paranoid.unwrap_or_default();
         let why = if level > 2 && self.user != 0 {
             format!(
-                "kernel.perf_event_paranoid is {level}: as root: sysctl kernel.perf_event_paranoid=2, or setcap \
-                 cap_perfmon=ep $(command -v wasmprof)"
+                "kernel.perf_event_paranoid is {level}: as root: sysctl kernel.perf_event_paranoid=2, or \
+                 {CAPABILITIES}"
             )
         } else if self.seccomp {
             String::from(
@@ -138,7 +137,7 @@ impl Facts {
         } else {
             format!(
                 "the kernel refuses perf_event_open ({error}), as a security module may: run wasmprof as root, or \
-                 as root: setcap cap_perfmon=ep $(command -v wasmprof)"
+                 {CAPABILITIES}"
             )
         };
         format!("no permission to sample process {}: {why}", self.pid)
@@ -178,11 +177,15 @@ pub fn kernel_names() -> Option<String> {
     let sysctl = |name: &str| fs::read_to_string(format!("/proc/sys/kernel/{name}")).unwrap_or_default();
     let restrict = sysctl("kptr_restrict");
     let how = match restrict.trim() {
-        "0" => {
-            "kernel.perf_event_paranoid is above 1: as root: sysctl kernel.perf_event_paranoid=1, or setcap with cap_syslog"
+        "0" => format!(
+            "kernel.perf_event_paranoid is above 1: as root: sysctl kernel.perf_event_paranoid=1, or {CAPABILITIES}"
+        ),
+        "1" => {
+            format!("kernel.kptr_restrict is 1: as root: sysctl kernel.kptr_restrict=0, or {CAPABILITIES}")
         }
-        "1" => "kernel.kptr_restrict is 1: as root: setcap with cap_syslog, or sysctl kernel.kptr_restrict=0",
-        _ => "kernel.kptr_restrict hides them from everybody: as root: sysctl kernel.kptr_restrict=0",
+        _ => String::from(
+            "kernel.kptr_restrict hides them from everybody: as root: sysctl kernel.kptr_restrict=0",
+        ),
     };
     Some(format!("hidden, {how}"))
 }
@@ -224,18 +227,18 @@ mod tests {
         let third = Facts { owner: Some(4_000_002), ..own() };
         check(third.memory(), &["as root or as 4000002"]);
         let paranoid = Facts { paranoid: Some(3), ..own() };
-        check(paranoid.sampling(&denied), &["sysctl kernel.perf_event_paranoid=2", "cap_perfmon=ep"]);
+        check(paranoid.sampling(&denied), &["sysctl kernel.perf_event_paranoid=2", "cap_perfmon"]);
         let protected = Facts { protected: true, ..own() };
         check(protected.memory(), &["is protected", "run wasmprof as root"]);
         let yama = Facts { ptrace_scope: 1, ..own() };
-        check(yama.memory(), &["sysctl kernel.yama.ptrace_scope=0", "cap_sys_ptrace=ep"]);
+        check(yama.memory(), &["sysctl kernel.yama.ptrace_scope=0", "cap_sys_ptrace"]);
         check(Facts { ptrace_scope: 3, ..own() }.memory(), &["until the next boot"]);
         let contained = Facts { seccomp: true, ..own() };
         check(contained.sampling(&denied), &["seccomp filter forbids perf_event_open", "docker run"]);
         let missing = io::Error::from_raw_os_error(libc::ENOSYS);
         check(own().sampling(&missing), &["seccomp", "CONFIG_PERF_EVENTS"]);
-        check(own().kernel(), &["sysctl kernel.perf_event_paranoid=1", "cap_perfmon=ep"]);
-        check(own().sampling(&denied), &["security module", "cap_perfmon=ep"]);
+        check(own().kernel(), &["sysctl kernel.perf_event_paranoid=1", "cap_perfmon"]);
+        check(own().sampling(&denied), &["security module", "cap_perfmon"]);
         let rootless = Facts { user: 0, owner: Some(4_000_001), ..own() };
         check(rootless.memory(), &["CAP_SYS_PTRACE", "docker run --cap-add SYS_PTRACE"]);
     }

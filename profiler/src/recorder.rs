@@ -112,12 +112,12 @@ pub fn record<W: Write>(
         let next = wait(interval, &state.progress(start.elapsed(), &sampler));
         match next {
             Next::Go if !sampler.is_running() => {
-                meter.start();
+                meter.start(sampler.cpus());
                 sampler.set_running(true).map_err(|error| RecordError::Open(OpenError::Other(error)))?;
             }
             Next::Pause if sampler.is_running() => {
                 let _ = sampler.set_running(false);
-                meter.stop();
+                meter.stop(sampler.cpus());
             }
             _ => {}
         }
@@ -127,7 +127,7 @@ pub fn record<W: Write>(
         for tid in new_threads {
             sampler.follow(tid);
         }
-        if looked.elapsed() > Duration::from_secs(1) {
+        if looked.elapsed() > sampler.look_after() {
             looked = Instant::now();
             sampler.look_again();
             state.look_for_descriptions();
@@ -144,7 +144,7 @@ pub fn record<W: Write>(
         }
     };
     let _ = sampler.set_running(false);
-    meter.stop();
+    meter.stop(sampler.cpus());
     sampler.drain(|record| state.take(record, &mut Vec::new()));
     // Nothing of what follows is urgent, and the target may need every processor.
     perf::give_way();
@@ -168,6 +168,7 @@ pub fn record<W: Write>(
         own_cpu: own_cpu() - own,
         ended: ended.to_owned(),
         processors: sampler.processors(),
+        stolen: meter.stolen(),
         unfollowed: tally.unfollowed,
     };
     writer.summary(&summary).and_then(|()| writer.flush()).map_err(RecordError::Write)?;

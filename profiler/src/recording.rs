@@ -193,6 +193,9 @@ pub struct Summary {
     /// Processors whose clocks made the samples; none when an event of each thread did.
     #[serde(default)]
     pub processors: Option<usize>,
+    /// The part of the time in which the sampled processors would have run that a hypervisor took; none when unknown.
+    #[serde(default)]
+    pub stolen: Option<f64>,
     /// Threads that came meanwhile, or processors that they moved to, without samples: descriptors ran out.
     #[serde(default)]
     pub unfollowed: u64,

@@ -46,7 +46,7 @@ pub(super) fn run(format: CodeMapFormat, arguments: Vec<OsString>) -> Result<()>
     match format {
         CodeMapFormat::Jitdump => {
             say!(
-                "then: perf record -k mono …; perf inject --jit -i perf.data -o perf.jit.data; perf report -i perf.jit.data"
+                "then: perf record -k mono --call-graph dwarf,32768 …; wasmprof flamegraph perf.data (or perf inject --jit, perf report)"
             );
         }
         CodeMapFormat::PerfMap => say!("then: perf record …; perf report"),

@@ -1,7 +1,7 @@
 //! Another program says when to sample: the commands of `perf record --control`, by named pipes.
 
 use std::fs::{File, OpenOptions};
-use std::io::{ErrorKind, Read, Write};
+use std::io::{Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::Path;
@@ -36,6 +36,9 @@ impl Control {
             Some((commands, answers)) => (commands, Some(answers)),
             None => (names, None),
         };
+        if answers == Some(commands) {
+            bail!("--control: {commands} cannot be both pipes: answers would be taken for commands");
+        }
         Ok(Self {
             commands: open(commands)?,
             answers: answers.map(open).transpose()?,
@@ -62,25 +65,20 @@ impl Control {
     }
 
     /// Reads the commands that have come.
-    pub(super) fn read(&mut self) -> Result<()> {
+    pub(super) fn read(&mut self) {
         let mut bytes = [0; 512];
-        loop {
-            match self.commands.read(&mut bytes) {
-                Ok(0) => break,
-                Ok(count) => self.text.extend_from_slice(&bytes[..count]),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(error).context("cannot read the commands of --control"),
-            }
+        // Nothing is there for now, or a signal came: the next turn reads on.
+        while let Ok(count @ 1..) = self.commands.read(&mut bytes) {
+            self.text.extend_from_slice(&bytes[..count]);
         }
         while let Some(end) = self.text.iter().position(|byte| *byte == b'\n') {
             let line: Vec<u8> = self.text.drain(..=end).collect();
             self.obey(String::from_utf8_lossy(&line).trim());
         }
         if self.text.len() > LONGEST {
-            bail!("no line through --control is so long: enable, disable, ping and stop are the commands");
+            let start = std::mem::take(&mut self.text);
+            self.obey(&String::from_utf8_lossy(&start[..LONGEST]));
         }
-        Ok(())
     }
 
     fn obey(&mut self, command: &str) {

@@ -5,9 +5,10 @@ use std::fs;
 
 use anyhow::{Result, bail};
 use lexopt::prelude::{Long, Short, Value, ValueExt};
+use wasmdbg_profiler::descriptions::Descriptions;
 use wasmdbg_profiler::modules::Modules;
 use wasmdbg_profiler::perf::{Event, Options, Sampler};
-use wasmdbg_profiler::permission::{self, Capability, paranoid};
+use wasmdbg_profiler::permission::{self, CAPABILITIES, Capability, paranoid};
 use wasmdbg_profiler::target::Target;
 
 use super::input::number;
@@ -64,7 +65,14 @@ fn look_at(pid: u32) -> Result<()> {
         bail!("recording is not possible: see what event {} says", Event::CpuClock);
     }
     if memory.is_some() && images == 0 {
-        bail!("its code can be had neither from its memory nor over the control socket");
+        let mut descriptions = Descriptions::new();
+        descriptions.look(&target, &[]);
+        if descriptions.is_empty() {
+            bail!(
+                "its code can be had neither from its memory nor over the control socket: only a jitdump or a perf map, by record --code FILE, names it then"
+            );
+        }
+        say!("perf map: there, and names its code");
     }
     Ok(())
 }
@@ -103,7 +111,7 @@ fn look_around() -> Result<()> {
     for event in [Event::Cycles, Event::Instructions] {
         say!("event {event}: {}", either(&try_event(event, own)));
     }
-    say!("memory of other processes: {}", if root || traces { "all" } else { ptrace_scope() });
+    say!("memory of other processes: {}", if root || traces { String::from("all") } else { ptrace_scope() });
     say!("kernel symbols: {}", permission::kernel_names().as_deref().unwrap_or("there"));
     let lock = fs::read_to_string("/proc/sys/kernel/perf_event_mlock_kb").unwrap_or_default();
     say!(
@@ -127,23 +135,21 @@ fn try_event(event: Event, pid: u32) -> Result<String, String> {
     let kernel = if sampler.samples_kernel() { "with the kernel" } else { "program only" };
     let clock = match event {
         Event::CpuClock if sampler.processors().is_some() => ", by the clocks of the processors",
-        Event::CpuClock => {
-            ", by the clocks of the threads: at more than 250 Hz these cost more where threads sleep often; as root: setcap cap_bpf,cap_perfmon=ep on wasmprof"
-        }
+        Event::CpuClock => &format!(
+            ", by the clocks of the threads: at more than 250 Hz these cost more where threads sleep often; {CAPABILITIES}"
+        ),
         _ => "",
     };
     Ok(format!("works, {kernel}{clock}"))
 }
 
-fn ptrace_scope() -> &'static str {
+fn ptrace_scope() -> String {
     match fs::read_to_string("/proc/sys/kernel/yama/ptrace_scope").unwrap_or_default().trim() {
-        "" | "0" => "own processes",
-        "1" => {
-            "only children: kernel.yama.ptrace_scope is 1; as root: sysctl kernel.yama.ptrace_scope=0, or setcap cap_sys_ptrace=ep on wasmprof"
-        }
-        "2" => {
-            "only with cap_sys_ptrace: kernel.yama.ptrace_scope is 2; as root: setcap cap_sys_ptrace=ep on wasmprof"
-        }
-        _ => "nobody: kernel.yama.ptrace_scope is 3 until the next boot",
+        "" | "0" => String::from("own processes"),
+        "1" => format!(
+            "only children: kernel.yama.ptrace_scope is 1; as root: sysctl kernel.yama.ptrace_scope=0, or {CAPABILITIES}"
+        ),
+        "2" => format!("only with cap_sys_ptrace: kernel.yama.ptrace_scope is 2; {CAPABILITIES}"),
+        _ => String::from("nobody: kernel.yama.ptrace_scope is 3 until the next boot"),
     }
 }

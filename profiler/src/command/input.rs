@@ -1,5 +1,6 @@
 //! What is read: recordings, and perf.data with what names its code.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -9,6 +10,7 @@ use lexopt::prelude::ValueExt;
 use wasmdbg_profiler::code::timeline::Timeline;
 use wasmdbg_profiler::import::Imported;
 use wasmdbg_profiler::recording::{MAGIC, Recording};
+use wasmdbg_profiler::space::UNKNOWN;
 use wasmdbg_profiler::{descriptions, import};
 
 use super::record;
@@ -39,7 +41,8 @@ pub(super) fn open(inputs: Vec<PathBuf>, command: &str) -> Result<Recording> {
         })
         .with_context(|| format!("cannot read {}", data.display()))?;
     if &start == b"PERFILE2" {
-        let Imported { recording, others, has_chains, copies, cut } = import::perf_data(data, &described)?;
+        let Imported { recording, others, has_chains, copies, cut, strangers } =
+            import::perf_data(data, &described)?;
         if cut * 10 > copies {
             eprintln!(
                 "wasmprof: {:.0} % of its stacks go on behind what perf copied of them: record with --call-graph dwarf,32768 (65528 at \
@@ -48,6 +51,17 @@ pub(super) fn open(inputs: Vec<PathBuf>, command: &str) -> Result<Recording> {
             );
         } else if !has_chains && copies == 0 {
             eprintln!("wasmprof: it has no callers: record with -g");
+        }
+        for (path, of) in strangers {
+            eprintln!("wasmprof: {} describes the code of process {of}, which is not in it", path.display());
+        }
+        let nameless = share_of_unknown(&recording);
+        if nameless > 0.05 {
+            eprintln!(
+                "wasmprof: {:.0} % of its time is in code that nobody names: wasmprof jitdump PID writes what does, as long as the \
+                 process lives; name the file behind the perf.data",
+                nameless * 100.0
+            );
         }
         if others > 0 {
             let event = &recording.info.event;
@@ -68,4 +82,18 @@ pub(super) fn open(inputs: Vec<PathBuf>, command: &str) -> Result<Recording> {
         recording.describe(&timeline);
     }
     Ok(recording)
+}
+/// The part of the weight whose innermost frame is of unknown code.
+fn share_of_unknown(recording: &Recording) -> f64 {
+    let mut by_stack: HashMap<u32, u64> = HashMap::new();
+    for sample in &recording.samples {
+        *by_stack.entry(sample.stack).or_default() += sample.weight;
+    }
+    let (mut frames, mut unknown) = (Vec::new(), 0);
+    for (stack, weight) in &by_stack {
+        recording.stacks.get(*stack, &mut frames);
+        let is_unknown = |frame: &u32| recording.frames[*frame as usize].object == UNKNOWN;
+        unknown += if frames.first().is_some_and(is_unknown) { *weight } else { 0 };
+    }
+    unknown as f64 / recording.weight().max(1) as f64
 }

@@ -12,7 +12,7 @@ use lexopt::prelude::{Long, Short, Value, ValueExt};
 use wasmdbg_profiler::descriptions::Descriptions;
 use wasmdbg_profiler::modules::Modules;
 use wasmdbg_profiler::perf::{self, Event, Options};
-use wasmdbg_profiler::permission::{self, Facts};
+use wasmdbg_profiler::permission::{self, CAPABILITIES, Facts};
 use wasmdbg_profiler::profile::{Folding, Lines, Profile};
 use wasmdbg_profiler::recorder::{Next, Progress, RecordError, record};
 use wasmdbg_profiler::recording::{Info, ObjectInfo, Recording, Summary, Writer};
@@ -32,8 +32,8 @@ Ctrl-C ends the recording and keeps it.
 
   -p, --pid PID         the process
       --socket PATH     the proxy with this control socket
-  -F, --frequency HZ    samples a second of CPU time (99)
-  -d, --duration S      seconds (10); 0: until Ctrl-C
+  -F, --frequency HZ    samples a second of CPU time (99; 1 to 50000)
+  -d, --duration S      seconds (10), pauses included; 0: until Ctrl-C
       --samples N       end when there are N samples or some more; the duration is a limit then, and none is
                         the default
   -o, --output FILE     out.svg, out.folded, out.json, or out.wasmprof for the recording alone
@@ -46,11 +46,12 @@ Ctrl-C ends the recording and keeps it.
                         source map (.map), which is also found beside its module
       --lines WHICH     innermost (the default), all, none
       --each-thread     threads whose names differ by a number apart, as [ET_NET 0] and [ET_NET 1]
-      --stack BYTES     of the stack that a sample holds (32768)
+      --stack BYTES     of the stack that a sample holds (32768; 1024 to 65520)
       --user            sample the program only, not the kernel
       --control fifo:COMMANDS[,ANSWERS]
                         named pipes, as for perf: enable, disable, ping and stop are read from one, each
                         is answered with ack in the other
+  -D, --delay MS        wait so long before the first sample; -1: until enabled by --control
       --by-thread       sample the clocks of the process's threads, also where those of the processors
                         are allowed: these interrupt other processes too, and cost the process less
   -q, --quiet           no progress
@@ -71,6 +72,8 @@ struct Arguments {
     code: Vec<PathBuf>,
     folding: Folding,
     control: Option<Control>,
+    /// None: sampling waits to be enabled.
+    delay: Option<Duration>,
     quiet: bool,
 }
 
@@ -100,7 +103,7 @@ pub(super) fn run(arguments: Vec<OsString>) -> Result<()> {
     }
     // Told before the time is spent.
     let format = if output == file { None } else { Some(Format::of(&output)?) };
-    let out = create(&file)?;
+    let (out, old) = create(&file)?;
     let mut writer = Writer::new(BufWriter::new(out), &info(&target, &arguments.options))
         .with_context(|| format!("cannot write {}", file.display()))?;
     let start = Instant::now();
@@ -108,7 +111,7 @@ pub(super) fn run(arguments: Vec<OsString>) -> Result<()> {
     let duration = arguments.duration;
     let mut shown = start;
     let (mut kernel, mut by_processor) = (arguments.options.kernel, false);
-    let (mut control, mut failure) = (arguments.control.take(), None);
+    let (mut control, delay) = (arguments.control.take(), arguments.delay.unwrap_or_default());
     let between = |interval: Duration, progress: &Progress| {
         (kernel, by_processor) = (progress.kernel, progress.processors.is_some());
         if let Some(control) = &mut control {
@@ -118,18 +121,22 @@ pub(super) fn run(arguments: Vec<OsString>) -> Result<()> {
             shown = Instant::now();
             print_progress(progress, duration, control.as_ref().is_none_or(|control| control.enabled));
         }
-        let left = duration.checked_sub(progress.elapsed).unwrap_or_default();
-        let wait = if duration.is_zero() { interval } else { interval.min(left) };
+        let left = (delay + duration).checked_sub(progress.elapsed).unwrap_or_default();
+        let mut wait = if duration.is_zero() { interval } else { interval.min(left) };
+        if let Some(delay) = delay.checked_sub(progress.elapsed).filter(|delay| !delay.is_zero()) {
+            wait = wait.min(delay);
+        }
         let signalled = interrupt.wait(wait, control.as_ref().map(Control::as_fd));
-        if let Some(Err(error)) = control.as_mut().map(Control::read) {
-            failure = Some(error);
+        if let Some(control) = &mut control {
+            control.read();
         }
         match &control {
-            _ if signalled || failure.is_some() => Next::Interrupt,
+            _ if signalled => Next::Interrupt,
             Some(control) if control.stopped => Next::Stop,
             _ if arguments.samples.is_some_and(|wanted| progress.samples >= wanted) => Next::Samples,
-            _ if !duration.is_zero() && start.elapsed() >= duration => Next::Time,
+            _ if !duration.is_zero() && start.elapsed() >= delay + duration => Next::Time,
             Some(control) if !control.enabled => Next::Pause,
+            _ if start.elapsed() < delay => Next::Pause,
             _ => Next::Go,
         }
     };
@@ -144,12 +151,14 @@ pub(super) fn run(arguments: Vec<OsString>) -> Result<()> {
         eprint!("\r\x1b[K");
     }
     let summary = summary.inspect_err(|error| {
-        // A recording without a sample is of no use to anybody.
         if matches!(error, RecordError::Open(_) | RecordError::Memory(_) | RecordError::Target { .. }) {
-            let _ = std::fs::remove_file(&file);
+            put_back(&file, old.as_deref());
         }
     })?;
     drop(writer);
+    for (path, of) in descriptions.of_others(target.inner_pid()) {
+        eprintln!("wasmprof: {} describes the code of process {of}, not of {pid}", path.display());
+    }
     for problem in descriptions.problems() {
         eprintln!("wasmprof: code is not named by it: {problem}");
     }
@@ -169,34 +178,20 @@ pub(super) fn run(arguments: Vec<OsString>) -> Result<()> {
     if event == Event::CpuClock && frequency > SLOW && !by_processor && !by_thread {
         eprintln!(
             "wasmprof: the clocks of the threads were sampled, which above {SLOW} Hz costs the process more whenever a thread \
-             sleeps: as root, or with setcap cap_bpf,cap_perfmon=ep on wasmprof, those of the processors are"
+             sleeps: those of the processors are for root, or {CAPABILITIES}"
         );
     }
-    if let Some(error) = failure {
-        eprintln!("wasmprof: {error:#}; the recording ends here");
-    }
-    print_summary(&summary, pid);
+    print_summary(&summary, pid, start.elapsed());
     print_doubts(&summary, &arguments.options);
     if kernel && let Some(why) = permission::kernel_names() {
         eprintln!("wasmprof: the kernel's functions have no names: {why}");
     }
+    if summary.samples == 0 {
+        put_back(&file, old.as_deref());
+        bail!("no samples: {}", why_none(&summary, &target, event));
+    }
     say!("recording: {}", file.display());
     let Some(format) = format else { return Ok(()) };
-    if summary.samples == 0 {
-        let what = match event {
-            _ if target.is_stopped() => {
-                bail!("no samples: process {pid} is stopped (by SIGSTOP, or by a debugger)")
-            }
-            _ if summary.ended == "interrupt" && summary.seconds < 0.5 => {
-                bail!("no samples in {:.1} s: record for longer", summary.seconds)
-            }
-            Event::CpuClock => "used hardly any CPU".to_owned(),
-            other => format!("had no {other}"),
-        };
-        bail!(
-            "no samples: process {pid} {what} in this time (its children do not count); send it load and record again"
-        );
-    }
     let recording = Recording::open(&file)?;
     print_problems(&recording);
     let profile = Profile::fold(&recording, arguments.folding);
@@ -206,8 +201,52 @@ pub(super) fn run(arguments: Vec<OsString>) -> Result<()> {
     Ok(())
 }
 
-/// Makes the recording's file, unless somebody else is recording into it.
-fn create(path: &Path) -> Result<File> {
+/// Makes the recording's file, unless somebody else is recording into it. One that was there is kept under the second
+/// name, as perf does.
+fn create(path: &Path) -> Result<(File, Option<PathBuf>)> {
+    let mut file = open_locked(path)?;
+    let mut old = None;
+    if path.symlink_metadata().is_ok_and(|data| data.is_file() && data.len() > 0) {
+        let kept = path.with_added_extension("old");
+        if std::fs::rename(path, &kept).is_ok() {
+            file = open_locked(path)?;
+            old = Some(kept);
+        }
+    }
+    if file.metadata().is_ok_and(|data| data.is_file()) {
+        file.set_len(0).with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    Ok((file, old))
+}
+
+/// Undoes [`create`]: a recording without a sample is of no use to anybody.
+fn put_back(path: &Path, old: Option<&Path>) {
+    let _ = match old {
+        Some(old) => std::fs::rename(old, path),
+        None if path.symlink_metadata().is_ok_and(|data| data.is_file()) => std::fs::remove_file(path),
+        None => Ok(()),
+    };
+}
+
+/// Why there are no samples, and what to do.
+fn why_none(summary: &Summary, target: &Target, event: Event) -> String {
+    let pid = target.pid();
+    if target.is_stopped() {
+        format!("process {pid} is stopped (by SIGSTOP, or by a debugger)")
+    } else if summary.seconds == 0.0 {
+        "sampling was disabled all the time".to_owned()
+    } else if summary.ended == "interrupt" && summary.seconds < 0.5 {
+        format!("it was {:.1} s: record for longer", summary.seconds)
+    } else if event == Event::CpuClock {
+        format!(
+            "process {pid} used hardly any CPU in this time (its children do not count); send it load and record again"
+        )
+    } else {
+        format!("process {pid} had no {event} in this time (its children do not count)")
+    }
+}
+
+fn open_locked(path: &Path) -> Result<File> {
     let cannot = || format!("cannot write {}", path.display());
     let file = OpenOptions::new().write(true).create(true).truncate(false).open(path).with_context(cannot)?;
     match file.try_lock() {
@@ -216,12 +255,8 @@ fn create(path: &Path) -> Result<File> {
             bail!("another wasmprof is recording into {}: name another file with -o", path.display())
         }
         // A file system without locks.
-        Ok(()) | Err(TryLockError::Error(_)) => {}
+        Ok(()) | Err(TryLockError::Error(_)) => Ok(file),
     }
-    if file.metadata().is_ok_and(|data| data.is_file()) {
-        file.set_len(0).with_context(cannot)?;
-    }
-    Ok(file)
 }
 
 fn parse(arguments: Vec<OsString>) -> Result<Option<Arguments>> {
@@ -241,6 +276,7 @@ fn parse(arguments: Vec<OsString>) -> Result<Option<Arguments>> {
         code: Vec::new(),
         folding: Folding::default(),
         control: None,
+        delay: Some(Duration::ZERO),
         quiet: false,
     };
     let mut duration = None;
@@ -278,6 +314,14 @@ fn parse(arguments: Vec<OsString>) -> Result<Option<Arguments>> {
             Long("user") => parsed.options.kernel = false,
             Long("by-thread") => parsed.options.by_thread = true,
             Long("control") => parsed.control = Some(Control::open(&parser.value()?.string()?)?),
+            Short('D') | Long("delay") => {
+                let delay: i64 = number(&mut parser, "--delay")?;
+                parsed.delay = match u64::try_from(delay) {
+                    Ok(delay) => Some(Duration::from_millis(delay)),
+                    Err(_) if delay == -1 => None,
+                    Err(_) => bail!("the delay must be milliseconds, or -1"),
+                };
+            }
             Short('q') | Long("quiet") => parsed.quiet = true,
             Short('h') | Long("help") => return Ok(None),
             Value(value) => {
@@ -288,6 +332,11 @@ fn parse(arguments: Vec<OsString>) -> Result<Option<Arguments>> {
     }
     let default = if parsed.samples.is_some() { Duration::ZERO } else { DEFAULT_DURATION };
     parsed.duration = duration.unwrap_or(default);
+    match (&mut parsed.control, parsed.delay) {
+        (None, None) => bail!("--delay -1 waits for what --control says"),
+        (Some(control), None) => control.enabled = false,
+        _ => {}
+    }
     Ok(Some(parsed))
 }
 
@@ -352,7 +401,7 @@ fn print_progress(progress: &Progress, duration: Duration, enabled: bool) {
     let _ = std::io::stderr().flush();
 }
 
-fn print_summary(summary: &Summary, pid: u32) {
+fn print_summary(summary: &Summary, pid: u32, wall: Duration) {
     let ended = match summary.ended.as_str() {
         "exit" => format!(" (process {pid} ended)"),
         "interrupt" => " (interrupted)".to_owned(),
@@ -385,7 +434,7 @@ fn print_summary(summary: &Summary, pid: u32) {
     say!(
         "own cost: {:.0} ms CPU ({:.2} % of one processor)",
         summary.own_cpu * 1000.0,
-        summary.own_cpu * 100.0 / summary.seconds.max(0.001)
+        summary.own_cpu * 100.0 / wall.as_secs_f64().max(0.001)
     );
 }
 
@@ -399,6 +448,20 @@ fn print_doubts(summary: &Summary, options: &Options) {
             options.frequency
         );
     }
+    if let Some(stolen) = summary.stolen.filter(|stolen| *stolen > MUCH) {
+        eprintln!(
+            "wasmprof: a hypervisor took {:.0} % of the processors' time meanwhile, which counts where the process was interrupted: \
+             shares may be far off; record again when the machine is quieter",
+            stolen * 100.0
+        );
+    }
+    if let Some(missing) = not_sampled(summary, options).filter(|missing| *missing > MUCH) {
+        eprintln!(
+            "wasmprof: {:.0} % of the process's CPU time has no samples: its threads moved to other processors, or lived for a \
+             moment",
+            missing * 100.0
+        );
+    }
     if summary.unfollowed > 0 {
         eprintln!(
             "wasmprof: {} threads that came meanwhile, or processors that they moved to, have no samples: raise ulimit -n",
@@ -410,6 +473,18 @@ fn print_doubts(summary: &Summary, options: &Options) {
             "wasmprof: stacks are cut off, and what a filter calls does not count for it: use a larger --stack"
         );
     }
+}
+
+/// Shares above this one are worth a line.
+const MUCH: f64 = 0.1;
+
+/// The part of the CPU time for which there should be samples and are none, when there was enough time to tell.
+fn not_sampled(summary: &Summary, options: &Options) -> Option<f64> {
+    // How much of the time was the program's alone is not known so well.
+    let known = options.event == Event::CpuClock && options.kernel;
+    let used = summary.target_cpu.filter(|used| known && *used > 0.5)?;
+    let taken = (summary.samples + summary.lost) as f64 / options.frequency as f64;
+    Some(1.0 - taken / used)
 }
 
 /// How much of the time in modules has names and lines.

@@ -14,8 +14,8 @@ const HELP: &str = "\
 usage: wasmprof report [--by function|line|filter|callback|thread] [-n ROWS]
                        RECORDING|perf.data [jit-PID.dump | perf-PID.map …]
 
-self: it was running itself (a filter, callback or thread: with what it calls, up to another one); total: it was
-anywhere in the stack. 20 rows unless -n says otherwise. Of perf.data: see wasmprof flamegraph --help.
+self: its own code was running (of a filter or a callback: code of the module; a thread has all); total: it was
+anywhere in the stack, so that what it calls in the host counts. 20 rows unless -n says otherwise. Of perf.data: see wasmprof flamegraph --help.
 ";
 
 pub(super) fn run(arguments: Vec<OsString>) -> Result<()> {

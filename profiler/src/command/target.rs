@@ -57,7 +57,9 @@ fn only() -> Result<u32> {
     let pids: Vec<u32> = proxies.iter().filter_map(|proxy| proxy.pid).collect();
     match pids.as_slice() {
         [pid] => Ok(*pid),
-        [] => bail!("no proxy with wasmdbg.so was found: name a process with -p PID"),
+        [] => bail!(
+            "no proxy with wasmdbg.so was found among the processes that you may look into: name a process with -p PID"
+        ),
         several => {
             let list: Vec<String> = several.iter().map(u32::to_string).collect();
             bail!("there are several proxies, with the pids {}: choose one with -p PID", list.join(", "))

@@ -63,8 +63,8 @@ pub struct Row {
     pub name: String,
     /// The filter it belongs to, for functions, lines and callbacks of modules.
     pub filter: Option<String>,
-    /// Weight of the samples that were taken in it; a filter, a callback and a thread own what is called from
-    /// them, unless another one of the kind is further inside.
+    /// Weight of the samples that were taken in its own code; that of a filter or a callback is all of the module's, unless
+    /// another one of the kind is further inside, and that of a thread is all.
     pub own: u64,
     /// Weight of the samples in which it occurs at all.
     pub total: u64,
@@ -91,7 +91,7 @@ pub fn rows(profile: &Profile, by: By) -> Vec<Row> {
                 seen.insert((*number, of));
             }
         }
-        // A filter, a callback and a thread own what is called from them; a function does not.
+        // A filter and a callback own the module's functions that are called from them; a function does not.
         let innermost = stack.last().map(|number| profile.labels.get(*number));
         let owns = match by {
             By::Function => {

@@ -163,7 +163,7 @@ impl Sampler {
     fn open_processors(&mut self) -> io::Result<usize> {
         let filter = filter::of_process(self.pid)?;
         let attributes = of_processor(self.attributes);
-        let cpus = usable_cpus(self.pid);
+        let cpus = usable_cpus(self.pid).unwrap_or_else(online_cpus);
         let open = |cpu: &i32| open_processor(&attributes, *cpu, &filter);
         let opened = cpus.iter().map(open).collect::<io::Result<Vec<_>>>()?;
         let (size, rings) = map_rings(&opened)?;
@@ -210,8 +210,11 @@ impl Sampler {
     /// may use now and none could before.
     pub fn look_again(&mut self) {
         if self.filter.is_some() {
-            let new = usable_cpus(self.pid).into_iter().filter(|cpu| !self.cpus.contains(cpu));
-            new.collect::<Vec<_>>().into_iter().for_each(|cpu| self.follow_to(cpu));
+            for cpu in usable_cpus(self.pid).unwrap_or_default() {
+                if !self.cpus.contains(&cpu) {
+                    self.follow_to(cpu);
+                }
+            }
             return;
         }
         let alive = threads(self.pid);
@@ -301,6 +304,19 @@ impl Sampler {
         self.filter.is_some().then_some(self.cpus.len())
     }
 
+    /// The processors on which samples are taken.
+    #[must_use]
+    pub fn cpus(&self) -> &[i32] {
+        &self.cpus
+    }
+
+    /// How long to wait between two calls of [`Sampler::look_again`]. New threads are known by the kernel's records
+    /// sooner; that one may run elsewhere is not.
+    #[must_use]
+    pub fn look_after(&self) -> Duration {
+        Duration::from_millis(if self.filter.is_some() { 200 } else { 1000 })
+    }
+
     /// Whether it samples now.
     #[must_use]
     pub fn is_running(&self) -> bool {
@@ -360,16 +376,15 @@ fn threads(pid: u32) -> Vec<i32> {
 }
 
 /// The processors on which one of the process's threads may run: affinities and cpusets keep it from others,
-/// which then need not be interrupted.
-fn usable_cpus(pid: u32) -> Vec<i32> {
+/// which then need not be interrupted. None when nobody says: the process has ended, or there are more
+/// processors than such a set can tell.
+fn usable_cpus(pid: u32) -> Option<Vec<i32>> {
     let sets: Vec<CpuSet> =
         threads(pid).into_iter().filter_map(|tid| sched_getaffinity(Pid::from_raw(tid)).ok()).collect();
-    let online = online_cpus();
     let is_in = |set: &CpuSet, cpu: i32| usize::try_from(cpu).is_ok_and(|cpu| set.is_set(cpu) == Ok(true));
     let usable: Vec<i32> =
-        online.iter().copied().filter(|cpu| sets.iter().any(|set| is_in(set, *cpu))).collect();
-    // The process has ended, or there are more processors than such a set can tell.
-    if usable.is_empty() { online } else { usable }
+        online_cpus().into_iter().filter(|cpu| sets.iter().any(|set| is_in(set, *cpu))).collect();
+    (!usable.is_empty()).then_some(usable)
 }
 
 /// Those that are there.

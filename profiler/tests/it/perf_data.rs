@@ -1,6 +1,6 @@
 //! What `perf record` can write beyond one event's samples.
 
-use crate::support::{Folder, fail, json, perf, run, succeed};
+use crate::support::{Embedder, Folder, fail, fixture, json, perf, perf_record, run, succeed, turn};
 
 /// A weight is a number of what the event counts: of two events the sums would mean nothing.
 #[test]
@@ -68,6 +68,10 @@ fn what_cannot_be_used_says_how_to_record() {
     let output = run(&["report", name]);
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && said.contains("it has no callers: record with -g"), "{said}");
+    let dump = fixture("../corpus/jitdump/v8.dump");
+    let output = run(&["report", name, dump.to_str().unwrap()]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("describes the code of process 77, which is not in it"), "{said}");
     if perf(&["version", "--build-options"]).lines().any(|line| line.contains("zstd: [ on")) {
         record(&["-z"]);
         let error = fail(&["report", name]);
@@ -81,4 +85,20 @@ fn what_cannot_be_used_says_how_to_record() {
     assert!(piped.success());
     let error = fail(&["flamegraph", name]);
     assert!(error.contains("it was written to a pipe: let perf record write to a file"), "{error}");
+}
+
+#[test]
+fn code_that_nobody_names_is_said_to_be_there() {
+    let _turn = turn();
+    let (embedder, folder) = (Embedder::start(), Folder::new());
+    let data = folder.path("perf.data");
+    perf_record(embedder.pid().parse().unwrap(), data.to_str().unwrap(), 0.5, ["499", "fp"]);
+    let output = run(&["report", data.to_str().unwrap()]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    let share =
+        said.split("% of its time is in code that nobody names: wasmprof jitdump PID").next().unwrap();
+    let share: f64 =
+        share.trim_end().rsplit(' ').next().unwrap().parse().unwrap_or_else(|_| panic!("{said}"));
+    assert!(share > 80.0, "{said}");
 }

@@ -171,7 +171,7 @@ fn doctor_says_what_a_user_lacks() {
             "event cpu-clock: no permission to sample",
             "memory: no permission",
             &owner,
-            "setcap cap_perfmon,cap_sys_ptrace",
+            "setcap cap_bpf,cap_perfmon,cap_sys_ptrace,cap_syslog=ep",
         ],
     );
     // Of his own.
@@ -191,7 +191,14 @@ fn a_process_of_another_user_is_refused_with_what_to_do() {
     let (done, text) = user.run("", &record);
     assert!(!done, "{text}");
     let owner = format!("process {pid} belongs to user root and you are nobody: run wasmprof as root");
-    assert_has(&text, &["no permission to read the memory", &owner, "setcap cap_perfmon,cap_sys_ptrace=ep"]);
+    assert_has(
+        &text,
+        &[
+            "no permission to read the memory",
+            &owner,
+            "setcap cap_bpf,cap_perfmon,cap_sys_ptrace,cap_syslog=ep",
+        ],
+    );
     assert!(!Path::new(&out).with_extension("wasmprof").exists(), "nothing is left behind");
     // With one of the two capabilities the other one is still missing.
     let (done, text) = user.run("+sys_ptrace", &record);
@@ -220,7 +227,7 @@ fn a_process_that_is_protected_from_its_own_user() {
         &[
             &format!("process {pid} is protected"),
             "run wasmprof as root",
-            "setcap cap_perfmon,cap_sys_ptrace",
+            "setcap cap_bpf,cap_perfmon,cap_sys_ptrace,cap_syslog=ep",
         ],
     );
     let (done, text) = user.run("+perfmon,+sys_ptrace", &record);

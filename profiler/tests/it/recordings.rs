@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::support::{Embedder, Folder, command, fail, json, run, share, succeed};
+use crate::support::{Embedder, Folder, command, fail, fixture, json, run, share, succeed};
 use wasmdbg_tests::process::{is_stopped, signal};
 use wasmdbg_tests::scratch::{PATIENCE, wait_for};
 
@@ -113,6 +113,10 @@ fn errors_say_what_to_do() {
         (["-d", "inf"], "is no number of seconds"),
         (["-o", "-"], "wants a file of its own"),
         (["-o", "/dev/null"], "wants a file of its own"),
+        (["--delay", "-1"], "--delay -1 waits for what --control says"),
+        (["--delay", "-2"], "the delay must be milliseconds, or -1"),
+        (["--module", "Cargo.toml"], "neither a Wasm module (.wasm) nor a source map"),
+        (["--control", "fifo:a,a"], "cannot be both pipes"),
         (["--control", "pipe"], "--control wants fifo:COMMANDS or fifo:COMMANDS,ANSWERS"),
         (["--control", "fifo:/nowhere/pipe"], "cannot open /nowhere/pipe"),
         (["--control", "fifo:/dev/null"], "/dev/null is no named pipe"),
@@ -167,6 +171,64 @@ fn two_recorders_do_not_write_one_file() {
     embedder.kill();
     assert!(first.wait_with_output().unwrap().status.success());
     assert!(json(&recording)["summary"].is_object(), "the first one's recording is whole");
+}
+
+/// As perf keeps perf.data.old.
+#[test]
+fn the_recording_before_is_kept() {
+    let (embedder, folder) = (Embedder::start(), Folder::new());
+    let (file, old) = (folder.path("out.wasmprof"), folder.path("out.wasmprof.old"));
+    let name = file.to_str().unwrap();
+    let record = |further: &[&str]| {
+        let fixed = ["record", "-q", "-p", &embedder.pid(), "-F", "999", "-o", name];
+        run(&[&fixed, further].concat())
+    };
+    assert!(record(&["--samples", "50"]).status.success());
+    let first = fs::read(&file).unwrap();
+    // One that comes to nothing leaves the file as it was.
+    signal(embedder.pid().parse().unwrap(), Signal::SIGSTOP).unwrap();
+    let failed = record(&["-d", "0.2", "-o", folder.path("out.svg").to_str().unwrap()]);
+    assert!(!failed.status.success());
+    assert!(fs::read(&file).unwrap() == first && !old.exists());
+    signal(embedder.pid().parse().unwrap(), Signal::SIGCONT).unwrap();
+    assert!(record(&["--samples", "60"]).status.success());
+    assert!(fs::read(&old).unwrap() == first && fs::read(&file).unwrap() != first);
+}
+
+#[test]
+fn sampling_begins_after_the_delay() {
+    let (embedder, folder) = (Embedder::start(), Folder::new());
+    let out = folder.path("out.wasmprof");
+    let start = Instant::now();
+    succeed(&[
+        "record",
+        "-q",
+        "-p",
+        &embedder.pid(),
+        "-F",
+        "999",
+        "-D",
+        "700",
+        "-d",
+        "0.5",
+        "-o",
+        out.to_str().unwrap(),
+    ]);
+    let (wall, seconds) = (start.elapsed().as_secs_f64(), json(&out)["summary"]["seconds"].as_f64().unwrap());
+    assert!(seconds > 0.4 && wall - seconds > 0.6, "{seconds} s of {wall}");
+}
+
+#[test]
+fn a_jitdump_of_another_process_is_said_to_be_one() {
+    let (embedder, folder) = (Embedder::start(), Folder::new());
+    let out = folder.path("out.svg").display().to_string();
+    let dump = fixture("../corpus/jitdump/v8.dump").display().to_string();
+    let output =
+        run(&["record", "-p", &embedder.pid(), "-F", "999", "--samples", "50", "--code", &dump, "-o", &out]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    let pid = embedder.pid();
+    assert!(output.status.success());
+    assert!(said.contains(&format!("describes the code of process 77, not of {pid}")), "{said}");
 }
 
 #[test]

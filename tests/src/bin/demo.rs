@@ -25,6 +25,10 @@ const SOURCE: &str = "examples/rust-token/src/lib.rs";
 const LARGEST_TOKEN: u64 = 100_000_000_000_000;
 
 fn main() -> ExitCode {
+    if std::env::args_os().len() > 1 {
+        eprintln!("usage: [TOKEN=NUMBER] demo; it takes no arguments");
+        return ExitCode::FAILURE;
+    }
     match run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
