@@ -8,11 +8,15 @@ use std::iter;
 use std::path::Path;
 
 use object::read::ReadRef;
-use object::{Object, ObjectSymbol as _, ObjectSymbolTable, SectionIndex, SymbolFlags, SymbolIndex, elf};
+use object::{
+    Object, ObjectSection as _, ObjectSymbol as _, ObjectSymbolTable, SectionIndex, SymbolFlags, SymbolIndex,
+    elf,
+};
 use wasmdbg_symbols::demangle::demangle;
 
 use crate::host::hex;
-use crate::space::{KERNEL, ObjectId};
+use crate::recording::{ObjectInfo, Recording};
+use crate::space::{KERNEL, ObjectId, UNKNOWN};
 use crate::unwind::RawFrame;
 
 /// Where the symbols of an object are.
@@ -54,6 +58,22 @@ pub fn names<'a>(
         named.extend(wanted.iter().zip(found).filter_map(|(wanted, name)| Some((wanted.1, name?))));
     }
     named
+}
+
+/// As [`names`], of all frames of a recording, by the files of this machine; `further` knows objects that are no files.
+pub(crate) fn of_recording<'a>(
+    recording: &'a Recording,
+    further: impl Fn(ObjectId) -> Option<Source<'a>>,
+) -> Vec<(u32, String)> {
+    let file = |object| match recording.object(object) {
+        // Of a file that nobody has read the frames have offsets, not addresses.
+        Some(ObjectInfo::Host { reached: Some(reached), .. }) if object != UNKNOWN => {
+            Some(Source::File(Path::new(reached)))
+        }
+        _ => None,
+    };
+    let frames = recording.frames.iter().enumerate().map(|(index, frame)| (index as u32, *frame));
+    names(frames, |object| further(object).or_else(|| file(object)))
 }
 
 /// Where distributions put the symbols that they take out of their programs, by build id (gdb's convention).
@@ -102,11 +122,24 @@ fn by_symbols<'data, R: ReadRef<'data>>(
     let demangled = |(table, index): (usize, SymbolIndex)| {
         Some(demangle(tables[table].as_ref()?.symbol_by_index(index).ok()?.name().ok()?))
     };
+    // Hand-written assembly has symbols without a size. They end with their section: what lies behind that of `_init` are
+    // the stubs of a linker.
+    let end_of_section = |(table, index): (usize, SymbolIndex)| {
+        let symbol = tables[table].as_ref()?.symbol_by_index(index).ok()?;
+        let section = files[table / 2].section_by_index(symbol.section_index()?).ok()?;
+        Some(section.address().saturating_add(section.size()))
+    };
     // Addresses of one function follow each other.
     let mut last: (InTables, Option<String>) = (None, None);
     let name = |(found, address): (Option<&Best<InTables>>, &u64)| {
-        // Hand-written assembly has symbols without a size.
-        let best = found.filter(|best| best.size == 0 || *address < best.start.saturating_add(best.size))?;
+        let best = found?;
+        let end = match best.size {
+            0 => best.symbol.and_then(end_of_section).unwrap_or(u64::MAX),
+            size => best.start.saturating_add(size),
+        };
+        if *address >= end {
+            return None;
+        }
         if last.0 != best.symbol {
             last = (best.symbol, best.symbol.and_then(demangled));
         }
@@ -260,6 +293,18 @@ mod tests {
         let with = name(&folder);
         std::fs::remove_dir_all(&folder).unwrap();
         assert_eq!((without, with.as_deref()), (None, Some("main")));
+    }
+
+    #[test]
+    fn a_symbol_without_a_size_ends_with_its_section() {
+        let path = std::env::current_exe().unwrap();
+        let bytes = std::fs::read(&path).unwrap();
+        let file = object::File::parse(&*bytes).unwrap();
+        let section = file.section_by_name(".init").unwrap();
+        let (first, behind) = (section.address(), section.address() + section.size());
+        let names = by_file(&path, SEPARATE.as_ref(), &[first, behind - 1, behind]).unwrap();
+        let init = Some("_init".to_owned());
+        assert!(names[0] == init && names[1] == init && names[2] != init, "{names:?}");
     }
 
     #[test]

@@ -22,9 +22,11 @@ use self::sample::{Entry, Sample, USER_MARK};
 use self::unwound::Unwinder;
 use crate::code::timeline::Timeline;
 use crate::descriptions::{self, DescriptionError};
-use crate::host::Segments;
+use crate::host::{Segments, UnwindTables};
+use crate::host_names::{self, Source};
 use crate::recording::{Info, ObjectInfo, Recording, SampleRow};
 use crate::space::{JIT, KERNEL, ObjectId, UNKNOWN};
+use crate::target::{self, Target};
 use crate::unwind::{End, Frames, RawFrame};
 
 /// Why an import fails.
@@ -109,6 +111,8 @@ struct Import {
     /// Counts the changes of the regions.
     maps: u32,
     files: HashMap<String, (ObjectId, Option<Segments>)>,
+    /// The kernel's code in a process, which is no file: its bytes, by its number.
+    vdsos: HashMap<ObjectId, Vec<u8>>,
     spots: HashMap<(u64, At), u32, FxBuildHasher>,
     /// By their numbers: the address, and what is there unless somebody describes it.
     places: Vec<(u64, RawFrame)>,
@@ -229,6 +233,10 @@ impl Import {
             self.put(pid, address, Region { end, id: UNKNOWN, bias: 0 });
             return;
         }
+        if path == "[vdso]" {
+            self.vdso(pid, address..end);
+            return;
+        }
         // Of the kernel, or no file.
         if pid < 0 || !path.starts_with('/') {
             return;
@@ -249,6 +257,24 @@ impl Import {
         };
         let region = Region { end, id: *id, bias };
         self.put(pid, address, region);
+    }
+
+    /// As long as the process lives it can be read from its memory.
+    fn vdso(&mut self, pid: i32, range: Range<u64>) {
+        let Some(target) = u32::try_from(pid).ok().and_then(|pid| Target::open(pid).ok()) else { return };
+        let here = |region: &target::Region| region.path == "[vdso]" && region.start == range.start;
+        if !target.regions().is_ok_and(|regions| regions.iter().any(here)) {
+            return;
+        }
+        let bytes = target.read(range.start, usize::try_from(range.end - range.start).unwrap_or_default());
+        let Ok(tables) = UnwindTables::from_bytes(&bytes) else { return };
+        let id = ObjectId(self.files.len() as u32 + 3);
+        self.files.insert(format!("[vdso] of {pid}"), (id, None));
+        let info = ObjectInfo::Host { path: "[vdso]".into(), reached: None, build_id: None };
+        self.recording.objects.insert(id.0, info);
+        self.put(pid, range.start, Region { end: range.end, id, bias: tables.segments.bias(range.start, 0) });
+        self.unwinder.know_vdso(id, &bytes, tables);
+        self.vdsos.insert(id, bytes);
     }
 
     fn put(&mut self, pid: i32, address: u64, region: Region) {
@@ -412,6 +438,9 @@ impl Import {
             sample.stack = last.1;
         }
         recording.frames = described.frames.into_list();
+        let names =
+            host_names::of_recording(&recording, |id| self.vdsos.get(&id).map(|bytes| Source::Bytes(bytes)));
+        recording.names.extend(names.into_iter().map(|(frame, name)| (frame, name.into())));
         recording.add_code(&timeline);
         Ok(recording)
     }

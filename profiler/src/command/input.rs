@@ -1,6 +1,6 @@
 //! What is read: recordings, and perf.data with what names its code.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -9,8 +9,9 @@ use lexopt::Parser;
 use lexopt::prelude::ValueExt;
 use wasmdbg_profiler::code::timeline::Timeline;
 use wasmdbg_profiler::import::Imported;
-use wasmdbg_profiler::recording::{MAGIC, Recording};
+use wasmdbg_profiler::recording::{MAGIC, ObjectInfo, Recording};
 use wasmdbg_profiler::space::UNKNOWN;
+use wasmdbg_profiler::unwind::End;
 use wasmdbg_profiler::{descriptions, import};
 
 use super::record;
@@ -55,6 +56,7 @@ pub(super) fn open(inputs: Vec<PathBuf>, command: &str) -> Result<Recording> {
         for (path, of) in strangers {
             eprintln!("wasmprof: {} describes the code of process {of}, which is not in it", path.display());
         }
+        print_missing_files(&recording);
         let nameless = share_of_unknown(&recording);
         if nameless > 0.05 {
             eprintln!(
@@ -85,15 +87,45 @@ pub(super) fn open(inputs: Vec<PathBuf>, command: &str) -> Result<Recording> {
 }
 /// The part of the weight whose innermost frame is of unknown code.
 fn share_of_unknown(recording: &Recording) -> f64 {
-    let mut by_stack: HashMap<u32, u64> = HashMap::new();
-    for sample in &recording.samples {
-        *by_stack.entry(sample.stack).or_default() += sample.weight;
-    }
-    let (mut frames, mut unknown) = (Vec::new(), 0);
-    for (stack, weight) in &by_stack {
-        recording.stacks.get(*stack, &mut frames);
+    let mut unknown = 0;
+    each_stack(recording, |frames, _, weight| {
         let is_unknown = |frame: &u32| recording.frames[*frame as usize].object == UNKNOWN;
-        unknown += if frames.first().is_some_and(is_unknown) { *weight } else { 0 };
-    }
+        unknown += if frames.first().is_some_and(is_unknown) { weight } else { 0 };
+    });
     unknown as f64 / recording.weight().max(1) as f64
+}
+
+/// Says which files stacks end in because nobody could read them.
+pub(super) fn print_missing_files(recording: &Recording) {
+    let mut ended: BTreeMap<&str, u64> = BTreeMap::new();
+    each_stack(recording, |frames, end, weight| {
+        let object = frames.last().map(|frame| recording.frames[*frame as usize].object);
+        if let Some(ObjectInfo::Host { path, reached: None, .. }) = object.and_then(|id| recording.object(id))
+            && end == End::NoTables
+        {
+            *ended.entry(path).or_default() += weight;
+        }
+    });
+    for (path, weight) in ended {
+        let share = weight as f64 / recording.weight().max(1) as f64;
+        if share > 0.01 {
+            eprintln!(
+                "wasmprof: {:.0} % of the stacks end in {path}, a file that cannot be read: what called it is not known",
+                share * 100.0
+            );
+        }
+    }
+}
+
+/// Gives each stack with its weight once.
+fn each_stack(recording: &Recording, mut each: impl FnMut(&[u32], End, u64)) {
+    let mut weights: HashMap<u32, u64> = HashMap::new();
+    for sample in &recording.samples {
+        *weights.entry(sample.stack).or_default() += sample.weight;
+    }
+    let mut frames = Vec::new();
+    for (stack, weight) in weights {
+        let end = recording.stacks.get(stack, &mut frames);
+        each(&frames, end, weight);
+    }
 }

@@ -19,7 +19,7 @@ use wasmdbg_profiler::recording::{Info, ObjectInfo, Recording, Summary, Writer};
 use wasmdbg_profiler::target::Target;
 
 use super::control::Control;
-use super::input::number;
+use super::input::{number, print_missing_files};
 use super::interrupt::Interrupt;
 use super::output::{Format, is_special};
 use super::target::Chosen;
@@ -517,6 +517,7 @@ fn print_problems(recording: &Recording) {
     for problem in problems {
         eprintln!("wasmprof: {problem}");
     }
+    print_missing_files(recording);
 }
 
 /// For the other commands.

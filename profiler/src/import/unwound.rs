@@ -35,6 +35,13 @@ struct Process {
 const FIRST: u32 = UNKNOWN.0 + 1;
 
 impl Unwinder {
+    /// The kernel's code in a process, by its number in the recording.
+    pub(super) fn know_vdso(&mut self, id: ObjectId, bytes: &[u8], tables: UnwindTables) {
+        let (path, bytes) = ("[vdso]".to_owned(), Some(bytes.to_vec()));
+        let host = HostObject { path, reached: None, bytes, tables: Some(tables) };
+        self.objects.insert(id, Some(Object::Host(Arc::new(host))));
+    }
+
     /// Appends the addresses of a sample's frames as the kernel writes them into a call chain: where the innermost one was, then
     /// where each caller goes on. Says why they end.
     pub(super) fn unwind(

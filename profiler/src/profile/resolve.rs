@@ -2,7 +2,6 @@
 //! Wasm by the module's own debug info, the host by the names in the recording or its symbol tables.
 
 use std::collections::HashMap;
-use std::path::Path;
 use std::sync::Arc;
 
 use wasmdbg_control::ModuleHash;
@@ -13,7 +12,7 @@ use super::label::{LabelKind, Labels, Place};
 use crate::code::address_map;
 use crate::code::image::{CodeKind, CompiledFunction, function_at};
 use crate::code::name::{DescribedKind, DescribedName};
-use crate::host_names::{self, Source};
+use crate::host_names;
 use crate::recording::{ObjectInfo, Recording, WasmInfo};
 use crate::space::{KERNEL, ObjectId, UNKNOWN};
 
@@ -67,7 +66,11 @@ impl<'a> Resolver<'a> {
     /// Of the frames of `recording`.
     pub(super) fn new(recording: &'a Recording) -> Self {
         let (modules, filters) = (HashMap::new(), HashMap::new());
-        let names = if recording.names.is_empty() { host_names(recording) } else { HashMap::new() };
+        let names = if recording.names.is_empty() {
+            host_names::of_recording(recording, |_| None).into_iter().collect()
+        } else {
+            HashMap::new()
+        };
         Self { recording, modules, names, filters }
     }
 
@@ -194,19 +197,6 @@ impl<'a> Resolver<'a> {
         };
         self.modules.entry(hash).or_insert_with(open).as_ref()
     }
-}
-
-/// By the symbol tables of this machine.
-fn host_names(recording: &Recording) -> HashMap<u32, String> {
-    let source = |object| match recording.object(object) {
-        // Of a file that nobody has read the frames have offsets, not addresses.
-        Some(ObjectInfo::Host { reached: Some(reached), .. }) if object != UNKNOWN => {
-            Some(Source::File(Path::new(reached)))
-        }
-        _ => None,
-    };
-    let frames = recording.frames.iter().enumerate().map(|(index, frame)| (index as u32, *frame));
-    host_names::names(frames, source).into_iter().collect()
 }
 
 /// The functions that the host calls: callbacks of the ABI, and start functions.

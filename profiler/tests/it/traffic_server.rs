@@ -134,6 +134,15 @@ fn stacks_that_perf_copied_are_unwound() {
     assert!(all * 2 > total && whole * 100 >= all * 98, "{whole} of {all} of {total} ns");
     let callbacks = profile["callbacks"].as_array().unwrap();
     assert!(callbacks.iter().any(|row| row["total"].as_u64() > row["self"].as_u64()), "{callbacks:?}");
+    // The file of a plugin that the server has copied is gone with the server.
+    drop(ats);
+    let output = run(&["report", data_name]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    assert!(
+        said.contains("of the stacks end in ") && said.contains("(deleted), a file that cannot"),
+        "{said}"
+    );
     // Too little of them: what is there is shown, and what to do.
     let output = run(&["report", &short]);
     let said = String::from_utf8_lossy(&output.stderr);
