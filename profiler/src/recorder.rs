@@ -117,7 +117,7 @@ pub fn record<W: Write>(
             }
             Next::Pause if sampler.is_running() => {
                 let _ = sampler.set_running(false);
-                meter.stop(sampler.cpus());
+                meter.stop();
             }
             _ => {}
         }
@@ -144,7 +144,7 @@ pub fn record<W: Write>(
         }
     };
     let _ = sampler.set_running(false);
-    meter.stop(sampler.cpus());
+    meter.stop();
     sampler.drain(|record| state.take(record, &mut Vec::new()));
     // Nothing of what follows is urgent, and the target may need every processor.
     perf::give_way();

@@ -35,6 +35,8 @@ struct Span {
     /// CPU seconds, see [`Target::cpu_seconds`], at its start and when the target was asked last.
     first: (f64, f64),
     last: (f64, f64),
+    /// The processors that were sampled at its start, and their ticks then.
+    cpus: Vec<i32>,
     ticks: Ticks,
 }
 
@@ -47,14 +49,20 @@ impl<'a> Meter<'a> {
     /// Sampling begins now, on these processors.
     pub(super) fn start(&mut self, cpus: &[i32]) {
         let used = self.target.cpu_seconds().unwrap_or_default();
-        self.span = Some(Span { start: Instant::now(), first: used, last: used, ticks: ticks(cpus) });
+        self.span = Some(Span {
+            start: Instant::now(),
+            first: used,
+            last: used,
+            cpus: cpus.to_vec(),
+            ticks: ticks(cpus),
+        });
     }
 
     /// Sampling has ended for now.
-    pub(super) fn stop(&mut self, cpus: &[i32]) {
+    pub(super) fn stop(&mut self) {
         self.ask();
-        let Some(Span { start, first, last, ticks: before }) = self.span.take() else { return };
-        let now = ticks(cpus);
+        let Some(Span { start, first, last, cpus, ticks: before }) = self.span.take() else { return };
+        let now = ticks(&cpus);
         self.ticks.busy += now.busy.saturating_sub(before.busy);
         self.ticks.stolen += now.stolen.saturating_sub(before.stolen);
         self.seconds += start.elapsed().as_secs_f64();
