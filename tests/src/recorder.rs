@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -91,7 +91,17 @@ impl Recorder {
     ///
     /// # Errors
     /// When it fails.
-    pub fn stop(mut self) -> Result<(String, String)> {
+    pub fn stop(self) -> Result<(String, String)> {
+        let (status, said, errors) = self.end()?;
+        ensure!(status.success(), "the recorder ended with {status}: {errors}");
+        Ok((said, errors))
+    }
+
+    /// As [`Recorder::stop`], for one that may have nothing to show.
+    ///
+    /// # Errors
+    /// When it does not obey.
+    pub fn end(mut self) -> Result<(ExitStatus, String, String)> {
         self.tell("stop")?;
         let (mut said, mut errors) = (String::new(), String::new());
         if let (Some(stdout), Some(stderr)) = (&mut self.child.stdout, &mut self.child.stderr) {
@@ -99,9 +109,7 @@ impl Recorder {
             stdout.read_to_string(&mut said)?;
             stderr.read_to_string(&mut errors)?;
         }
-        let status = self.child.wait()?;
-        ensure!(status.success(), "the recorder ended with {status}: {errors}");
-        Ok((said, errors))
+        Ok((self.child.wait()?, said, errors))
     }
 
     /// Writes to it without waiting for an answer.

@@ -38,10 +38,11 @@ pub fn rows() -> Result<Vec<Row>> {
             Recorder::start(&mut command, folder.path(), &name)
         };
         // Told apart: an event of each thread, which perf has, costs a little even when it is disabled.
-        let mut ours = vec![start("proxy", wasmprof(server.pid())?)?, start("idle", wasmprof(idle.0.id())?)?];
+        let mut ours = [start("proxy", wasmprof(server.pid())?)?, start("idle", wasmprof(idle.0.id())?)?];
         let mut taken = loaded.compare(&mut ours)?;
-        let said = ours.into_iter().map(|recorder| Ok(recorder.stop()?.0)).collect::<Result<Vec<_>>>()?;
-        let mut theirs = vec![start("perf", perf(server.pid()))?];
+        let [own, other] = ours;
+        let (said, (_, of_idle, _)) = (own.stop()?.0, other.end()?);
+        let mut theirs = [start("perf", perf(server.pid()))?];
         taken.extend(loaded.compare(&mut theirs)?);
         drop(theirs);
         let [own, clock, perf] = taken[..] else { unreachable!("one for each recorder") };
@@ -58,7 +59,7 @@ pub fn rows() -> Result<Vec<Row>> {
             ),
         );
         rows.push(Row::shown("  CPU time of the proxy for a request, in addition", own.cpu.to_string()));
-        if said[1].contains("by the clock of") {
+        if of_idle.contains("by the clock of") {
             let what =
                 "  of it the clock's interrupts alone: an idle process recorded, on the proxy's processor";
             rows.push(Row::shown(what, format!("{}; CPU time {}", clock.throughput, clock.cpu)));
@@ -66,7 +67,7 @@ pub fn rows() -> Result<Vec<Row>> {
         let what = format!("  to `perf record -g -e cpu-clock -F {hertz}`, no stacks of the host");
         rows.push(Row::shown(what, format!("{}; CPU time {}", perf.throughput, perf.cpu)));
         let parts = ["samples in", "by the clock", "in modules", "own cost", "innermost"];
-        let lines = said[0].lines().filter(|line| parts.iter().any(|part| line.contains(part)));
+        let lines = said.lines().filter(|line| parts.iter().any(|part| line.contains(part)));
         rows.extend(lines.map(|line| Row::shown(format!("  it says: {}", line.trim()), "")));
     }
     loaded.stop()?;
