@@ -157,6 +157,7 @@ struct Regions {
     changes: u32,
 }
 
+#[derive(PartialEq, Eq)]
 struct Region {
     end: u64,
     id: ObjectId,
@@ -279,6 +280,10 @@ impl Import {
 
     fn put(&mut self, pid: i32, address: u64, region: Region) {
         let regions = self.regions.entry(pid).or_default();
+        // Engines make the same memory writable and executable again and again.
+        if regions.by_start.get(&address) == Some(&region) {
+            return;
+        }
         regions.by_start.insert(address, region);
         regions.changes += 1;
         self.maps += 1;

@@ -112,6 +112,9 @@ pub fn record<W: Write>(
         let next = wait(interval, &state.progress(start.elapsed(), &sampler));
         match next {
             Next::Go if !sampler.is_running() => {
+                // Nobody told of threads and code that came while no event was enabled.
+                sampler.look_again();
+                state.changed = true;
                 meter.start(sampler.cpus());
                 sampler.set_running(true).map_err(|error| RecordError::Open(OpenError::Other(error)))?;
             }

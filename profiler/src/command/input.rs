@@ -1,6 +1,6 @@
 //! What is read: recordings, and perf.data with what names its code.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -56,8 +56,7 @@ pub(super) fn open(inputs: Vec<PathBuf>, command: &str) -> Result<Recording> {
         for (path, of) in strangers {
             eprintln!("wasmprof: {} describes the code of process {of}, which is not in it", path.display());
         }
-        print_missing_files(&recording);
-        let nameless = share_of_unknown(&recording);
+        let nameless = print_missing_files(&recording);
         if nameless > 0.05 {
             eprintln!(
                 "wasmprof: {:.0} % of its time is in code that nobody names: wasmprof jitdump PID writes what does, as long as the \
@@ -85,47 +84,34 @@ pub(super) fn open(inputs: Vec<PathBuf>, command: &str) -> Result<Recording> {
     }
     Ok(recording)
 }
-/// The part of the weight whose innermost frame is of unknown code.
-fn share_of_unknown(recording: &Recording) -> f64 {
-    let mut unknown = 0;
-    each_stack(recording, |frames, _, weight| {
-        let is_unknown = |frame: &u32| recording.frames[*frame as usize].object == UNKNOWN;
-        unknown += if frames.first().is_some_and(is_unknown) { weight } else { 0 };
-    });
-    unknown as f64 / recording.weight().max(1) as f64
-}
-
-/// Says which files stacks end in because nobody could read them.
-pub(super) fn print_missing_files(recording: &Recording) {
-    let mut ended: BTreeMap<&str, u64> = BTreeMap::new();
-    each_stack(recording, |frames, end, weight| {
-        let object = frames.last().map(|frame| recording.frames[*frame as usize].object);
-        if let Some(ObjectInfo::Host { path, reached: None, .. }) = object.and_then(|id| recording.object(id))
-            && end == End::NoTables
+/// Says which files stacks end in because nobody could read them, and returns the part of the weight whose innermost frame
+/// is of unknown code.
+pub(super) fn print_missing_files(recording: &Recording) -> f64 {
+    let mut weights =
+        vec![0_u64; recording.samples.iter().map(|sample| sample.stack as usize + 1).max().unwrap_or(0)];
+    for sample in &recording.samples {
+        weights[sample.stack as usize] += sample.weight;
+    }
+    let (mut ended, mut unknown, mut frames) = (BTreeMap::<&str, u64>::new(), 0, Vec::new());
+    let object = |frame: Option<&u32>| frame.map(|frame| recording.frames[*frame as usize].object);
+    for (stack, weight) in weights.iter().enumerate().filter(|(_, weight)| **weight > 0) {
+        let end = recording.stacks.get(stack as u32, &mut frames);
+        if object(frames.first()) == Some(UNKNOWN) {
+            unknown += weight;
+        }
+        if end == End::NoTables
+            && let Some(ObjectInfo::Host { path, reached: None, .. }) =
+                object(frames.last()).and_then(|id| recording.object(id))
         {
             *ended.entry(path).or_default() += weight;
         }
-    });
-    for (path, weight) in ended {
-        let share = weight as f64 / recording.weight().max(1) as f64;
-        if share > 0.01 {
-            eprintln!(
-                "wasmprof: {:.0} % of the stacks end in {path}, a file that cannot be read: what called it is not known",
-                share * 100.0
-            );
-        }
     }
-}
-
-/// Gives each stack with its weight once.
-fn each_stack(recording: &Recording, mut each: impl FnMut(&[u32], End, u64)) {
-    let mut weights: HashMap<u32, u64> = HashMap::new();
-    for sample in &recording.samples {
-        *weights.entry(sample.stack).or_default() += sample.weight;
+    let share = |weight: u64| weight as f64 / recording.weight().max(1) as f64;
+    for (path, weight) in ended.into_iter().filter(|(_, weight)| share(*weight) > 0.01) {
+        eprintln!(
+            "wasmprof: {:.0} % of the stacks end in {path}, a file that cannot be read: what called it is not known",
+            share(weight) * 100.0
+        );
     }
-    let mut frames = Vec::new();
-    for (stack, weight) in weights {
-        let end = recording.stacks.get(stack, &mut frames);
-        each(&frames, end, weight);
-    }
+    share(unknown)
 }

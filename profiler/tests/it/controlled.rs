@@ -8,7 +8,7 @@ use wasmdbg_profiler::target::Target;
 use wasmdbg_tests::process::{pin, processors, signal};
 use wasmdbg_tests::recorder::Recorder;
 
-use crate::support::{Embedder, Folder, command, json, turn, use_cpu};
+use crate::support::{Embedder, Folder, command, fixture, json, share, turn, use_cpu};
 
 fn start(embedder: &Embedder, folder: &Folder, out: &Path, hertz: &str) -> Recorder {
     let (pid, out) = (embedder.pid(), out.display().to_string());
@@ -99,4 +99,28 @@ fn samples_that_are_lost_are_counted_and_said() {
     let summary = json(&out)["summary"].clone();
     let lost = summary["lost"].as_u64().unwrap();
     assert!(lost > 1000 && said.contains(&format!("{lost} lost")), "{said}");
+}
+
+/// The kernel tells of new code only while an event is enabled.
+#[test]
+fn code_that_came_during_a_pause_is_known() {
+    let _turn = turn();
+    let (first, second) = (fixture("shares_first.wasm"), fixture("shares_second.wasm"));
+    let (folder, embedder) = (Folder::new(), Embedder::with(&first, &second, &["reload"]));
+    let pid = embedder.pid().parse().unwrap();
+    let out = folder.path("out.wasmprof");
+    let mut recorder = start(&embedder, &folder, &out, "3999");
+    for _ in 0..30 {
+        // Each module is there for some 300 ms.
+        use_cpu(pid, 0.25);
+        recorder.tell("enable").unwrap();
+        use_cpu(pid, 0.02);
+        recorder.tell("disable").unwrap();
+    }
+    let (said, _) = recorder.stop().unwrap();
+    let profile = json(&out);
+    let parts = ["inlined_third", "half", "fifth"].map(|name| share(&profile, "functions", name));
+    // One that is not told apart counts for the other: 0 % of one and more than there is of the other.
+    assert!(parts[1] > 5.0 && parts[2] > 5.0, "{parts:?} {said}");
+    assert!((70.0..100.5).contains(&parts.iter().sum::<f64>()), "{parts:?} {said}");
 }
