@@ -91,6 +91,9 @@ fn samples_that_are_lost_are_counted_and_said() {
     // More than its buffers hold.
     use_cpu(embedder.pid().parse().unwrap(), 2.0);
     signal(recorder.pid(), Signal::SIGCONT).unwrap();
+    // The kernel says how many with the next sample that fits: once they are read, and the process has run on.
+    recorder.tell("ping").unwrap();
+    use_cpu(embedder.pid().parse().unwrap(), 0.2);
     let (said, errors) = recorder.stop().unwrap();
     assert!(
         errors.contains("of the samples were lost") && errors.contains("a lower -F than 4999"),
