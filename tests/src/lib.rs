@@ -20,5 +20,6 @@ pub mod process;
 pub mod recorder;
 pub mod schema;
 pub mod scratch;
+pub mod streams;
 pub mod text;
 pub mod wasmdbg;

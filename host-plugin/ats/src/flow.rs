@@ -38,6 +38,19 @@ pub(crate) struct Flow {
     state: Mutex<State>,
 }
 
+/// Why a parked transaction may go on.
+#[derive(Clone)]
+pub(crate) enum Wake {
+    /// Something else than its own callback has decided about what a filter parked.
+    Decided(Index, Action),
+    /// A callback has returned in the debug lane.
+    Returned(Index, Action),
+    /// A virtual machine of a filter has come, or will not.
+    Machine { index: Index, there: bool },
+    /// A hook that came on another thread is to be handled.
+    Hook(fn(&Arc<Flow>) -> Option<Event>),
+}
+
 /// What follows from a filter's turn.
 enum Then {
     /// The next filter's turn.
@@ -210,9 +223,19 @@ impl Flow {
         Then::Leave(if stage == Stage::Request { Event::Continue } else { Event::Error })
     }
 
+    /// What it waits for may have come. At home, and only from [`crate::release`].
+    pub(crate) fn wake(self: Arc<Self>, wake: Wake) {
+        match wake {
+            Wake::Decided(index, action) => self.resume(index, action),
+            Wake::Returned(index, action) => self.called(index, action),
+            Wake::Machine { index, there } => self.virtual_machine(index, there),
+            Wake::Hook(stage) => self.leave(stage),
+        }
+    }
+
     /// The filter whose turn it is, or something it depends on, has decided about the transaction that
     /// it parked. At home; nothing is borrowed.
-    pub(crate) fn resume(self: Arc<Self>, index: Index, action: Action) {
+    fn resume(self: Arc<Self>, index: Index, action: Action) {
         {
             let mut state = self.state();
             if !state.end_wait(index, Waiting::Filter) {
@@ -224,7 +247,6 @@ impl Flow {
         }
         self.unwatch(index);
         self.leave(|flow| flow.go_on(index, action));
-        worker::deliver();
     }
 
     /// The chain, from behind a filter that has decided.
@@ -252,12 +274,6 @@ impl Flow {
         txn.reenable(event);
     }
 
-    /// A hook's work that arrived elsewhere.
-    pub(crate) fn at_home(self: Arc<Self>, stage: fn(&Arc<Self>) -> Option<Event>) {
-        self.leave(stage);
-        worker::deliver();
-    }
-
     /// A hook arrived on another thread than the home thread: counted, then handed over.
     pub(crate) fn hop(&self) {
         for (filter, place) in self.plugin.filters.iter().zip(&self.state().places) {
@@ -278,7 +294,7 @@ impl Flow {
         };
         for (index, place) in places.into_iter().enumerate() {
             if let Place::Fast(context) = place {
-                worker::unpark(index, context);
+                drop(worker::unpark(index, context));
             }
         }
         self.plugin.filters.iter().all(|filter| filter.config().fail_open)

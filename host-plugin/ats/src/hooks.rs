@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::answer::{self, Answer};
-use crate::flow::Flow;
+use crate::flow::{Flow, Wake};
 use crate::plugin::{Plugin, plugin};
+use crate::release;
 use crate::ts::{self, Event, EventThread, Hook, HookHandler, Txn};
 use crate::worker;
 
@@ -40,7 +41,7 @@ impl HookHandler for Hooks {
             },
         };
         // Others may wait for what this one did. They go on before it does, with nothing borrowed.
-        worker::deliver();
+        release::run();
         event
     }
 
@@ -95,6 +96,6 @@ fn at_home(flow: Arc<Flow>, here: EventThread, stage: fn(&Arc<Flow>) -> Option<E
         return stage(&flow);
     }
     flow.hop();
-    ts::post(flow.home(), Box::new(move || flow.at_home(stage)));
+    ts::post(flow.home(), Box::new(move || release::wake(flow, Wake::Hook(stage))));
     None
 }

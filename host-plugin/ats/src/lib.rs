@@ -5,6 +5,7 @@
 //!
 //! ```text
 //!   entry ─► init ─► plugin ◄── hooks ─► flow ─► worker        one per event thread: virtual machines, ticks
+//!                      │                  ├────► release       parked transactions that may go on
 //!                      │                  ├────► transaction   what the ABI reads and writes
 //!                    agent                ├────► answer        responses made here
 //!                                         └────► parking       transactions that stand in a debugger
@@ -22,6 +23,7 @@ mod hooks;
 mod init;
 mod parking;
 mod plugin;
+mod release;
 mod symbolise;
 #[expect(unsafe_code, reason = "the server's C interface")]
 mod sys;

@@ -2,19 +2,21 @@
 //! timer of its ticks, and who waits, for a virtual machine or for a filter.
 //!
 //! Thread-local and without locks. Nothing here is borrowed while a guest runs or a transaction is
-//! re-enabled: a virtual machine is taken out, used, and put back.
+//! re-enabled: a virtual machine is taken out, used, and put back. Lets no transaction go on itself: see
+//! [`crate::release`].
 
 use std::cell::{Cell, RefCell};
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use rustc_hash::FxBuildHasher;
 use wasmdbg_control::ContextId;
-use wasmdbg_proxy_wasm::{Action, Effect, FastVm, Outcome, Unavailable};
+use wasmdbg_proxy_wasm::{Action, FastVm, Outcome, Unavailable};
 
-use crate::flow::Flow;
+use crate::flow::{Flow, Wake};
 use crate::plugin::plugin;
+use crate::release;
 use crate::ts::{self, EventThread, Timer, TimerHandler, Txn};
 
 /// Place of a filter in the configuration.
@@ -38,8 +40,6 @@ struct Worker {
     flows: HashMap<Txn, Arc<Flow>, FxBuildHasher>,
     /// Transactions that a filter parked.
     parked: HashMap<(Index, FastContext), Arc<Flow>>,
-    /// What callbacks did to other transactions, to be acted on when no virtual machine runs.
-    effects: VecDeque<(Index, Generation, Effect)>,
 }
 
 /// One filter's place on this thread.
@@ -156,7 +156,7 @@ impl Drop for Taken {
 }
 
 /// Runs `work` on this thread's virtual machine of a filter and keeps what it did to other
-/// transactions for [`deliver`]. None when there is none now; see [`wait`].
+/// transactions for [`release::run`]. None when there is none now; see [`wait`].
 ///
 /// `generation`: only on this one; a context of another one has none.
 pub(crate) fn enter<T>(
@@ -177,9 +177,7 @@ pub(crate) fn enter<T>(
     let vm = taken.vm.as_deref_mut()?;
     let (result, Outcome { action, effects }) = work(vm, current);
     drop(taken);
-    if !effects.is_empty() {
-        here.borrow_mut().effects.extend(effects.into_iter().map(|effect| (index, current, effect)));
-    }
+    release::decided(index, current, effects);
     Some((result, action))
 }
 
@@ -204,24 +202,9 @@ pub(crate) fn park(index: Index, context: FastContext, flow: Arc<Flow>) {
     borrow(|worker| worker.parked.insert((index, context), flow));
 }
 
-/// `flow` is parked no more, whatever the filter does.
-pub(crate) fn unpark(index: Index, context: FastContext) {
-    // Dropped after the borrow has ended.
-    let _flow = borrow(|worker| worker.parked.remove(&(index, context)));
-}
-
-/// Acts on what callbacks did to other transactions: resumes them, one after the other. Called when no
-/// virtual machine of this thread runs and nothing is borrowed.
-pub(crate) fn deliver() {
-    while let Some((index, generation, effect)) = borrow(|worker| worker.effects.pop_front()) {
-        let Effect { context, action } = effect;
-        let key = (index, FastContext { generation, context });
-        // A context that is lost without being parked is noticed at its next callback.
-        let parked = borrow(|worker| worker.parked.remove(&key));
-        if let Some(flow) = parked {
-            flow.resume(index, action);
-        }
-    }
+/// The flow that is parked for a context, if one is: it is parked no more, whatever the filter does.
+pub(crate) fn unpark(index: Index, context: FastContext) -> Option<Arc<Flow>> {
+    borrow(|worker| worker.parked.remove(&(index, context)))
 }
 
 /// `flow` waits for a virtual machine of a filter, at most the filter's start timeout.
@@ -270,10 +253,7 @@ fn seat(index: Index, made: Result<FastVm, Unavailable>) {
     if let (Some(vm), Some(filter)) = (unneeded, plugin().and_then(|plugin| plugin.filters.get(index))) {
         filter.return_vm(vm);
     }
-    for flow in waiting {
-        flow.virtual_machine(index, !failed);
-    }
-    deliver();
+    release::wake_all(waiting, &Wake::Machine { index, there: !failed });
 }
 
 /// The start timeout of one transaction has passed.
@@ -284,8 +264,7 @@ fn give_up(index: Index, waiter: &Weak<Flow>) {
         place.map(|place| waiting.swap_remove(place))
     });
     if let Some(flow) = waited {
-        flow.virtual_machine(index, false);
-        deliver();
+        release::wake(flow, Wake::Machine { index, there: false });
     }
 }
 
@@ -315,9 +294,7 @@ impl TimerHandler for Tick {
         let effects = taken.vm.as_deref_mut().map(|vm| vm.tick().effects).unwrap_or_default();
         // Puts it back and starts the timer for its next tick.
         drop(taken);
-        borrow(|worker| {
-            worker.effects.extend(effects.into_iter().map(|effect| (index, generation, effect)));
-        });
-        deliver();
+        release::decided(index, generation, effects);
+        release::run();
     }
 }

@@ -24,6 +24,9 @@ pub struct Status {
     pub code_images: u64,
     /// Thread CPU time that event threads spent on debug-lane work, per piece of work.
     pub event_thread_debug_work: Histogram,
+    /// Thread CPU time that event threads spent on letting parked transactions go on, per slice.
+    #[serde(default)]
+    pub event_thread_releases: Histogram,
     /// The filters.
     pub filters: Vec<FilterInfo>,
 }

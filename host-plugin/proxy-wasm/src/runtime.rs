@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 
 use wasmdbg_control::server::Waker;
 
+use crate::debug::WorkHistogram;
 use crate::embedder::{Embedder, Level};
 use crate::engine::{EngineError, FastEngine};
 use crate::settings::Settings;
@@ -22,6 +23,7 @@ pub struct Runtime {
     traps: SyncSender<TrapReport>,
     /// Wakes the agent when a trap is there.
     pub(crate) bell: OnceLock<Waker>,
+    releases: WorkHistogram,
 }
 
 impl Runtime {
@@ -37,7 +39,8 @@ impl Runtime {
     ) -> Result<(Arc<Self>, Receiver<TrapReport>), EngineError> {
         let (traps, receiver) = sync_channel(TRAPS_WAITING);
         let fast = FastEngine::new(thread_stack, settings.debug.native)?;
-        Ok((Arc::new(Self { embedder, settings, fast, traps, bell: OnceLock::new() }), receiver))
+        let (bell, releases) = (OnceLock::new(), WorkHistogram::default());
+        Ok((Arc::new(Self { embedder, settings, fast, traps, bell, releases }), receiver))
     }
 
     /// The process-wide settings.
@@ -48,6 +51,12 @@ impl Runtime {
     /// The host.
     pub fn embedder(&self) -> &Arc<dyn Embedder> {
         &self.embedder
+    }
+
+    /// How long event threads let parked transactions go on, in one piece. The host measures it, if it has
+    /// such threads.
+    pub fn releases(&self) -> &WorkHistogram {
+        &self.releases
     }
 
     /// Hands a trap to the agent. Never blocks: it is called on event threads.

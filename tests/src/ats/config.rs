@@ -20,6 +20,7 @@ pub struct Options {
     pub(super) records: Vec<String>,
     pub(super) remaps: Vec<String>,
     pub(super) tls: bool,
+    pub(super) http2: bool,
     pub(super) environment: Vec<(String, String)>,
     pub(super) wrapper: Vec<String>,
 }
@@ -34,6 +35,7 @@ impl Default for Options {
             records: Vec::new(),
             remaps: Vec::new(),
             tls: false,
+            http2: false,
             environment: Vec::new(),
             wrapper: Vec::new(),
         }
@@ -87,6 +89,13 @@ impl Options {
     #[must_use]
     pub fn tls(mut self) -> Self {
         self.tls = true;
+        self
+    }
+
+    /// Serves HTTP/2 without TLS too, on the first port.
+    #[must_use]
+    pub fn http2(mut self) -> Self {
+        self.http2 = true;
         self
     }
 
@@ -264,6 +273,9 @@ fn runroot(folder: &Path) -> String {
 
 fn records(options: &Options, address: SocketAddr, tls: Option<SocketAddr>) -> String {
     let mut ports = format!("{}:ip-in=127.0.0.1", address.port());
+    if options.http2 {
+        ports.push_str(":proto=http2;http");
+    }
     if let Some(tls) = tls {
         ports.push_str(&format!(" {}:ip-in=127.0.0.1:ssl:proto=http2;http", tls.port()));
     }

@@ -360,6 +360,7 @@ fn status() -> Status {
         slots: vec![SlotInfo { id: SlotId(1), filter: FilterId(0), busy: true, stopped: true }],
         code_images: 2,
         event_thread_debug_work: Histogram { buckets: vec![0, 0, 1, 7, 2], max_ns: 12_801, count: 10 },
+        event_thread_releases: Histogram { buckets: vec![0, 0, 0, 1], max_ns: 7200, count: 1 },
         filters: vec![token, broken],
     }
 }

@@ -9,11 +9,12 @@ use wasmdbg_proxy_wasm::debug::{Candidate, Claim, Ending};
 use wasmdbg_proxy_wasm::{Action, Callback};
 
 use super::state::{Place, Stage, Waiting};
-use super::{Flow, Then};
+use super::{Flow, Then, Wake};
 use crate::parking::{self, Seat, Timeouts};
+use crate::release;
 use crate::transaction::{StreamTransaction, facts};
 use crate::ts::{self, Txn};
-use crate::worker::{self, Index};
+use crate::worker::Index;
 
 impl Flow {
     /// TXN_START of a stream while somebody is attached: what may be parked must be kept alive from here on.
@@ -60,7 +61,7 @@ impl Flow {
         let flow = Arc::clone(self);
         let sink = Box::new(move |action| {
             let flow = Arc::clone(&flow);
-            ts::post(flow.home, Box::new(move || flow.resume(index, action)));
+            ts::post(flow.home, Box::new(move || release::wake(flow, Wake::Decided(index, action))));
         });
         let seat = Seat::new(claim.enter(Box::new(StreamTransaction::new(self.txn)), sink));
         self.state().places[index] = Place::Debug(Arc::clone(&seat));
@@ -83,7 +84,7 @@ impl Flow {
                 Box::new(move |outcome| {
                     // A slot holds one transaction: there are no effects on others.
                     let action = outcome.action;
-                    ts::post(flow.home, Box::new(move || flow.called(index, action)));
+                    ts::post(flow.home, Box::new(move || release::wake(flow, Wake::Returned(index, action))));
                 }),
             );
         });
@@ -91,7 +92,7 @@ impl Flow {
     }
 
     /// A callback has returned in the debug lane. At home.
-    fn called(self: Arc<Self>, index: Index, action: Action) {
+    pub(super) fn called(self: Arc<Self>, index: Index, action: Action) {
         {
             let _measuring = self.plugin.lane.measure();
             let mut state = self.state();
@@ -107,7 +108,6 @@ impl Flow {
             }
         }
         self.leave(|flow| flow.go_on(index, action));
-        worker::deliver();
     }
 
     /// TXN_CLOSE: the hook is held until the filter has finished on its slot.
@@ -118,8 +118,10 @@ impl Flow {
         let ending = Ending { status: status.filter(|status| *status != 0), aborted: self.txn.is_aborted() };
         self.state().waiting = Waiting::Slot;
         let flow = Arc::clone(self);
-        let done =
-            Box::new(move || ts::post(flow.home, Box::new(move || flow.called(index, Action::Continue))));
+        let done = Box::new(move || {
+            let home = flow.home;
+            ts::post(home, Box::new(move || release::wake(flow, Wake::Returned(index, Action::Continue))));
+        });
         context.end(ending, done);
         Then::Park
     }

@@ -75,7 +75,7 @@ impl Flow {
     }
 
     /// A virtual machine that the transaction waited for is there, or will not come.
-    pub(crate) fn virtual_machine(self: Arc<Self>, index: Index, there: bool) {
+    pub(super) fn virtual_machine(self: Arc<Self>, index: Index, there: bool) {
         if !self.state().end_wait(index, Waiting::Vm) {
             return;
         }

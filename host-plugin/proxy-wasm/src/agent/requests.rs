@@ -126,6 +126,7 @@ impl Agent {
             slots: slots.iter().map(|slot| slot.info()).collect(),
             code_images: active + self.crew.images(),
             event_thread_debug_work: self.lane.event_thread_work(),
+            event_thread_releases: self.lane.runtime.releases().snapshot(),
             filters: self.filter_list().filters,
         }
     }
