@@ -139,6 +139,18 @@ fn a_paused_request_waits_for_the_filter() -> Result<()> {
     Ok(())
 }
 
+#[test]
+fn a_local_response_keeps_its_connection() -> Result<()> {
+    let ats = Ats::options().filter(misbehave()).start()?;
+    let mut kept = Connection::open(ats.address(), PATIENCE)?;
+    for (phase, status) in [("request", 401), ("response", 402), ("request", 403)] {
+        let response = kept.exchange(&told(&format!("{phase}=reply:{status}")))?;
+        assert_eq!((response.status, response.text()), (status, format!("reply from {phase}\n")));
+    }
+    assert_eq!(kept.exchange(&told(""))?.status, 200);
+    Ok(())
+}
+
 /// A filter that sends a local response from each callback that may, on two event threads.
 #[test]
 fn local_responses_from_every_callback_are_right_ten_thousand_times() -> Result<()> {

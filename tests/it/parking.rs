@@ -124,6 +124,7 @@ fn a_client_that_goes_away_frees_the_slot() -> Result<()> {
     })?;
     // Once a second the plugin looks; the rest is `ps` and a busy machine.
     assert!(left.elapsed() < Duration::from_secs(3), "{:?}", left.elapsed());
+    debugger.wasmdbg.expect("over: its client went away")?;
     let pending = debugger.stop(&ats, request.header("again", "1"))?;
     debugger.wasmdbg.send("continue")?;
     assert_eq!(pending.wait()?.status, 200);

@@ -14,6 +14,7 @@ mod debugged;
 mod fast;
 mod state;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -21,10 +22,10 @@ use wasmdbg_proxy_wasm::{Action, LocalResponse};
 
 use self::state::{Place, Stage, State, Waiting};
 use crate::answer::{self, Answer};
-use crate::hooks;
+use crate::hooks::{self, Hooks};
 use crate::plugin::Plugin;
 use crate::transaction::InHook;
-use crate::ts::{Event, EventThread, Txn};
+use crate::ts::{self, Event, EventThread, HookHandler, Txn};
 use crate::worker::{self, Index};
 
 /// Transactions that have a flow.
@@ -113,7 +114,6 @@ impl Flow {
 
     /// TXN_CLOSE.
     pub(crate) fn close(self: &Arc<Self>) -> Option<Event> {
-        worker::forget(self.txn);
         let _hook = InHook::enter(self.txn);
         self.state().begin(Stage::Close);
         self.run()
@@ -131,6 +131,10 @@ impl Flow {
                 Then::Park => return None,
                 Then::Leave(event) => return Some(event),
             }
+        }
+        if state.stage == Stage::Close {
+            drop(state);
+            worker::forget(self.txn);
         }
         Some(Event::Continue)
     }
@@ -241,9 +245,6 @@ impl Flow {
             if !state.end_wait(index, Waiting::Filter) {
                 return;
             }
-            if state.stage == Stage::Close {
-                state.places[index] = Place::Empty;
-            }
         }
         self.unwatch(index);
         self.leave(|flow| flow.go_on(index, action));
@@ -261,12 +262,16 @@ impl Flow {
         }
     }
 
-    /// Does `work` with the transaction's mutex, and then re-enables the transaction as `work` says.
+    /// Does `work` with the transaction's mutex, and then re-enables the transaction as `work` says; after a
+    /// panic of ours as in a hook.
     fn leave(self: Arc<Self>, work: impl FnOnce(&Arc<Self>) -> Option<Event>) {
         let event = {
             let _guard = self.txn.lock();
             let _hook = InHook::enter(self.txn);
-            work(&self)
+            catch_unwind(AssertUnwindSafe(|| work(&self))).unwrap_or_else(|panic| {
+                let hook = self.state().stage.hook();
+                Hooks::panicked(hook, self.txn, &ts::reason(&panic))
+            })
         };
         let Some(event) = event else { return };
         let txn = self.txn;
@@ -285,16 +290,21 @@ impl Flow {
 
     /// After a panic of ours: no filter sees this transaction again. Whether it may pass.
     pub(crate) fn abandon(&self) -> bool {
-        let places = {
+        let ended: Vec<Place> = {
             let mut state = self.state();
             state.response_seen = true;
             state.turn = None;
             state.waiting = Waiting::Nothing;
-            state.places.iter_mut().map(Place::take).collect::<Vec<_>>()
+            let places = state.places.iter_mut().map(|place| match place {
+                // Its slot may still use the transaction, so TXN_CLOSE waits for it.
+                Place::Debug(_) => Place::Empty,
+                _ => place.take(),
+            });
+            places.collect()
         };
-        for (index, place) in places.into_iter().enumerate() {
+        for (index, place) in ended.into_iter().enumerate() {
             if let Place::Fast(context) = place {
-                drop(worker::unpark(index, context));
+                worker::lose(index, context);
             }
         }
         self.plugin.filters.iter().all(|filter| filter.config().fail_open)

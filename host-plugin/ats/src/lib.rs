@@ -15,6 +15,9 @@
 
 mod agent;
 mod answer;
+#[cfg(test)]
+#[expect(unsafe_code, reason = "the server's C interface, from the other side")]
+mod double;
 mod embedder;
 #[expect(unsafe_code, reason = "the C entry point")]
 mod entry;
@@ -27,6 +30,8 @@ mod release;
 mod symbolise;
 #[expect(unsafe_code, reason = "the server's C interface")]
 mod sys;
+#[cfg(test)]
+mod tests;
 mod transaction;
 #[expect(unsafe_code, reason = "safe types over the C interface")]
 mod ts;

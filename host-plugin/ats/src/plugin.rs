@@ -2,7 +2,7 @@
 //! Made once, before the server serves; never changes.
 
 use std::path::PathBuf;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use wasmdbg_proxy_wasm::debug::DebugLane;
@@ -13,11 +13,28 @@ use crate::hooks::Hooks;
 use crate::parking::Watch;
 use crate::ts::{ArgSlot, Hook, HookContinuation, Txn};
 
-static PLUGIN: OnceLock<Plugin> = OnceLock::new();
+#[cfg(test)]
+use crate::double as process;
 
-/// The plugin, once [`Plugin::install`] has run.
-pub(crate) fn plugin() -> Option<&'static Plugin> {
-    PLUGIN.get()
+pub(crate) use process::plugin;
+
+#[cfg(not(test))]
+mod process {
+    use std::sync::OnceLock;
+
+    use super::Plugin;
+
+    static PLUGIN: OnceLock<Plugin> = OnceLock::new();
+
+    /// The plugin, once [`Plugin::install`] has run.
+    pub(crate) fn plugin() -> Option<&'static Plugin> {
+        PLUGIN.get()
+    }
+
+    /// None when there is one already.
+    pub(super) fn set_plugin(plugin: Plugin) -> Option<&'static Plugin> {
+        PLUGIN.set(plugin).ok().and_then(|()| PLUGIN.get())
+    }
 }
 
 /// See the module.
@@ -59,10 +76,7 @@ impl Plugin {
 
     /// Makes it the plugin of this process and has the server call it.
     pub(crate) fn install(self) {
-        if PLUGIN.set(self).is_err() {
-            return;
-        }
-        let Some(plugin) = plugin() else { return };
+        let Some(plugin) = process::set_plugin(self) else { return };
         let mut hooks = vec![Hook::ReadRequestHeaders, Hook::TxnClose];
         if plugin.hooks_responses {
             hooks.push(Hook::SendResponseHeaders);

@@ -110,6 +110,11 @@ pub(crate) fn run() {
     }
 }
 
+/// Lets the queue go on in an event of its own: for a panic that unwinds.
+pub(crate) fn run_later() {
+    here().schedule();
+}
+
 impl Queue {
     fn slice(&'static self) {
         let _running = Running::begin(self);

@@ -129,15 +129,17 @@ impl Clock {
     }
 }
 
-/// A virtual machine that is out of its desk; goes back when dropped, also while a panic unwinds.
+/// A virtual machine that is out of its desk. Put back after its work; dropped with it, while a panic
+/// unwinds, it is used no more.
 struct Taken {
     worker: &'static RefCell<Worker>,
     index: Index,
+    generation: Generation,
     vm: Option<Box<FastVm>>,
 }
 
-impl Drop for Taken {
-    fn drop(&mut self) {
+impl Taken {
+    fn put_back(mut self) {
         let Some(vm) = self.vm.take() else { return };
         // A dead one is dropped, after the borrow has ended.
         let _dead = {
@@ -152,6 +154,14 @@ impl Drop for Taken {
                 desk.vm.replace(vm)
             }
         };
+    }
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        let Some(mut vm) = self.vm.take() else { return };
+        release::decided(self.index, self.generation, vm.retire());
+        release::run_later();
     }
 }
 
@@ -173,10 +183,10 @@ pub(crate) fn enter<T>(
         }
         (desk.take(index)?, desk.generation)
     };
-    let mut taken = Taken { worker: here, index, vm: Some(vm) };
+    let mut taken = Taken { worker: here, index, generation: current, vm: Some(vm) };
     let vm = taken.vm.as_deref_mut()?;
     let (result, Outcome { action, effects }) = work(vm, current);
-    drop(taken);
+    taken.put_back();
     release::decided(index, current, effects);
     Some((result, action))
 }
@@ -200,6 +210,15 @@ pub(crate) fn forget(txn: Txn) {
 /// A filter has parked `flow` in a callback of `context`.
 pub(crate) fn park(index: Index, context: FastContext, flow: Arc<Flow>) {
     borrow(|worker| worker.parked.insert((index, context), flow));
+}
+
+/// The transaction of a context is over without its callbacks: after a fault of ours.
+pub(crate) fn lose(index: Index, context: FastContext) {
+    drop(unpark(index, context));
+    enter(index, Some(context.generation), |vm, _| {
+        vm.lose(context.context);
+        ((), Outcome { action: Action::Continue, effects: Vec::new() })
+    });
 }
 
 /// The flow that is parked for a context, if one is: it is parked no more, whatever the filter does.
@@ -290,10 +309,10 @@ impl TimerHandler for Tick {
             (if ticks { desk.vm.take() } else { None }, desk.generation)
         });
         let Some(vm) = vm else { return };
-        let mut taken = Taken { worker: here(), index, vm: Some(vm) };
+        let mut taken = Taken { worker: here(), index, generation, vm: Some(vm) };
         let effects = taken.vm.as_deref_mut().map(|vm| vm.tick().effects).unwrap_or_default();
-        // Puts it back and starts the timer for its next tick.
-        drop(taken);
+        // This starts the timer for its next tick.
+        taken.put_back();
         release::decided(index, generation, effects);
         release::run();
     }

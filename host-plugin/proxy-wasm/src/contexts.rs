@@ -218,12 +218,12 @@ impl Contexts {
         Ok(())
     }
 
-    /// The virtual machine died in `current`'s callback: every other context fails. What the callback
-    /// had decided for others before it died does not count. Returns how many others there were.
-    pub(crate) fn fail_all(&mut self) -> u64 {
-        let current = self.current.0;
-        self.streams.remove(&current);
-        self.effects.clear();
+    /// The virtual machine died: every context fails but `called`, whose callback's result says so. What
+    /// the callback had decided for others before it died does not count, unless their context has ended
+    /// already. Returns how many others there were.
+    pub(crate) fn fail_all(&mut self, called: ContextId) -> u64 {
+        self.effects.retain(|effect| !self.streams.contains_key(&effect.context.0));
+        self.streams.remove(&called.0);
         self.ended.clear();
         self.paused = 0;
         let mut lost: Vec<u32> = self.streams.drain().map(|(id, _)| id).collect();

@@ -9,12 +9,12 @@ use std::time::Duration;
 use wasmdbg_control::ContextId;
 use wasmtime::{InstancePre, Store, UpdateDeadline};
 
-use crate::contexts::ROOT_CONTEXT;
+use crate::contexts::{NO_CONTEXT, ROOT_CONTEXT};
 use crate::embedder::{HeaderMap, Transaction};
 use crate::engine::Ticking;
 use crate::exports::{Entry, Exports};
 use crate::filter_core::FilterCore;
-use crate::outcome::{Action, Callback, Outcome};
+use crate::outcome::{Action, Callback, Effect, Outcome};
 use crate::start::{StartError, accept_start, is_clean_exit, start_sequence};
 use crate::state::VmState;
 use crate::trap::Death;
@@ -63,7 +63,7 @@ impl FastVm {
         self.exports.has_callback(callback)
     }
 
-    /// It trapped. It serves nobody any more: drop it and take another one.
+    /// It trapped, or a fault of the host has ended it. It serves nobody any more: drop it and take another one.
     pub fn is_dead(&self) -> bool {
         self.dead
     }
@@ -80,11 +80,16 @@ impl FastVm {
         state.core.counters.contexts.fetch_add(1, Relaxed);
         let context = state.contexts.add(transaction);
         let entry = Entry::ContextCreate { context, parent: ROOT_CONTEXT };
-        (context, self.run(entry))
+        (context, self.guarded(entry, |vm| vm.run(entry)))
     }
 
     /// A callback of a transaction.
     pub fn call(&mut self, context: ContextId, callback: Callback) -> Outcome {
+        let entry = Entry::Stream { context, callback, count: 0 };
+        self.guarded(entry, |vm| vm.call_stream(context, callback))
+    }
+
+    fn call_stream(&mut self, context: ContextId, callback: Callback) -> Outcome {
         let map = match callback {
             Callback::RequestHeaders { .. } => HeaderMap::RequestHeaders,
             Callback::ResponseHeaders { .. } => HeaderMap::ResponseHeaders,
@@ -101,6 +106,10 @@ impl FastVm {
     /// filter is not done yet; an effect Continue for this context says when it is. Until then the
     /// transaction must stay alive.
     pub fn end(&mut self, context: ContextId) -> Outcome {
+        self.guarded(Entry::Done { context }, |vm| vm.end_stream(context))
+    }
+
+    fn end_stream(&mut self, context: ContextId) -> Outcome {
         if !self.store.data().contexts.is_alive(context) {
             return Outcome { action: Action::Continue, effects: Vec::new() };
         }
@@ -108,7 +117,7 @@ impl FastVm {
         let done = Entry::Done { context };
         let result = match self.enter(done) {
             Ok(result) => result,
-            Err(_) => return self.failed(),
+            Err(_) => return self.failed(context),
         };
         self.store.data_mut().finish(done, result);
         let mut action = Action::Continue;
@@ -116,14 +125,47 @@ impl FastVm {
             self.store.data_mut().contexts.ending(context);
             action = Action::Pause;
         } else if self.log_and_delete(context).is_err() {
-            return self.failed();
+            return self.failed(context);
         }
-        self.settle(action)
+        self.settle(action, context)
+    }
+
+    /// The transaction is over without callbacks, after a fault of the host: its context goes.
+    pub fn lose(&mut self, context: ContextId) {
+        let state = self.store.data_mut();
+        if state.contexts.is_alive(context) {
+            state.contexts.remove(context);
+            state.core.counters.lost(1);
+            state.count_paused();
+        }
     }
 
     /// `proxy_on_tick`. The action says only whether the virtual machine died.
     pub fn tick(&mut self) -> Outcome {
-        self.run(Entry::Tick)
+        self.guarded(Entry::Tick, |vm| vm.run(Entry::Tick))
+    }
+
+    /// The host panicked while it had this virtual machine: nobody knows what state it is in. Ends it as a
+    /// trap does, and says what that does to its contexts.
+    pub fn retire(&mut self) -> Vec<Effect> {
+        if !self.dead {
+            self.dead = true;
+            self.store.data().core.counters.traps.fetch_add(1, Relaxed);
+        }
+        self.failed(NO_CONTEXT).effects
+    }
+
+    /// Does `work` for `entry`, also what the host does beside the guest. A panic there leaves nobody knows
+    /// what: it ends the virtual machine, as one below the guest does.
+    fn guarded(&mut self, entry: Entry, work: impl FnOnce(&mut Self) -> Outcome) -> Outcome {
+        match catch_unwind(AssertUnwindSafe(|| work(self))) {
+            Ok(outcome) => outcome,
+            Err(panic) => {
+                self.dead = true;
+                self.store.data_mut().report(entry, &Death::of_panic(&*panic));
+                self.failed(entry.context())
+            }
+        }
     }
 
     /// One entry and everything that follows from it.
@@ -131,17 +173,18 @@ impl FastVm {
         match self.enter(entry) {
             Ok(result) => {
                 let action = self.store.data_mut().finish(entry, result);
-                self.settle(action)
+                self.settle(action, entry.context())
             }
-            Err(_) => self.failed(),
+            Err(_) => self.failed(entry.context()),
         }
     }
 
-    /// Ends the contexts that `proxy_done` was called for, and collects what happened to others.
-    fn settle(&mut self, action: Action) -> Outcome {
+    /// Ends the contexts that `proxy_done` was called for, and collects what happened to others than
+    /// `called`.
+    fn settle(&mut self, action: Action, called: ContextId) -> Outcome {
         while let Some(context) = self.store.data_mut().contexts.next_ended() {
             if self.log_and_delete(context).is_err() {
-                return self.failed();
+                return self.failed(called);
             }
             self.store.data_mut().contexts.push_effect(context, Action::Continue);
         }
@@ -159,10 +202,10 @@ impl FastVm {
         Ok(())
     }
 
-    /// The virtual machine is gone, and so are its contexts.
-    fn failed(&mut self) -> Outcome {
+    /// The virtual machine is gone, and so are its contexts; `called` is told by the outcome's action.
+    fn failed(&mut self, called: ContextId) -> Outcome {
         let state = self.store.data_mut();
-        let outcome = state.fail();
+        let outcome = state.fail(called);
         state.count_paused();
         outcome
     }
@@ -172,10 +215,11 @@ impl FastVm {
         if self.dead {
             return Err(Death::before());
         }
+        // Also for a callback that is not there: what follows is for its context, not for the last one's.
+        self.store.data_mut().begin(entry);
         if !self.exports.has(entry) {
             return Ok(entry.default_result());
         }
-        self.store.data_mut().begin(entry);
         self.store.set_epoch_deadline(1);
         let (store, exports) = (&mut self.store, &self.exports);
         let death = match catch_unwind(AssertUnwindSafe(|| exports.call(store, entry))) {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use wasmdbg_control::TransactionId;
+use wasmdbg_control::{ContextId, TransactionId};
 use wasmtime::{Memory, TypedFunc};
 
 use crate::abi::output::GuestOutput;
@@ -78,9 +78,9 @@ impl VmState {
     }
 
     /// After an entry into the guest that did not return: this virtual machine is gone, and so are all
-    /// its contexts.
-    pub(crate) fn fail(&mut self) -> Outcome {
-        let lost = self.contexts.fail_all();
+    /// its contexts. `called` is the one whose callback's outcome says so.
+    pub(crate) fn fail(&mut self, called: ContextId) -> Outcome {
+        let lost = self.contexts.fail_all(called);
         self.core.counters.lost(lost);
         self.tick_period = None;
         Outcome { action: Action::Failed, effects: self.contexts.take_effects() }

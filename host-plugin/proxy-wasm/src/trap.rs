@@ -40,7 +40,7 @@ pub enum TrapKind {
     Memory,
     /// The guest called `proc_exit`.
     Exit,
-    /// A host function panicked: a fault of ours.
+    /// The host panicked, in a host function or beside the guest: a fault of ours.
     Panic,
 }
 
@@ -129,7 +129,7 @@ impl Death {
             .copied()
             .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
             .unwrap_or("no message");
-        let message = format!("a host function panicked, this is a fault of the plugin: {text}");
+        let message = format!("the host panicked, this is a fault of the plugin: {text}");
         Self { kind: TrapKind::Panic, message, frames: Vec::new() }
     }
 }

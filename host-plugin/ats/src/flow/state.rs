@@ -7,6 +7,7 @@ use wasmdbg_proxy_wasm::debug::Claim;
 
 use crate::answer::Answer;
 use crate::parking::{Seat, Timeouts};
+use crate::ts::Hook;
 use crate::worker::{FastContext, Index};
 
 pub(super) struct State {
@@ -61,6 +62,17 @@ pub(super) enum Place {
     Claimed(Claim),
     /// A context in the debug lane.
     Debug(Arc<Seat>),
+}
+
+impl Stage {
+    pub(super) fn hook(self) -> Hook {
+        match self {
+            Self::Start => Hook::TxnStart,
+            Self::Request => Hook::ReadRequestHeaders,
+            Self::Response => Hook::SendResponseHeaders,
+            Self::Close => Hook::TxnClose,
+        }
+    }
 }
 
 impl Place {

@@ -8,5 +8,7 @@ mod mangled;
 mod table;
 mod types;
 
+#[cfg(test)]
+pub(crate) use table::load_double;
 pub(crate) use table::{api, error_function, load, register_function, string_constant, version_function};
 pub(crate) use types::*;

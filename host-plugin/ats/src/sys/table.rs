@@ -192,6 +192,12 @@ pub(crate) fn load() -> Result<(), Missing> {
     Ok(())
 }
 
+/// Fills the table with the functions of a server in memory.
+#[cfg(test)]
+pub(crate) fn load_double(find: &dyn Fn(&str) -> *mut c_void) {
+    API.get_or_init(|| Api::resolve(find).unwrap_or_else(|missing| panic!("{missing:?}")));
+}
+
 /// `TSError` alone, for a host that lacks something else.
 pub(crate) fn error_function() -> Option<unsafe extern "C" fn(*const c_char, ...)> {
     let found = find("TSError");

@@ -19,7 +19,7 @@ mod vconn;
 pub(crate) use address::Endpoint;
 pub(crate) use continuation::{
     Event, Hook, HookContinuation, HookHandler, Timer, TimerHandler, lifecycle_hook, post, post_after,
-    post_task,
+    post_task, reason,
 };
 pub(crate) use header::{Header, WellKnown};
 pub(crate) use host::{config_dir, config_integer, prepare, runtime_dir, version};

@@ -28,6 +28,12 @@ impl Txn {
         NonNull::new(pointer).map(Self)
     }
 
+    /// One of a server in memory.
+    #[cfg(test)]
+    pub(crate) fn in_memory(transaction: &'static crate::double::Transaction) -> Self {
+        Self(NonNull::from(transaction).cast())
+    }
+
     pub(super) fn as_ptr(self) -> sys::TSHttpTxn {
         self.0.as_ptr()
     }

@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use wasmdbg_control::stop::ReleaseCause;
 
 use super::lane::DebugLane;
-use super::slot::{Activity, Done, EffectSink, Ending, Job, Slot};
+use super::slot::{Activity, Done, EffectSink, Ending, Job, Reply, Slot};
 use crate::embedder::Transaction;
 use crate::outcome::Callback;
 
@@ -60,7 +60,7 @@ impl DebugContext {
         if let Some(bound) = &mut slot.lock().bound {
             bound.activity = Activity::Queued(callback.export());
         }
-        slot.send(Job::Call { callback, done });
+        slot.send(Job::Call { callback, done: Reply::new(done) });
         // The agent stands in for a thread that could not be made.
         if slot.orphan.load(Ordering::Acquire) {
             lane.wake();
@@ -94,7 +94,7 @@ impl DebugContext {
     fn finish(&mut self, ending: Ending, done: Box<dyn FnOnce() + Send>) {
         let Some((lane, slot)) = self.held.take() else { return };
         let _measuring = lane.measure();
-        slot.send(Job::End { ending, done });
+        slot.send(Job::End { ending, done: Reply::new(Box::new(move |_| done())) });
         if slot.orphan.load(Ordering::Acquire) {
             lane.wake();
         }

@@ -33,14 +33,40 @@ pub struct Ending {
     pub aborted: bool,
 }
 
+/// The answer to work that was handed over. Dropped without one, it says that the callback failed: no
+/// transaction waits for a thread that is gone.
+pub(crate) struct Reply(Option<Done>);
+
+impl Reply {
+    pub(crate) fn new(done: Done) -> Self {
+        Self(Some(done))
+    }
+
+    pub(crate) fn send(mut self, action: Action) {
+        self.answer(action);
+    }
+
+    fn answer(&mut self, action: Action) {
+        if let Some(done) = self.0.take() {
+            done(Outcome { action, effects: Vec::new() });
+        }
+    }
+}
+
+impl Drop for Reply {
+    fn drop(&mut self) {
+        self.answer(Action::Failed);
+    }
+}
+
 /// What a slot's thread does, one after the other.
 pub(crate) enum Job {
     /// A transaction begins.
     Bind { transaction: Box<dyn Transaction>, effects: EffectSink },
     /// A callback of the bound transaction.
-    Call { callback: Callback, done: Done },
+    Call { callback: Callback, done: Reply },
     /// The bound transaction is over: done, log, delete.
-    End { ending: Ending, done: Box<dyn FnOnce() + Send> },
+    End { ending: Ending, done: Reply },
     /// Something in [`Slot`] has changed.
     Look,
 }
@@ -141,7 +167,8 @@ impl Slot {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Queues a job. The thread lives while a transaction is bound, so nothing is lost.
+    /// Queues a job. The thread lives while a transaction is bound; a job that it does not get answers
+    /// itself.
     pub(crate) fn send(&self, job: Job) {
         let _ = self.jobs.send(job);
     }
@@ -240,5 +267,21 @@ impl PlantReply {
 impl Drop for PlantReply {
     fn drop(&mut self) {
         self.answer(|_| Err(String::from("the debug lane of this module is gone: attach again")));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn work_that_nobody_does_has_failed() {
+        let (sender, receiver) = mpsc::channel();
+        let reply =
+            |sender: mpsc::Sender<Outcome>| Reply::new(Box::new(move |outcome| _ = sender.send(outcome)));
+        drop(reply(sender.clone()));
+        reply(sender).send(Action::Continue);
+        let actions: Vec<Action> = receiver.iter().map(|outcome| outcome.action).collect();
+        assert_eq!(actions, [Action::Failed, Action::Continue], "each once");
     }
 }

@@ -114,11 +114,17 @@ impl DebugVm {
         state.core.counters.contexts.fetch_add(1, Relaxed);
         state.core.counters.debug_contexts.fetch_add(1, Relaxed);
         let context = state.contexts.add(transaction);
-        (context, self.run(Entry::ContextCreate { context, parent: ROOT_CONTEXT }))
+        let entry = Entry::ContextCreate { context, parent: ROOT_CONTEXT };
+        (context, self.guarded(entry, |vm| vm.run(entry)))
     }
 
     /// A callback of a transaction.
     pub(crate) fn call(&mut self, context: ContextId, callback: Callback) -> Outcome {
+        let entry = Entry::Stream { context, callback, count: 0 };
+        self.guarded(entry, |vm| vm.call_stream(context, callback))
+    }
+
+    fn call_stream(&mut self, context: ContextId, callback: Callback) -> Outcome {
         let map = match callback {
             Callback::RequestHeaders { .. } => HeaderMap::RequestHeaders,
             Callback::ResponseHeaders { .. } => HeaderMap::ResponseHeaders,
@@ -133,42 +139,65 @@ impl DebugVm {
     /// The transaction is over. Action Pause when the filter is not done yet; an effect Continue says
     /// when it is.
     pub(crate) fn end(&mut self, context: ContextId) -> Outcome {
+        self.guarded(Entry::Done { context }, |vm| vm.end_stream(context))
+    }
+
+    fn end_stream(&mut self, context: ContextId) -> Outcome {
         if !self.store.data().contexts.is_alive(context) {
             return Outcome { action: Action::Continue, effects: Vec::new() };
         }
-        let Ok((result, _)) = self.enter(Entry::Done { context }) else { return self.failed() };
+        self.store.data_mut().contexts.closing(context);
+        let Ok((result, _)) = self.enter(Entry::Done { context }) else { return self.failed(context) };
         if result == 0 {
             self.store.data_mut().contexts.ending(context);
-            return self.settle(Action::Pause);
+            return self.settle(Action::Pause, context);
         }
-        self.delete(context)
+        self.delete_stream(context)
     }
 
     /// `proxy_on_log` and `proxy_on_delete`, whether the filter is done or not.
     pub(crate) fn delete(&mut self, context: ContextId) -> Outcome {
+        self.guarded(Entry::Log { context }, |vm| vm.delete_stream(context))
+    }
+
+    fn delete_stream(&mut self, context: ContextId) -> Outcome {
         if self.log_and_delete(context).is_err() {
-            return self.failed();
+            return self.failed(context);
         }
-        self.settle(Action::Continue)
+        self.settle(Action::Continue, context)
     }
 
     /// `proxy_on_tick`
     pub(crate) fn tick(&mut self) -> Outcome {
-        self.run(Entry::Tick)
+        self.guarded(Entry::Tick, |vm| vm.run(Entry::Tick))
+    }
+
+    /// As on the fast lane: a panic of the host ends the virtual machine, in the guest or beside it.
+    fn guarded(&mut self, entry: Entry, work: impl FnOnce(&mut Self) -> Outcome) -> Outcome {
+        match catch_unwind(AssertUnwindSafe(|| work(self))) {
+            Ok(outcome) => outcome,
+            Err(panic) => {
+                self.dead = true;
+                self.ran();
+                self.store.data_mut().report(entry, &Death::of_panic(&*panic));
+                self.failed(entry.context())
+            }
+        }
     }
 
     fn run(&mut self, entry: Entry) -> Outcome {
         match self.enter(entry) {
-            Ok((_, action)) => self.settle(action),
-            Err(_) => self.failed(),
+            Ok((_, action)) => self.settle(action, entry.context()),
+            Err(_) => self.failed(entry.context()),
         }
     }
 
-    /// Ends the contexts that `proxy_done` was called for, and collects what happened to others.
-    fn settle(&mut self, action: Action) -> Outcome {
+    /// Ends the contexts that `proxy_done` was called for, and collects what happened to others than
+    /// `called`.
+    fn settle(&mut self, action: Action, called: ContextId) -> Outcome {
         while let Some(context) = self.store.data_mut().contexts.next_ended() {
             if self.log_and_delete(context).is_err() {
-                return self.failed();
+                return self.failed(called);
             }
             self.store.data_mut().contexts.push_effect(context, Action::Continue);
         }
@@ -185,9 +214,9 @@ impl DebugVm {
         Ok(())
     }
 
-    fn failed(&mut self) -> Outcome {
+    fn failed(&mut self, called: ContextId) -> Outcome {
         let state = self.store.data_mut();
-        let outcome = state.fail();
+        let outcome = state.fail(called);
         state.count_paused();
         outcome
     }
@@ -228,11 +257,7 @@ impl DebugVm {
                 Err(death)
             }
         };
-        {
-            let mut state = self.slot.lock();
-            state.running = None;
-            state.interrupt = None;
-        }
+        self.ran();
         let outcome = outcome_of(entry, &result);
         let callback = entry.export().to_owned();
         self.lane.tell(&Event::CallbackEnded(CallbackEnded {
@@ -242,6 +267,13 @@ impl DebugVm {
             outcome,
         }));
         result
+    }
+
+    /// No entry is under way any more.
+    fn ran(&self) {
+        let mut state = self.slot.lock();
+        state.running = None;
+        state.interrupt = None;
     }
 
     fn context_of(&self, entry: Entry) -> Context {

@@ -15,7 +15,7 @@ use wasmdbg_control::transactions::TransactionEnded;
 use wasmdbg_control::{ContextId, Event};
 
 use super::lane::{DebugLane, Note, SlotCode};
-use super::slot::{Activity, Done, EffectSink, Ending, Job, Slot};
+use super::slot::{Activity, EffectSink, Ending, Job, Reply, Slot};
 use super::vm::DebugVm;
 use crate::outcome::{Action, Callback, Effect, Outcome};
 
@@ -46,7 +46,7 @@ struct Transaction {
 
 struct Farewell {
     ending: Ending,
-    done: Box<dyn FnOnce() + Send>,
+    done: Reply,
     until: Instant,
 }
 
@@ -154,7 +154,7 @@ impl Worker {
         }
     }
 
-    fn call(&mut self, callback: Callback, done: Done) {
+    fn call(&mut self, callback: Callback, done: Reply) {
         let (context, decided) = match &mut self.bound {
             Some(bound) => (bound.context, bound.decided.take()),
             None => (None, None),
@@ -177,7 +177,7 @@ impl Worker {
             Action::Pause => Activity::Paused(callback.export()),
             _ => Activity::Proxy,
         });
-        done(Outcome { action, effects: Vec::new() });
+        done.send(action);
     }
 
     /// What happened to the bound transaction in another entry than its own callback.
@@ -201,7 +201,7 @@ impl Worker {
         }
     }
 
-    fn end(&mut self, ending: Ending, done: Box<dyn FnOnce() + Send>) {
+    fn end(&mut self, ending: Ending, done: Reply) {
         let context = self.bound.as_ref().and_then(|bound| bound.context);
         let action = match (context, &mut self.vm) {
             (Some(context), Some(vm)) => vm.end(context).action,
@@ -217,7 +217,7 @@ impl Worker {
             }
             None => {
                 self.announce(ending);
-                done();
+                done.send(Action::Continue);
             }
         }
     }
@@ -226,7 +226,7 @@ impl Worker {
     fn farewell(&mut self) {
         let Some(Transaction { ending: Some(farewell), .. }) = self.bound.take() else { return };
         self.announce(farewell.ending);
-        (farewell.done)();
+        farewell.done.send(Action::Continue);
     }
 
     fn farewell_until(&self) -> Option<Instant> {
@@ -284,13 +284,12 @@ impl Worker {
 /// Answers a job of a slot that has no virtual machine.
 pub(crate) fn refuse(lane: &DebugLane, slot: &Slot, job: Job) {
     match job {
-        Job::Bind { .. } => {}
-        Job::Call { done, .. } => done(Outcome { action: Action::Failed, effects: Vec::new() }),
         Job::End { ending, done } => {
             announce(lane, slot, ending);
-            done();
+            done.send(Action::Continue);
         }
         // Dropped, they answer themselves.
+        Job::Bind { .. } | Job::Call { .. } => {}
         Job::Look => drop(std::mem::take(&mut slot.lock().planting)),
     }
 }

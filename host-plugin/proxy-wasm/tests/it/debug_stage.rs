@@ -182,7 +182,7 @@ impl Stage {
         let (outcomes, receiver) = mpsc::channel();
         let (effects, effect_receiver) = mpsc::channel();
         let context = claim.enter(request.boxed(), Box::new(move |action| _ = effects.send(action)));
-        Some(Flow { context, outcomes, receiver, effects: effect_receiver })
+        Some(Flow { request, context, outcomes, receiver, effects: effect_receiver })
     }
 
     pub(crate) fn threads(&self) -> usize {
@@ -232,6 +232,7 @@ pub(crate) fn pc(module: &[u8], marker: u32) -> u32 {
 
 /// A transaction in the hands of the proxy.
 pub(crate) struct Flow {
+    pub(crate) request: Request,
     context: DebugContext,
     outcomes: mpsc::Sender<Outcome>,
     receiver: mpsc::Receiver<Outcome>,

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use wasmdbg_control::ContextId;
 use wasmdbg_proxy_wasm::{Action, Callback, Effect, FastVm, Settings, TrapKind, TrapReport};
 
+use crate::debug_stage::{Stage, filter as debug_filter, wait_for};
 use crate::double::{Loaded, Request};
 use crate::wat::{load_with, module};
 
@@ -113,6 +114,81 @@ fn a_panic_in_a_host_call() {
     assert!(report.message.ends_with("the transaction is poisoned"), "{}", report.message);
     assert_eq!(report.callback, "proxy_on_tick");
     assert_eq!(report.transaction, None);
+}
+
+const PAUSING: &str =
+    r#"(func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32) (i32.const 1))"#;
+
+#[test]
+fn a_panic_beside_the_guest() {
+    let (loaded, mut vm) = crate::wat::start(PAUSING);
+    let (other, _) = vm.create_context(Request::new(1, &[]).boxed());
+    assert_eq!(vm.call(other, REQUEST).action, Action::Pause);
+    let request = Request::new(2, &[]);
+    let (context, _) = vm.create_context(request.boxed());
+    // The number of its fields is asked for before the guest is entered.
+    request.maps.lock().unwrap().poisoned = true;
+    let outcome = vm.call(context, REQUEST);
+    assert_eq!(outcome.action, Action::Failed);
+    assert_eq!(outcome.effects, [Effect { context: other, action: Action::Failed }]);
+    assert!(vm.is_dead());
+    let report = loaded.traps.try_recv().unwrap();
+    assert_eq!((report.kind, report.callback), (TrapKind::Panic, "proxy_on_request_headers"));
+    assert_eq!(report.transaction.map(|id| id.0), Some(2));
+    assert!(report.message.ends_with("the transaction is poisoned"), "{}", report.message);
+    let counters = loaded.filter.counters().snapshot();
+    assert_eq!((counters.traps, counters.contexts_lost, counters.paused), (1, 1, 0));
+}
+
+#[test]
+fn a_panic_of_the_proxy_while_it_has_a_virtual_machine() {
+    let (loaded, mut vm) = crate::wat::start(PAUSING);
+    let (context, _) = vm.create_context(Request::new(1, &[]).boxed());
+    assert_eq!(vm.call(context, REQUEST).action, Action::Pause);
+    assert_eq!(vm.retire(), [Effect { context, action: Action::Failed }]);
+    assert!(vm.is_dead());
+    assert_eq!(vm.retire(), [], "once");
+    let counters = loaded.filter.counters().snapshot();
+    assert_eq!((counters.traps, counters.contexts_lost, counters.paused), (1, 1, 0));
+}
+
+#[test]
+fn a_panic_beside_the_guest_in_the_debug_lane() {
+    let body = r#"(func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32) (i32.const 0))"#;
+    let stage = Stage::new(&debug_filter(body), "");
+    let _front = stage.attached();
+    let flow = stage.try_request(1, &[]).expect("the transaction enters the debug lane");
+    flow.request.maps.lock().unwrap().poisoned = true;
+    flow.call(REQUEST);
+    assert_eq!(flow.action(), Action::Failed);
+    flow.end();
+    // The slot has a new virtual machine.
+    let next = wait_for("a slot", || stage.try_request(2, &[]));
+    next.call(REQUEST);
+    assert_eq!(next.action(), Action::Continue);
+    next.end();
+    wait_for("the line in the log", || stage.log().contains("the transaction is poisoned").then_some(()));
+    assert!(!stage.log().contains("slot's thread panicked"), "{}", stage.log());
+    assert_eq!(stage.filters[0].counters().snapshot().traps, 1);
+}
+
+/// A context that ends in the callback of another one, and traps then.
+#[test]
+fn a_trap_in_the_end_of_another_transaction() {
+    let body = r#"(func (export "proxy_on_done") (param i32) (result i32) (i32.const 0))
+        (func (export "proxy_on_log") (param i32) unreachable)
+        (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
+            (drop (call $proxy_set_effective_context (i32.const 2)))
+            (drop (call $proxy_done))
+            (i32.const 0))"#;
+    let (loaded, mut vm) = crate::wat::start(body);
+    let (over, _) = vm.create_context(Request::new(1, &[]).boxed());
+    assert_eq!(vm.end(over).action, Action::Pause, "it waits for proxy_done");
+    let (context, _) = vm.create_context(Request::new(2, &[]).boxed());
+    let outcome = vm.call(context, REQUEST);
+    assert_eq!(outcome.action, Action::Failed);
+    assert_eq!(outcome.effects, [Effect { context: over, action: Action::Failed }]);
+    assert_eq!(loaded.traps.try_recv().unwrap().transaction.map(|id| id.0), Some(1));
 }
 
 #[test]

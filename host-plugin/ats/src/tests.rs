@@ -1,0 +1,278 @@
+//! Transactions of a server in memory: who lets them go on, on which thread and with which event, and what
+//! outlives a virtual machine.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::Ordering::Relaxed;
+
+use wasmdbg_control::filters::FilterCounters;
+use wasmdbg_proxy_wasm::FastVm;
+
+use crate::double::{At, EventLoop, Transaction, plugin, serve};
+use crate::flow::Wake;
+use crate::release;
+use crate::sys::event::{HTTP_CONTINUE, HTTP_ERROR};
+use crate::ts::Txn;
+use crate::worker;
+
+/// A filter with `functions`, most of which call `$log` (a text at 0), `$continue`, `$respond` (403) or
+/// `$context`.
+fn filter(functions: &str) -> String {
+    format!(
+        r#"(module
+            (import "env" "proxy_log" (func $proxy_log (param i32 i32 i32) (result i32)))
+            (import "env" "proxy_set_tick_period_milliseconds" (func $tick (param i32) (result i32)))
+            (import "env" "proxy_set_effective_context" (func $proxy_context (param i32) (result i32)))
+            (import "env" "proxy_continue_stream" (func $proxy_continue (param i32) (result i32)))
+            (import "env" "proxy_done" (func $proxy_done (result i32)))
+            (import "env" "proxy_send_local_response"
+                (func $proxy_respond (param i32 i32 i32 i32 i32 i32 i32 i32) (result i32)))
+            (memory (export "memory") 1)
+            (global $go (mut i32) (i32.const 0))
+            (data (i32.const 0) "responsedoneanswered")
+            (func (export "proxy_abi_version_0_2_1"))
+            (func (export "proxy_on_memory_allocate") (param i32) (result i32) (i32.const 4096))
+            (func (export "proxy_on_configure") (param i32 i32) (result i32)
+                (drop (call $tick (i32.const 1))) (i32.const 1))
+            (func $log (param $at i32) (param $size i32)
+                (drop (call $proxy_log (i32.const 2) (local.get $at) (local.get $size))))
+            (func $context (param i32) (drop (call $proxy_context (local.get 0))))
+            (func $continue (drop (call $proxy_continue (i32.const 0))))
+            (func $respond (drop (call $proxy_respond (i32.const 403) (i32.const 0) (i32.const 0)
+                (i32.const 12) (i32.const 8) (i32.const 0) (i32.const 0) (i32.const -1))))
+            {functions})"#
+    )
+}
+
+/// A filter that parks `count` transactions, does `last` in the request after them, and then, if that sets
+/// `$go`, `each` for all of them in one tick.
+fn parking(count: u32, last: &str, each: &str) -> String {
+    let end = count + 2;
+    filter(&format!(
+        r#"(func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
+            (if (i32.eq (local.get 0) (i32.const {end})) (then {last} (return (i32.const 0))))
+            (i32.const 1))
+        (func (export "proxy_on_tick") (param i32) (local $at i32)
+            (if (i32.eqz (global.get $go)) (then (return)))
+            (global.set $go (i32.const 0))
+            (local.set $at (i32.const 2))
+            (loop $next
+                (call $context (local.get $at))
+                {each}
+                (local.set $at (i32.add (local.get $at) (i32.const 1)))
+                (br_if $next (i32.lt_u (local.get $at) (i32.const {end})))))"#
+    ))
+}
+
+const GO: &str = "(global.set $go (i32.const 1))";
+
+/// Answers every request.
+const REFUSING: &str = r#"(func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
+    (call $respond) (i32.const 1))"#;
+
+/// Logs in its response and done callbacks.
+const LOGGING: &str = r#"(func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32) (i32.const 0))
+    (func (export "proxy_on_response_headers") (param i32 i32 i32) (result i32)
+        (call $log (i32.const 0) (i32.const 8)) (i32.const 0))
+    (func (export "proxy_on_done") (param i32) (result i32)
+        (call $log (i32.const 8) (i32.const 4)) (i32.const 1))"#;
+
+fn counters(index: usize) -> FilterCounters {
+    plugin().unwrap().filters[index].counters().snapshot()
+}
+
+/// Parks `count` transactions, lets them go, and says how deep the stack was.
+fn stack_of(count: u32, filters: &[(&str, &str, bool)], status: u16) -> usize {
+    let thread = serve(filters, "");
+    let parked: Vec<_> = (0..count).map(|_| Transaction::start(false)).collect();
+    assert!(parked.iter().all(|transaction| transaction.at() == At::Request), "all wait");
+    assert_eq!(counters(0).paused, u64::from(count));
+    thread.depth();
+    let last = Transaction::start(false);
+    let most = thread.run(|| parked.iter().all(|transaction| transaction.is_over()));
+    assert!(last.is_over());
+    assert!(most <= 64, "{most} transactions went on in one event");
+    for transaction in parked {
+        assert_eq!(transaction.answer().map(|answer| answer.0), Some(status));
+    }
+    assert_eq!(counters(0).paused, 0);
+    thread.depth()
+}
+
+/// The stack is as deep with many as with few, each in a thread of its own.
+fn check_stack(filters: fn(u32) -> Vec<(&'static str, String, bool)>, status: u16) {
+    let depth = |count: u32| {
+        let body = move || {
+            let filters = filters(count);
+            let filters: Vec<_> =
+                filters.iter().map(|(name, text, open)| (*name, text.as_str(), *open)).collect();
+            stack_of(count, &filters, status)
+        };
+        std::thread::spawn(body).join().unwrap()
+    };
+    let (few, many) = (depth(3), depth(700));
+    assert!(many < few + 1024, "3 transactions need {few} bytes of stack, 700 need {many}");
+}
+
+#[test]
+fn a_tick_that_answers_many_does_not_nest() {
+    check_stack(|count| vec![("parking", parking(count, GO, "(call $respond)"), true)], 403);
+}
+
+#[test]
+fn a_tick_that_continues_many_to_a_filter_that_answers_does_not_nest() {
+    check_stack(
+        |count| {
+            vec![
+                ("parking", parking(count, GO, "(call $continue)"), true),
+                ("refusing", filter(REFUSING), true),
+            ]
+        },
+        403,
+    );
+}
+
+#[test]
+fn a_trap_that_loses_many_does_not_nest() {
+    check_stack(|count| vec![("parking", parking(count, "unreachable", ""), false)], 503);
+}
+
+#[test]
+fn an_answer_leaves_the_request_hook_with_continue() {
+    serve(&[("refusing", &filter(REFUSING), true)], "");
+    let transaction = Transaction::start(true);
+    assert_eq!(transaction.answer(), Some((403, "answered".into())));
+    let continued = |at| (at, HTTP_CONTINUE);
+    assert_eq!(transaction.left(), [At::Request, At::Response, At::Close].map(continued));
+}
+
+#[test]
+fn an_answer_leaves_the_response_hook_with_error() {
+    let text = filter(
+        r#"(func (export "proxy_on_response_headers") (param i32 i32 i32) (result i32)
+            (call $respond) (i32.const 1))"#,
+    );
+    serve(&[("refusing", &text, true)], "");
+    let transaction = Transaction::start(false);
+    assert_eq!(transaction.answer(), Some((403, "answered".into())));
+    let expected = [
+        (At::Request, HTTP_CONTINUE),
+        (At::Response, HTTP_ERROR),
+        (At::Response, HTTP_CONTINUE),
+        (At::Close, HTTP_CONTINUE),
+    ];
+    assert_eq!(transaction.left(), expected);
+}
+
+#[test]
+fn a_hook_on_another_thread_is_counted_and_handled_at_home() {
+    let home = serve(&[("logging", &filter(LOGGING), true)], "");
+    let transaction = Transaction::start(true);
+    assert_eq!(transaction.at(), At::Origin);
+    let plugin = plugin();
+    let away = std::thread::spawn(move || {
+        let away = EventLoop::new(plugin);
+        transaction.respond();
+        away
+    });
+    let away = away.join().unwrap();
+    assert_eq!(transaction.at(), At::Response, "it waits for its home");
+    home.run(|| transaction.is_over());
+    assert_eq!((home.logged("response"), home.logged("done"), away.log().len()), (1, 1, 0));
+    assert_eq!(counters(0).hops, 1);
+    // None is counted that comes where it should.
+    let other = Transaction::start(false);
+    assert!(other.is_over());
+    assert_eq!((counters(0).hops, home.logged("response")), (1, 2));
+}
+
+/// The context of a virtual machine that died has the number of one in the next.
+#[test]
+fn a_context_does_not_outlive_its_virtual_machine() {
+    let text = filter(
+        r#"(func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
+            (if (i32.eq (local.get 0) (i32.const 3)) (then unreachable))
+            (i32.const 0))
+        (func (export "proxy_on_response_headers") (param i32 i32 i32) (result i32)
+            (call $log (i32.const 0) (i32.const 8)) (i32.const 0))
+        (func (export "proxy_on_done") (param i32) (result i32)
+            (call $log (i32.const 8) (i32.const 4)) (i32.const 1))"#,
+    );
+    let thread = serve(&[("dying", &text, true)], "");
+    let lost = Transaction::start(true);
+    let dies = Transaction::start(false);
+    assert!(dies.is_over());
+    let next = Transaction::start(true);
+    thread.run(|| next.at() == At::Origin);
+    lost.respond();
+    assert!(lost.is_over());
+    assert_eq!((thread.logged("response"), thread.logged("done")), (0, 0), "{:?}", thread.log());
+    next.respond();
+    assert!(next.is_over());
+    assert_eq!((thread.logged("response"), thread.logged("done")), (1, 1), "{:?}", thread.log());
+}
+
+#[test]
+fn a_request_does_not_wait_for_a_virtual_machine_longer_than_it_may() {
+    for (fail_open, status) in [(true, None), (false, Some(503))] {
+        let thread = serve(&[("slow", &filter(LOGGING), fail_open)], "start_timeout: 200ms");
+        thread.holds_tasks.store(true, Relaxed);
+        let taken: Vec<FastVm> = std::iter::from_fn(|| plugin().unwrap().filters[0].take_vm()).collect();
+        assert_eq!(taken.len(), 1);
+        let transaction = Transaction::start(false);
+        assert_eq!(transaction.at(), At::Request, "it waits");
+        thread.run(|| transaction.is_over());
+        assert_eq!(transaction.answer().map(|answer| answer.0), status);
+        assert_eq!(thread.logged("response"), 0);
+    }
+}
+
+/// `proxy_done` in a tick, after `proxy_on_done` was not done.
+#[test]
+fn a_transaction_that_is_over_is_held_until_its_filter_is_done() {
+    let text = filter(
+        r#"(func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32) (i32.const 0))
+        (func (export "proxy_on_done") (param i32) (result i32) (global.set $go (i32.const 1)) (i32.const 0))
+        (func (export "proxy_on_tick") (param i32)
+            (if (i32.eqz (global.get $go)) (then (return)))
+            (call $context (i32.const 2))
+            (drop (call $proxy_done)))"#,
+    );
+    let thread = serve(&[("late", &text, true)], "");
+    let transaction = Transaction::start(false);
+    assert_eq!(transaction.at(), At::Close, "it is held");
+    thread.run(|| transaction.is_over());
+}
+
+/// What a hook or a timer of ours does when it panics while a virtual machine is out.
+#[test]
+fn a_panic_beside_the_guest_retires_the_virtual_machine() {
+    let thread = serve(&[("parking", &parking(9, "", ""), false)], "");
+    let parked = [Transaction::start(false), Transaction::start(false)];
+    let panics = || worker::enter::<()>(0, None, |_, _| panic!("a fault of ours"));
+    assert!(catch_unwind(AssertUnwindSafe(panics)).is_err());
+    assert!(parked.iter().all(|transaction| transaction.at() == At::Request), "not while it unwinds");
+    thread.run(|| parked.iter().all(|transaction| transaction.is_over()));
+    for transaction in parked {
+        assert_eq!(transaction.answer().map(|answer| answer.0), Some(503), "the fail policy");
+    }
+    let counters = counters(0);
+    assert_eq!((counters.traps, counters.contexts_lost, counters.paused), (1, 2, 0));
+}
+
+/// A parked transaction goes on, and its own work panics.
+#[test]
+fn a_panic_of_released_work_ends_the_filters_part_in_its_transaction() {
+    let texts = [filter(LOGGING), parking(9, "", "")];
+    let thread = serve(&[("logging", &texts[0], true), ("parking", &texts[1], true)], "");
+    let transaction = Transaction::start(false);
+    assert_eq!(transaction.at(), At::Request);
+    let flow = worker::flow(Txn::in_memory(transaction)).unwrap();
+    release::wake(flow, Wake::Hook(|_| panic!("a fault of ours")));
+    assert!(transaction.is_over());
+    assert_eq!(thread.logged("a fault of ours"), 1, "{:?}", thread.log());
+    assert_eq!((thread.logged("response"), thread.logged("done")), (0, 0), "{:?}", thread.log());
+    assert_eq!((counters(0).contexts_lost, counters(1).contexts_lost, counters(1).paused), (1, 1, 0));
+    // Others go on as before.
+    Transaction::start(false);
+    assert_eq!(counters(1).paused, 1);
+}
