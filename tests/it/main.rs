@@ -20,6 +20,7 @@ mod hygiene;
 mod installing;
 mod lldb;
 mod parking;
+mod pauses;
 mod releases;
 mod rules;
 mod run;

@@ -201,7 +201,7 @@ fn a_filter_that_dies_is_told_with_its_line_and_the_next_request_is_served() -> 
     let text = "GET /a\ndo: request=panic\n###\nGET /b\ndo: request=loop\n###\nGET /c\n";
     let (code, said) = play(MISBEHAVE, text, &[])?;
     assert_eq!(code, Some(1), "{said}");
-    assert_eq!(said.matches("proxy_on_request_headers: died").count(), 2, "{said}");
+    assert_eq!(said.matches("proxy_on_request_headers: failed").count(), 2, "{said}");
     assert!(said.contains("told to panic in request"), "{said}");
     assert!(said.contains("misbehave::endless_loop (tests/fixtures/misbehave/src/lib.rs:"), "{said}");
     assert_eq!(said.matches("client: 200").count(), 3, "it fails open: {said}");

@@ -188,6 +188,8 @@ pub(crate) fn show_filter(filter: &FilterInfo, console: &Console) -> String {
     let further = [
         (counters.traps, "trap"),
         (counters.contexts_lost, "context lost"),
+        (counters.pause_timeouts, "paused too long"),
+        (counters.done_timeouts, "not done in time"),
         (counters.debug_contexts, "debugged"),
         (counters.debug_missed, "missed"),
         (counters.paused, "paused"),

@@ -1,5 +1,5 @@
 //! What one event thread owns: its transactions, a virtual machine of the fast lane for each filter, the
-//! timer of its ticks, and who waits, for a virtual machine or for a filter.
+//! timers of its ticks and deadlines, and who waits, for a virtual machine or for a filter.
 //!
 //! Thread-local and without locks. Nothing here is borrowed while a guest runs or a transaction is
 //! re-enabled: a virtual machine is taken out, used, and put back. Lets no transaction go on itself: see
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use rustc_hash::FxBuildHasher;
 use wasmdbg_control::ContextId;
-use wasmdbg_proxy_wasm::{Action, FastVm, Outcome, Unavailable};
+use wasmdbg_proxy_wasm::{Action, Effect, FastVm, Outcome, Unavailable};
 
 use crate::flow::{Flow, Wake};
 use crate::plugin::plugin;
@@ -50,10 +50,14 @@ struct Desk {
     /// A virtual machine has been asked for.
     asked: bool,
     waiting: Vec<Arc<Flow>>,
-    clock: Option<Clock>,
+    ticks: Option<Clock>,
+    deadlines: Option<Clock>,
 }
 
-/// Ticks of a virtual machine.
+/// How long one event works on contexts whose time is over; the rest has the next one.
+const SLICE: Duration = Duration::from_millis(1);
+
+/// When a virtual machine has something to do of itself.
 struct Clock {
     timer: Timer,
     due: Instant,
@@ -102,25 +106,35 @@ impl Desk {
         Some(Box::new(vm))
     }
 
-    /// Starts a timer when the next tick is due earlier than what is on its way.
-    fn arm(&mut self, index: Index, period: Duration) {
-        let due = Instant::now() + period;
-        match &mut self.clock {
-            Some(clock) if clock.outstanding > 0 && clock.due <= due => return,
-            Some(_) => {}
-            None => {
-                let Some(timer) = Timer::new::<Tick>(index as u64) else { return };
-                self.clock = Some(Clock { timer, due, outstanding: 0 });
-            }
+    /// Starts the timers that `vm` wants.
+    #[inline]
+    fn arm(&mut self, index: Index, vm: &FastVm) {
+        if let Some(period) = vm.tick_period() {
+            Clock::arm::<Tick>(&mut self.ticks, index, Instant::now() + period);
         }
-        if let Some(clock) = &mut self.clock {
-            clock.due = due;
-            clock.start(period);
+        if let Some(deadline) = vm.next_deadline() {
+            Clock::arm::<Deadline>(&mut self.deadlines, index, deadline);
         }
     }
 }
 
 impl Clock {
+    /// Starts the timer when `due` is earlier than what is on its way.
+    fn arm<H: TimerHandler>(clock: &mut Option<Self>, index: Index, due: Instant) {
+        match clock {
+            Some(clock) if clock.outstanding > 0 && clock.due <= due => return,
+            Some(_) => {}
+            None => {
+                let Some(timer) = Timer::new::<H>(index as u64) else { return };
+                *clock = Some(Self { timer, due, outstanding: 0 });
+            }
+        }
+        if let Some(clock) = clock {
+            clock.due = due;
+            clock.start(due.saturating_duration_since(Instant::now()));
+        }
+    }
+
     fn start(&mut self, wait: Duration) {
         self.outstanding += 1;
         // Rounded up: an early event would only start another.
@@ -148,9 +162,7 @@ impl Taken {
             if vm.is_dead() {
                 Some(vm)
             } else {
-                if let Some(period) = vm.tick_period() {
-                    desk.arm(self.index, period);
-                }
+                desk.arm(self.index, &vm);
                 desk.vm.replace(vm)
             }
         };
@@ -259,9 +271,7 @@ fn seat(index: Index, made: Result<FastVm, Unavailable>) {
             // Another one was found in the stock meanwhile.
             Ok(vm) if desk.vm.is_some() => unneeded = Some(vm),
             Ok(vm) => {
-                if let Some(period) = vm.tick_period() {
-                    desk.arm(index, period);
-                }
+                desk.arm(index, &vm);
                 desk.vm = Some(Box::new(vm));
                 desk.generation.0 = desk.generation.0.wrapping_add(1);
             }
@@ -292,28 +302,63 @@ struct Tick;
 
 impl TimerHandler for Tick {
     fn fired(key: u64) {
-        let index = key as Index;
-        let now = Instant::now();
-        let (vm, generation) = borrow(|worker| {
-            let desk = worker.desk(index);
-            let Some(clock) = &mut desk.clock else { return (None, desk.generation) };
-            clock.outstanding = clock.outstanding.saturating_sub(1);
-            let early = clock.due.saturating_duration_since(now);
-            if early > Duration::from_millis(1) {
-                if clock.outstanding == 0 {
-                    clock.start(early);
-                }
-                return (None, desk.generation);
-            }
-            let ticks = desk.vm.as_ref().is_some_and(|vm| vm.tick_period().is_some());
-            (if ticks { desk.vm.take() } else { None }, desk.generation)
-        });
-        let Some(vm) = vm else { return };
-        let mut taken = Taken { worker: here(), index, generation, vm: Some(vm) };
-        let effects = taken.vm.as_deref_mut().map(|vm| vm.tick().effects).unwrap_or_default();
-        // This starts the timer for its next tick.
-        taken.put_back();
-        release::decided(index, generation, effects);
-        release::run();
+        let wanted = |vm: &FastVm| vm.tick_period().is_some();
+        on_time(key as Index, |desk| &mut desk.ticks, wanted, |vm, _| vm.tick().effects);
     }
+}
+
+/// The time of contexts that wait for their filter.
+struct Deadline;
+
+impl TimerHandler for Deadline {
+    fn fired(key: u64) {
+        let wanted = |vm: &FastVm| vm.next_deadline().is_some();
+        on_time(
+            key as Index,
+            |desk| &mut desk.deadlines,
+            wanted,
+            |vm, now| {
+                let mut effects = Vec::new();
+                while let Some(more) = vm.expire(now) {
+                    effects.extend(more);
+                    if now.elapsed() > SLICE {
+                        break;
+                    }
+                }
+                effects
+            },
+        );
+    }
+}
+
+/// The timer of `clock` has fired: does `work` on the virtual machine, if it is time and one is there that
+/// wants it, and acts on what that did to transactions.
+fn on_time(
+    index: Index,
+    clock: fn(&mut Desk) -> &mut Option<Clock>,
+    wanted: fn(&FastVm) -> bool,
+    work: fn(&mut FastVm, Instant) -> Vec<Effect>,
+) {
+    let now = Instant::now();
+    let (vm, generation) = borrow(|worker| {
+        let desk = worker.desk(index);
+        let Some(clock) = clock(desk) else { return (None, desk.generation) };
+        clock.outstanding = clock.outstanding.saturating_sub(1);
+        let early = clock.due.saturating_duration_since(now);
+        if early > Duration::from_millis(1) {
+            if clock.outstanding == 0 {
+                clock.start(early);
+            }
+            return (None, desk.generation);
+        }
+        let wanted = desk.vm.as_deref().is_some_and(wanted);
+        (if wanted { desk.vm.take() } else { None }, desk.generation)
+    });
+    let Some(vm) = vm else { return };
+    let mut taken = Taken { worker: here(), index, generation, vm: Some(vm) };
+    let effects = taken.vm.as_deref_mut().map(|vm| work(vm, now)).unwrap_or_default();
+    // This starts the timer for what is next.
+    taken.put_back();
+    release::decided(index, generation, effects);
+    release::run();
 }

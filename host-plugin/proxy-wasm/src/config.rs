@@ -44,11 +44,17 @@ pub struct FilterConfig {
 pub struct LimitsOverride {
     cpu_per_callback: Option<DurationText>,
     memory: Option<SizeText>,
+    pause: Option<TimeLimitText>,
+    done: Option<TimeLimitText>,
 }
 
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(transparent)]
 struct DurationText(#[serde(deserialize_with = "crate::settings::duration")] std::time::Duration);
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(transparent)]
+struct TimeLimitText(#[serde(deserialize_with = "crate::settings::time_limit")] Option<std::time::Duration>);
 
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(transparent)]
@@ -63,6 +69,12 @@ impl LimitsOverride {
         }
         if let Some(SizeText(memory)) = self.memory {
             limits.memory = memory;
+        }
+        if let Some(TimeLimitText(pause)) = self.pause {
+            limits.pause = pause;
+        }
+        if let Some(TimeLimitText(done)) = self.done {
+            limits.done = done;
         }
         limits
     }

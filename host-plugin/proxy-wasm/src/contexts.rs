@@ -2,13 +2,16 @@
 //! parked, and what callbacks have decided. Pure bookkeeping: never enters the guest.
 
 use std::collections::HashMap;
+use std::time::{Duration, Instant};
 
 use rustc_hash::FxBuildHasher;
 use wasmdbg_control::{ContextId, TransactionId};
 
+use crate::deadlines::{Deadline, Deadlines};
 use crate::embedder::{Status, Transaction};
 use crate::exports::Entry;
 use crate::outcome::{Action, Callback, Effect, StreamType};
+use crate::settings::Limits;
 
 /// The virtual machine itself, before there is any context.
 pub(crate) const NO_CONTEXT: ContextId = ContextId(0);
@@ -21,6 +24,8 @@ struct Stream {
     stage: Stage,
     /// What host functions decided during the callback that runs.
     decided: Option<Action>,
+    /// The end of its time, while it waits for the filter and there is a limit.
+    deadline: Option<Deadline>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +36,27 @@ enum Stage {
     Paused(StreamType),
     /// `proxy_on_done` returned false; `proxy_done` ends it.
     Ending,
+}
+
+/// What a context waited for longer than it may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Overdue {
+    /// The filter paused its transaction.
+    Pause,
+    /// `proxy_on_done` returned false.
+    Done,
+}
+
+impl Stream {
+    /// It waits for nothing of its filter any more.
+    fn open(&mut self, context: ContextId, paused: &mut u64, deadlines: &mut Deadlines) {
+        if matches!(std::mem::replace(&mut self.stage, Stage::Open), Stage::Paused(_)) {
+            *paused -= 1;
+        }
+        if let Some(deadline) = self.deadline.take() {
+            deadlines.remove(context, deadline);
+        }
+    }
 }
 
 /// See the module.
@@ -44,10 +70,13 @@ pub(crate) struct Contexts {
     effects: Vec<Effect>,
     ended: Vec<ContextId>,
     paused: u64,
+    pause_limit: Option<Duration>,
+    done_limit: Option<Duration>,
+    deadlines: Deadlines,
 }
 
 impl Contexts {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(limits: &Limits) -> Self {
         Self {
             streams: HashMap::default(),
             last: ROOT_CONTEXT.0,
@@ -57,6 +86,9 @@ impl Contexts {
             effects: Vec::new(),
             ended: Vec::new(),
             paused: 0,
+            pause_limit: limits.pause,
+            done_limit: limits.done,
+            deadlines: Deadlines::default(),
         }
     }
 
@@ -68,17 +100,34 @@ impl Contexts {
                 break;
             }
         }
-        let stream = Stream { transaction, stage: Stage::Open, decided: None };
+        let stream = Stream { transaction, stage: Stage::Open, decided: None, deadline: None };
         self.streams.insert(self.last, stream);
         ContextId(self.last)
     }
 
     pub(crate) fn remove(&mut self, context: ContextId) {
-        if let Some(stream) = self.streams.remove(&context.0)
-            && matches!(stream.stage, Stage::Paused(_))
-        {
-            self.paused -= 1;
+        if let Some(mut stream) = self.streams.remove(&context.0) {
+            stream.open(context, &mut self.paused, &mut self.deadlines);
         }
+    }
+
+    /// When [`Contexts::overdue`] has something; `None`: nothing waits.
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+        self.deadlines.next()
+    }
+
+    /// A context that has waited for its filter as long as it may. It does not wait any more.
+    pub(crate) fn overdue(&mut self, now: Instant) -> Option<(ContextId, Overdue)> {
+        let context = self.deadlines.overdue(now)?;
+        let stream = self.streams.get_mut(&context.0)?;
+        let overdue = if stream.stage == Stage::Ending { Overdue::Done } else { Overdue::Pause };
+        stream.open(context, &mut self.paused, &mut self.deadlines);
+        Some((context, overdue))
+    }
+
+    /// A debugger held the virtual machine for `time`, which is not the filter's.
+    pub(crate) fn hold(&mut self, time: Duration) {
+        self.deadlines.hold(time);
     }
 
     pub(crate) fn is_alive(&self, context: ContextId) -> bool {
@@ -112,6 +161,9 @@ impl Contexts {
                     Callback::ResponseHeaders { .. } => StreamType::Response,
                 });
                 self.paused += 1;
+                if let Some(limit) = self.pause_limit {
+                    stream.deadline = self.deadlines.add(self.current, Instant::now(), limit);
+                }
                 Action::Pause
             }
             _ => Action::Continue,
@@ -129,11 +181,8 @@ impl Contexts {
 
     /// The transaction is over: it is not parked any more, and nothing can be decided for it.
     pub(crate) fn closing(&mut self, context: ContextId) {
-        if let Some(stream) = self.streams.get_mut(&context.0)
-            && matches!(stream.stage, Stage::Paused(_))
-        {
-            stream.stage = Stage::Open;
-            self.paused -= 1;
+        if let Some(stream) = self.streams.get_mut(&context.0) {
+            stream.open(context, &mut self.paused, &mut self.deadlines);
         }
     }
 
@@ -141,6 +190,9 @@ impl Contexts {
     pub(crate) fn ending(&mut self, context: ContextId) {
         if let Some(stream) = self.streams.get_mut(&context.0) {
             stream.stage = Stage::Ending;
+            if let Some(limit) = self.done_limit {
+                stream.deadline = self.deadlines.add(context, Instant::now(), limit);
+            }
         }
     }
 
@@ -153,7 +205,7 @@ impl Contexts {
     pub(crate) fn done(&mut self) -> Result<(), Status> {
         match self.streams.get_mut(&self.effective.0) {
             Some(stream) if stream.stage == Stage::Ending => {
-                stream.stage = Stage::Open;
+                stream.open(self.effective, &mut self.paused, &mut self.deadlines);
                 self.ended.push(self.effective);
                 Ok(())
             }
@@ -192,8 +244,7 @@ impl Contexts {
         if own {
             stream.decided.get_or_insert(Action::Continue);
         } else if stream.stage == Stage::Paused(stream_type) {
-            stream.stage = Stage::Open;
-            self.paused -= 1;
+            stream.open(self.effective, &mut self.paused, &mut self.deadlines);
             self.effects.push(Effect { context: self.effective, action: Action::Continue });
         }
         Ok(())
@@ -212,8 +263,7 @@ impl Contexts {
         if !matches!(stream.stage, Stage::Paused(_)) {
             return Err(Status::BadArgument);
         }
-        stream.stage = Stage::Open;
-        self.paused -= 1;
+        stream.open(self.effective, &mut self.paused, &mut self.deadlines);
         self.effects.push(Effect { context: self.effective, action });
         Ok(())
     }
@@ -225,6 +275,7 @@ impl Contexts {
         self.effects.retain(|effect| !self.streams.contains_key(&effect.context.0));
         self.streams.remove(&called.0);
         self.ended.clear();
+        self.deadlines.clear();
         self.paused = 0;
         let mut lost: Vec<u32> = self.streams.drain().map(|(id, _)| id).collect();
         lost.sort_unstable();

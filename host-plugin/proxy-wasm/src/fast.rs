@@ -4,12 +4,12 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use wasmdbg_control::ContextId;
 use wasmtime::{InstancePre, Store, UpdateDeadline};
 
-use crate::contexts::{NO_CONTEXT, ROOT_CONTEXT};
+use crate::contexts::{NO_CONTEXT, Overdue, ROOT_CONTEXT};
 use crate::embedder::{HeaderMap, Transaction};
 use crate::engine::Ticking;
 use crate::exports::{Entry, Exports};
@@ -166,6 +166,39 @@ impl FastVm {
                 self.failed(entry.context())
             }
         }
+    }
+
+    /// When [`FastVm::expire`] has something to do; `None`: no context waits for the filter, or for ever.
+    /// Can change with every entry.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        self.store.data().contexts.next_deadline()
+    }
+
+    /// Ends one context that has waited for the filter as long as `limits.pause` and `limits.done` let it:
+    /// the filter sees the end of the stream. The last effect says what follows for it, Failed for a
+    /// transaction that was paused, Continue for one that is over; those before it are of others. `None`:
+    /// none is overdue at `now`.
+    pub fn expire(&mut self, now: Instant) -> Option<Vec<Effect>> {
+        let (context, overdue) = self.store.data_mut().overdue(now)?;
+        let entry = Entry::Done { context };
+        let Outcome { action, mut effects } = self.guarded(entry, |vm| vm.end_overdue(context, overdue));
+        effects.push(Effect { context, action });
+        Some(effects)
+    }
+
+    fn end_overdue(&mut self, context: ContextId, overdue: Overdue) -> Outcome {
+        let mut action = Action::Continue;
+        if overdue == Overdue::Pause {
+            let done = Entry::Done { context };
+            // Whether it is done or not.
+            let Ok(result) = self.enter(done) else { return self.failed(context) };
+            self.store.data_mut().finish(done, result);
+            action = Action::Failed;
+        }
+        if self.log_and_delete(context).is_err() {
+            return self.failed(context);
+        }
+        self.settle(action, context)
     }
 
     /// One entry and everything that follows from it.

@@ -10,6 +10,7 @@ use wasmdbg_control::filters::FilterCounters;
 use wasmdbg_control::{FilterId, ModuleHash};
 
 use crate::config::FilterConfig;
+use crate::contexts::Overdue;
 use crate::embedder::Level;
 use crate::exports::Entry;
 use crate::runtime::Runtime;
@@ -54,6 +55,27 @@ impl FilterCore {
         }
     }
 
+    /// Counts a transaction that the filter made wait too long; the first one of a kind is said.
+    pub(crate) fn overdue(&self, overdue: Overdue) {
+        let (counter, name, limit) = match overdue {
+            Overdue::Pause => (&self.counters.pause_timeouts, "pause", self.limits.pause),
+            Overdue::Done => (&self.counters.done_timeouts, "done", self.limits.done),
+        };
+        counter.fetch_add(1, Relaxed);
+        let limit = limit.unwrap_or_default();
+        let what = match overdue {
+            Overdue::Done => "was not done with a transaction that had ended: its context was taken from it",
+            Overdue::Pause if self.config.fail_open => {
+                "did not continue a transaction that it had paused: the transaction goes on without it"
+            }
+            Overdue::Pause => "did not continue a transaction that it had paused: the client gets 503",
+        };
+        self.log_once(
+            Level::Warn,
+            &format!("within {limit:?} (limits.{name}) the filter {what}; further ones are counted as {name}_timeouts"),
+        );
+    }
+
     /// Counts a death and hands it to the agent.
     pub(crate) fn report(&self, entry: Entry, transaction: Option<TransactionId>, death: &Death) {
         self.counters.traps.fetch_add(1, Relaxed);
@@ -76,6 +98,8 @@ pub struct Counters {
     pub contexts: AtomicU64,
     pub traps: AtomicU64,
     pub contexts_lost: AtomicU64,
+    pub pause_timeouts: AtomicU64,
+    pub done_timeouts: AtomicU64,
     pub vms_started: AtomicU64,
     pub vms: AtomicU64,
     pub hops: AtomicU64,
@@ -95,6 +119,8 @@ impl Counters {
             contexts: self.contexts.load(Relaxed),
             traps: self.traps.load(Relaxed),
             contexts_lost: self.contexts_lost.load(Relaxed),
+            pause_timeouts: self.pause_timeouts.load(Relaxed),
+            done_timeouts: self.done_timeouts.load(Relaxed),
             vms_started: self.vms_started.load(Relaxed),
             vms: self.vms.load(Relaxed),
             hops: self.hops.load(Relaxed),

@@ -9,6 +9,7 @@ pub mod agent;
 pub mod code;
 pub mod config;
 mod contexts;
+mod deadlines;
 pub mod debug;
 pub mod embedder;
 pub mod engine;

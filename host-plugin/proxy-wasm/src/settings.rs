@@ -97,7 +97,7 @@ impl Default for Debug {
     }
 }
 
-/// What one callback may use.
+/// What one filter may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct Limits {
@@ -107,11 +107,22 @@ pub struct Limits {
     /// Linear memory of one virtual machine in bytes.
     #[serde(deserialize_with = "size")]
     pub memory: u64,
+    /// How long a transaction may stay paused before the fail policy applies; none: for ever.
+    #[serde(deserialize_with = "time_limit")]
+    pub pause: Option<Duration>,
+    /// How long a transaction that is over may be held after `proxy_on_done` returned false; none: for ever.
+    #[serde(deserialize_with = "time_limit")]
+    pub done: Option<Duration>,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { cpu_per_callback: Duration::from_millis(500), memory: 256 << 20 }
+        Self {
+            cpu_per_callback: Duration::from_millis(500),
+            memory: 256 << 20,
+            pause: Some(Duration::from_secs(60)),
+            done: Some(Duration::from_secs(30)),
+        }
     }
 }
 
@@ -160,6 +171,20 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| format!("{text:?} is not a duration: a number with ms, s, m or h"))
 }
 
+/// Reads a duration above zero, or `off` for no limit.
+///
+/// # Errors
+/// Says how a time limit is written.
+pub fn parse_time_limit(text: &str) -> Result<Option<Duration>, String> {
+    match text.trim() {
+        "off" => Ok(None),
+        text => match parse_duration(text)? {
+            Duration::ZERO => Err(format!("{text:?} leaves no time at all: write off for no limit")),
+            limit => Ok(Some(limit)),
+        },
+    }
+}
+
 /// Reads `65536`, `256 MB`, `1GiB`; K, M and G are powers of 1024, with or without `B` or `iB`.
 ///
 /// # Errors
@@ -190,6 +215,11 @@ fn number_and_unit(text: &str) -> (Option<f64>, &str) {
 /// serde: a [`Duration`] written as [`parse_duration`] reads it.
 pub(crate) fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     deserializer.deserialize_any(Scalar::new(parse_duration, "a number with ms, s, m or h"))
+}
+
+/// serde: a time limit written as [`parse_time_limit`] reads it.
+pub(crate) fn time_limit<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    deserializer.deserialize_any(Scalar::new(parse_time_limit, "a number with ms, s, m or h, or off"))
 }
 
 /// serde: a number of bytes written as [`parse_size`] reads it.

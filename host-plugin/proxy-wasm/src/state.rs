@@ -3,13 +3,13 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use wasmdbg_control::{ContextId, TransactionId};
 use wasmtime::{Memory, TypedFunc};
 
 use crate::abi::output::GuestOutput;
-use crate::contexts::Contexts;
+use crate::contexts::{Contexts, Overdue};
 use crate::embedder::Level;
 use crate::exports::Entry;
 use crate::filter_core::FilterCore;
@@ -46,7 +46,7 @@ pub(crate) struct VmState {
 impl VmState {
     pub(crate) fn new(core: Arc<FilterCore>) -> Self {
         Self {
-            contexts: Contexts::new(),
+            contexts: Contexts::new(&core.limits),
             memory: None,
             allocate: None,
             scratch: Vec::new(),
@@ -93,6 +93,13 @@ impl VmState {
             self.core.counters.paused.fetch_add(now.wrapping_sub(self.paused_counted), Relaxed);
             self.paused_counted = now;
         }
+    }
+
+    /// A context that has waited for the filter as long as it may: counted and said. It has to be ended.
+    pub(crate) fn overdue(&mut self, now: Instant) -> Option<(ContextId, Overdue)> {
+        let (context, overdue) = self.contexts.overdue(now)?;
+        self.core.overdue(overdue);
+        Some((context, overdue))
     }
 
     /// What an error of an entry means.

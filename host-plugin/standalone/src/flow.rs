@@ -16,8 +16,6 @@ use crate::worker::{Generation, Worker};
 
 /// How often a transaction looks whether the debug lane has started.
 const LOOK: Duration = Duration::from_millis(5);
-/// How long a context whose filter is not done may stay.
-const FAREWELL: Duration = Duration::from_secs(30);
 
 /// Where the context is.
 pub(crate) enum Place {
@@ -217,7 +215,7 @@ pub(crate) async fn end(worker: &Worker, place: Place, ending: Ending) {
         Place::Fast(generation, context) => {
             let ended = worker.enter(Some(generation), |vm| ((), vm.end(context)));
             if let Some((_, (), Action::Pause)) = ended {
-                let _ = tokio::time::timeout(FAREWELL, worker.park(generation, context)).await;
+                worker.park(generation, context).await;
             }
         }
         Place::Debug(mut seat) => {

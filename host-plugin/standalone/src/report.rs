@@ -161,7 +161,7 @@ pub enum Verdict {
     },
     /// Its connection is closed.
     Close,
-    /// The filter died.
+    /// The filter died, or had its time.
     Failed,
 }
 
@@ -188,7 +188,7 @@ impl fmt::Display for Verdict {
             Self::Respond { status, body } if body.is_empty() => write!(f, "answers {status}"),
             Self::Respond { status, body } => write!(f, "answers {status}: {}", body.trim_end()),
             Self::Close => f.write_str("closes the connection"),
-            Self::Failed => f.write_str("died"),
+            Self::Failed => f.write_str("failed"),
         }
     }
 }

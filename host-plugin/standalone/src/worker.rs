@@ -1,5 +1,5 @@
-//! What one thread owns: a virtual machine of the fast lane, its ticks, the transactions that the filter
-//! parked there, and the connections to the upstream.
+//! What one thread owns: a virtual machine of the fast lane, its ticks and deadlines, the transactions that
+//! the filter parked there, and the connections to the upstream.
 //!
 //! Everything runs on that thread. Nothing here is borrowed while a guest runs: the virtual machine is
 //! taken out, used, and put back.
@@ -8,7 +8,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 use wasmdbg_control::ContextId;
@@ -31,6 +31,8 @@ pub(crate) struct Worker {
     generation: Cell<u32>,
     parked: RefCell<HashMap<(Generation, ContextId), oneshot::Sender<Action>>>,
     ticking: Cell<bool>,
+    /// When contexts are looked at whose time may be over.
+    expiring: Cell<Option<Instant>>,
     ends: mpsc::UnboundedSender<(Place, Ending)>,
     this: std::rc::Weak<Self>,
 }
@@ -47,6 +49,7 @@ impl Worker {
             generation: Cell::new(0),
             parked: RefCell::default(),
             ticking: Cell::new(false),
+            expiring: Cell::new(None),
             ends,
             this: this.clone(),
         });
@@ -111,10 +114,13 @@ impl Worker {
         let mut vm = self.vm.borrow_mut().take()?;
         let (value, Outcome { action, effects }) = work(&mut vm);
         if !vm.is_dead() {
-            let period = vm.tick_period();
+            let (period, deadline) = (vm.tick_period(), vm.next_deadline());
             *self.vm.borrow_mut() = Some(vm);
             if let Some(period) = period {
                 self.tick(period);
+            }
+            if let Some(deadline) = deadline {
+                self.expire_at(deadline);
             }
         }
         for effect in effects {
@@ -131,7 +137,30 @@ impl Worker {
     pub(crate) async fn park(&self, generation: Generation, context: ContextId) -> Action {
         let (sender, receiver) = oneshot::channel();
         self.parked.borrow_mut().insert((generation, context), sender);
+        // A client that goes takes its transaction along.
+        let _parked = Parked { worker: self, key: (generation, context) };
         receiver.await.unwrap_or(Action::Failed)
+    }
+
+    /// Ends what has waited for the filter too long, at `deadline`.
+    fn expire_at(&self, deadline: Instant) {
+        if self.expiring.get().is_some_and(|due| due <= deadline) {
+            return;
+        }
+        self.expiring.set(Some(deadline));
+        let this = self.this.clone();
+        tokio::task::spawn_local(async move {
+            tokio::time::sleep_until(deadline.into()).await;
+            let Some(worker) = this.upgrade() else { return };
+            // Else an earlier one came, which has asked for the next one.
+            if worker.expiring.get() == Some(deadline) {
+                worker.expiring.set(None);
+                worker.enter(None, |vm| {
+                    let effects = vm.expire(Instant::now()).unwrap_or_default();
+                    ((), Outcome { action: Action::Continue, effects })
+                });
+            }
+        });
     }
 
     /// Ticks as long as the filter wants them.
@@ -158,5 +187,17 @@ impl Worker {
                 }
             }
         });
+    }
+}
+
+/// A transaction that waits to be told.
+struct Parked<'a> {
+    worker: &'a Worker,
+    key: (Generation, ContextId),
+}
+
+impl Drop for Parked<'_> {
+    fn drop(&mut self) {
+        self.worker.parked.borrow_mut().remove(&self.key);
     }
 }

@@ -15,7 +15,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use wasmdbg_control::stop::{Context, ReleaseCause, Released, ResumeMode, Resumed, StopReason, Stopped};
 use wasmdbg_control::{ErrorKind, Event, Request, SessionId, StopId, WireError};
@@ -270,6 +270,7 @@ impl Handler {
         inner.time.pause();
         self.announce(inner, store.as_context_mut(), cause, stop, controller);
         inner.fresh = false;
+        let since = Instant::now();
         let (release, step) = self.wait(inner, &mut store, &receiver, shown_again);
         lane.close_stop(slot, stop);
         // Nobody finds the stop any more: what is still in its channel came too late.
@@ -278,6 +279,8 @@ impl Handler {
         }
         lane.tell(&Event::Released(Released { stop, slot: slot.id, cause: release }));
         inner.step = step.map(|stepping| Step { stepping, session: controller });
+        // What waits for the filter does not wait for the user.
+        store.data_mut().contexts.hold(since.elapsed());
         self.replant(inner, store);
         inner.time.resume();
     }

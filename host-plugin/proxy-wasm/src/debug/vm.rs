@@ -5,7 +5,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use wasmdbg_control::stop::{CallbackEnded, CallbackOutcome, Context};
 use wasmdbg_control::transactions::LogLine;
@@ -16,10 +16,10 @@ use super::block_on::block_on;
 use super::handler::Handler;
 use super::lane::{DebugLane, SlotCode};
 use super::slot::{Running, Slot};
-use crate::contexts::{NO_CONTEXT, ROOT_CONTEXT};
+use crate::contexts::{NO_CONTEXT, Overdue, ROOT_CONTEXT};
 use crate::embedder::{HeaderMap, Level, Transaction};
 use crate::exports::{Entry, Exports};
-use crate::outcome::{Action, Callback, Outcome};
+use crate::outcome::{Action, Callback, Effect, Outcome};
 use crate::start::{StartError, accept_start, is_clean_exit, start_sequence};
 use crate::state::{LogListener, VmState};
 use crate::trap::Death;
@@ -152,19 +152,39 @@ impl DebugVm {
             self.store.data_mut().contexts.ending(context);
             return self.settle(Action::Pause, context);
         }
-        self.delete_stream(context)
-    }
-
-    /// `proxy_on_log` and `proxy_on_delete`, whether the filter is done or not.
-    pub(crate) fn delete(&mut self, context: ContextId) -> Outcome {
-        self.guarded(Entry::Log { context }, |vm| vm.delete_stream(context))
-    }
-
-    fn delete_stream(&mut self, context: ContextId) -> Outcome {
         if self.log_and_delete(context).is_err() {
             return self.failed(context);
         }
         self.settle(Action::Continue, context)
+    }
+
+    /// As [`crate::FastVm::next_deadline`].
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+        self.store.data().contexts.next_deadline()
+    }
+
+    /// As [`crate::FastVm::expire`].
+    pub(crate) fn expire(&mut self, now: Instant) -> Option<Vec<Effect>> {
+        let (context, overdue) = self.store.data_mut().overdue(now)?;
+        let entry = Entry::Done { context };
+        let Outcome { action, mut effects } = self.guarded(entry, |vm| vm.end_overdue(context, overdue));
+        effects.push(Effect { context, action });
+        Some(effects)
+    }
+
+    fn end_overdue(&mut self, context: ContextId, overdue: Overdue) -> Outcome {
+        let mut action = Action::Continue;
+        if overdue == Overdue::Pause {
+            // Whether it is done or not.
+            if self.enter(Entry::Done { context }).is_err() {
+                return self.failed(context);
+            }
+            action = Action::Failed;
+        }
+        if self.log_and_delete(context).is_err() {
+            return self.failed(context);
+        }
+        self.settle(action, context)
     }
 
     /// `proxy_on_tick`

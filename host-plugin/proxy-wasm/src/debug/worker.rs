@@ -8,7 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use wasmdbg_control::session::LaneFailed;
 use wasmdbg_control::transactions::TransactionEnded;
@@ -18,9 +18,6 @@ use super::lane::{DebugLane, Note, SlotCode};
 use super::slot::{Activity, EffectSink, Ending, Job, Reply, Slot};
 use super::vm::DebugVm;
 use crate::outcome::{Action, Callback, Effect, Outcome};
-
-/// How long an ended transaction is held for a filter that is not done with it.
-const FAREWELL: Duration = Duration::from_secs(30);
 
 /// See the module.
 pub(crate) struct Worker {
@@ -47,7 +44,6 @@ struct Transaction {
 struct Farewell {
     ending: Ending,
     done: Reply,
-    until: Instant,
 }
 
 impl Worker {
@@ -77,7 +73,8 @@ impl Worker {
             return;
         }
         loop {
-            let due = [self.next_tick, self.farewell_until()].into_iter().flatten().min();
+            let deadline = self.vm.as_ref().and_then(DebugVm::next_deadline);
+            let due = [self.next_tick, deadline].into_iter().flatten().min();
             let received = match due {
                 None => self.jobs.recv().map_err(|_| RecvTimeoutError::Disconnected),
                 Some(due) => self.jobs.recv_timeout(due.saturating_duration_since(Instant::now())),
@@ -207,10 +204,9 @@ impl Worker {
             (Some(context), Some(vm)) => vm.end(context).action,
             _ => Action::Continue,
         };
-        let until = Instant::now() + FAREWELL;
         match &mut self.bound {
             Some(bound) => {
-                bound.ending = Some(Farewell { ending, done, until });
+                bound.ending = Some(Farewell { ending, done });
                 if action != Action::Pause {
                     self.farewell();
                 }
@@ -229,19 +225,11 @@ impl Worker {
         farewell.done.send(Action::Continue);
     }
 
-    fn farewell_until(&self) -> Option<Instant> {
-        self.bound.as_ref()?.ending.as_ref().map(|farewell| farewell.until)
-    }
-
     /// Ticks that were missed while a callback ran or stood are one.
     fn pass_time(&mut self) {
         let now = Instant::now();
-        if self.farewell_until().is_some_and(|until| until <= now) {
-            let context = self.bound.as_ref().and_then(|bound| bound.context);
-            if let (Some(context), Some(vm)) = (context, &mut self.vm) {
-                vm.delete(context);
-            }
-            self.farewell();
+        while let Some(effects) = self.vm.as_mut().and_then(|vm| vm.expire(now)) {
+            self.deliver(effects);
         }
         let Some(vm) = &mut self.vm else { return };
         if self.next_tick.is_some_and(|due| due <= now) {

@@ -128,9 +128,11 @@ fn settings_and_their_defaults() {
     assert_eq!((settings.debug.max_vms, settings.debug.max_memory), (4, 512 << 20));
     assert_eq!(settings.limits.cpu_per_callback, Duration::from_millis(500));
     assert_eq!(settings.limits.memory, 256 << 20);
+    let (pause, done) = (Duration::from_secs(60), Duration::from_secs(30));
+    assert_eq!((settings.limits.pause, settings.limits.done), (Some(pause), Some(done)));
     assert_eq!(settings.start_timeout, Duration::from_secs(5));
     let (settings, warnings) = Settings::parse(
-        "control: {enabled: false, socket: /run/x, users: [ops, 1000]}\ndebug: {max_vms: 2, max_memory: 64MiB, pause_deadline: 2m}\nlimits: {cpu_per_callback: 1.5s, memory: 1048576}\nstart_timeout: 1h\ncolour: red\n",
+        "control: {enabled: false, socket: /run/x, users: [ops, 1000]}\ndebug: {max_vms: 2, max_memory: 64MiB, pause_deadline: 2m}\nlimits: {cpu_per_callback: 1.5s, memory: 1048576, pause: off, done: 2m}\nstart_timeout: 1h\ncolour: red\n",
         Path::new("s"),
     )
     .unwrap();
@@ -143,20 +145,26 @@ fn settings_and_their_defaults() {
     );
     assert_eq!(settings.limits.cpu_per_callback, Duration::from_millis(1500));
     assert_eq!(settings.limits.memory, 1 << 20);
+    assert_eq!((settings.limits.pause, settings.limits.done), (None, Some(Duration::from_secs(120))));
     assert_eq!(settings.start_timeout, Duration::from_secs(3600));
     let refused = |text: &str| Settings::parse(text, Path::new("s")).unwrap_err().to_string();
     assert!(refused("limits: {memory: 3 apples}").contains("is not a size"));
     assert!(refused("limits: {memory: 3 apples}").contains("line 1 column"));
     assert!(refused("debug: {max_vms: 0}").contains("debug.max_vms must be at least 1"));
     assert!(refused("limits: {cpu_per_callback: 5}").contains("a number with ms, s, m or h"));
+    assert!(refused("limits: {pause: 0 s}").contains("write off for no limit"));
+    assert!(refused("limits: {done: never}").contains("is not a duration"));
 }
 
 #[test]
 fn a_filter_overrides_limits() {
-    let (config, _) = parse("config: {limits: {memory: 8 MB}, vmConfig: {code: {local: {filename: x}}}}");
+    let (config, _) = parse(
+        "config: {limits: {memory: 8 MB, pause: off, done: 3 s}, vmConfig: {code: {local: {filename: x}}}}",
+    );
     let (settings, _) = Settings::parse("limits: {cpu_per_callback: 7ms}", Path::new("s")).unwrap();
     let limits = config.limits.over(settings.limits);
     assert_eq!((limits.memory, limits.cpu_per_callback), (8 << 20, Duration::from_millis(7)));
+    assert_eq!((limits.pause, limits.done), (None, Some(Duration::from_secs(3))));
 }
 
 /// The examples in docs/CONFIGURATION.md: every key that is shown is one, and the settings are the defaults.

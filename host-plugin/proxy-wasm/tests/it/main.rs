@@ -2,6 +2,7 @@
 
 mod bad_modules;
 mod configuration;
+mod deadlines;
 mod debug_limits;
 mod debug_sessions;
 mod debug_stage;
