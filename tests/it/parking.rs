@@ -1,10 +1,10 @@
 //! While one request is stopped: nobody else waits, no timeout of the server ends it, and it is let go
 //! when its debugger or its client goes.
 
-use std::net::Shutdown;
+use std::net::{Shutdown, TcpListener};
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use nix::sys::signal::Signal;
 use wasmdbg_tests::ats::{Ats, Filter, Options};
 use wasmdbg_tests::http::{Connection, Request};
@@ -13,27 +13,37 @@ use wasmdbg_tests::load::{Load, Plan};
 use wasmdbg_tests::origin::{Answer, Origin};
 use wasmdbg_tests::scratch::{PATIENCE, wait_for};
 
-use crate::debugger::{Debugger, HEADER, STOPPED};
+use crate::adapter::SOURCE;
+use crate::debugger::{Debugger, HEADER, STOPPED, line_of};
 use crate::state::Proxy;
 
 /// Timeouts far below the time a request is parked: only what the plugin does keeps it alive.
 fn impatient() -> Options {
-    impatient_http2().record("proxy.config.http.transaction_active_timeout_in INT 10")
+    impatient_http2().record("proxy.config.http.transaction_active_timeout_in INT 3")
 }
 
 /// The same without the one that nobody can reach for a stream of HTTP/2: its active timeout is started
 /// from the records before any hook, and until the request is remapped.
 fn impatient_http2() -> Options {
     Ats::options()
-        .record("proxy.config.http.transaction_no_activity_timeout_in INT 5")
-        .record("proxy.config.http.transaction_no_activity_timeout_out INT 5")
+        .record("proxy.config.http.transaction_no_activity_timeout_in INT 2")
+        .record("proxy.config.http.transaction_no_activity_timeout_out INT 2")
+        .record("proxy.config.http.transaction_active_timeout_out INT 3")
+        .record("proxy.config.http2.no_activity_timeout_in INT 2")
 }
 
-/// One event thread, a request parked for 40 seconds, 10,000 others served meanwhile without an error.
+/// Longer than any of these timeouts, and the second in which the server looks at them.
+const PARKED: Duration = Duration::from_secs(6);
+
+fn wait_while_parked(since: Instant) -> Result<()> {
+    wait_for("the server's timeouts", PATIENCE, || (since.elapsed() >= PARKED).then_some(()))
+}
+
+/// One event thread, a request parked beyond all timeouts, 10,000 others served meanwhile without an error.
 #[test]
-fn a_request_parked_40_seconds_blocks_nobody_and_completes() -> Result<()> {
+fn a_request_parked_beyond_all_timeouts_blocks_nobody_and_completes() -> Result<()> {
     let ats = impatient().filter(Filter::example("rust-token", "debug")).start()?;
-    let mut debugger = Debugger::attach(&ats, "rust-token", &["--deadline", "2m", "-ex", "break judge"])?;
+    let mut debugger = Debugger::attach(&ats, "rust-token", &["--deadline", "10m", "-ex", "break judge"])?;
     let request = debugger.request("/cache/100/parked").header("token", "7");
     let pending = debugger.stop(&ats, request)?;
     let parked = Instant::now();
@@ -43,7 +53,7 @@ fn a_request_parked_40_seconds_blocks_nobody_and_completes() -> Result<()> {
     })?;
     let lap = load.stop();
     assert_eq!(lap.errors, 0, "{:?}", lap.first_error);
-    wait_for("40 seconds", PATIENCE, || (parked.elapsed() >= Duration::from_secs(40)).then_some(()))?;
+    wait_while_parked(parked)?;
     assert!(!pending.is_finished(), "{:?}", pending.wait());
     debugger.wasmdbg.send("continue")?;
     let response = pending.wait()?;
@@ -52,20 +62,20 @@ fn a_request_parked_40_seconds_blocks_nobody_and_completes() -> Result<()> {
 }
 
 #[test]
-fn a_response_of_an_uncached_object_parked_40_seconds_arrives_whole() -> Result<()> {
-    let body = "0123456789".repeat(20_000);
+fn a_response_of_an_uncached_object_parked_beyond_all_timeouts_arrives_whole() -> Result<()> {
+    let body = "0123456789".repeat(200_000);
     let expected = body.clone();
     let origin = Origin::start(move |_| Answer::ok(body.clone()))?;
     let ats = impatient()
         .origin("/origin/", origin.address())
         .filter(Filter::example("rust-token", "debug"))
         .start()?;
-    let mut debugger =
-        Debugger::attach(&ats, "rust-token", &["--deadline", "2m", "-ex", "break on_http_response_headers"])?;
+    let place = format!("break lib.rs:{}", line_of(SOURCE, "let value = number.to_string();"));
+    let mut debugger = Debugger::attach(&ats, "rust-token", &["--deadline", "10m", "-ex", &place])?;
     let request = debugger.request("/origin/fresh").header("token", "7");
     let pending = debugger.stop(&ats, request)?;
-    let parked = Instant::now();
-    wait_for("40 seconds", PATIENCE, || (parked.elapsed() >= Duration::from_secs(40)).then_some(()))?;
+    wait_while_parked(Instant::now())?;
+    assert!(!pending.is_finished(), "{:?}", pending.wait());
     debugger.wasmdbg.send("continue")?;
     let response = pending.wait()?;
     assert_eq!(response.status, 200);
@@ -106,24 +116,27 @@ fn a_silent_debugger_releases_at_the_deadline() -> Result<()> {
     Ok(())
 }
 
+/// Whether the one slot serves nobody.
+fn wait_for_a_free_slot(ats: &Ats) -> Result<()> {
+    wait_for("a free slot", PATIENCE, || {
+        let proxy = Proxy::of(ats).ok()?;
+        let slots = proxy.status()["slots"].as_array()?.clone();
+        (slots.len() == 1 && slots[0]["busy"] == false).then_some(())
+    })
+}
+
+/// The deadline is far away: only the end of the client can free the slot.
 #[test]
 fn a_client_that_goes_away_frees_the_slot() -> Result<()> {
     let ats = Ats::options().filter(Filter::example("rust-token", "debug")).start()?;
-    let mut debugger = Debugger::attach(&ats, "rust-token", &["--deadline", "2m", "-ex", "break judge"])?;
+    let mut debugger = Debugger::attach(&ats, "rust-token", &["--deadline", "10m", "-ex", "break judge"])?;
     let request = debugger.request("/cache/10/gone").header("token", "7");
     let mut client = Connection::open(ats.address(), PATIENCE)?;
     client.send(&request)?;
     debugger.ask("continue", STOPPED)?;
     client.socket().shutdown(Shutdown::Both)?;
     drop(client);
-    let left = Instant::now();
-    wait_for("a free slot", PATIENCE, || {
-        let proxy = Proxy::of(&ats).ok()?;
-        let slots = proxy.status()["slots"].as_array()?.clone();
-        slots.iter().all(|slot| slot["busy"] == false).then_some(())
-    })?;
-    // Once a second the plugin looks; the rest is `ps` and a busy machine.
-    assert!(left.elapsed() < Duration::from_secs(3), "{:?}", left.elapsed());
+    wait_for_a_free_slot(&ats)?;
     debugger.wasmdbg.expect("over: its client went away")?;
     let pending = debugger.stop(&ats, request.header("again", "1"))?;
     debugger.wasmdbg.send("continue")?;
@@ -131,11 +144,50 @@ fn a_client_that_goes_away_frees_the_slot() -> Result<()> {
     Ok(())
 }
 
+/// The same of a connection with several streams, over TLS.
+#[test]
+fn an_http2_client_that_goes_away_frees_the_slot() -> Result<()> {
+    let ats = Ats::options().tls().filter(Filter::example("rust-token", "debug")).start()?;
+    let mut debugger = Debugger::attach(&ats, "rust-token", &["--deadline", "10m", "-ex", "break judge"])?;
+    let debug = debugger.request("/").headers.first().map(|(_, value)| value.clone()).unwrap_or_default();
+    let mut streams = Streams::new(&format!("https://{}", ats.tls_address()?));
+    streams.add("/cache/10/stopped", &[("token", "7"), (HEADER, &debug)]);
+    streams.add("/cache/10/other", &[("token", "11")]);
+    let mut running = streams.start()?;
+    debugger.ask("continue", STOPPED)?;
+    running.wait_for(1, PATIENCE)?;
+    let slots = Proxy::of(&ats)?.status()["slots"].clone();
+    assert_eq!((slots[0]["busy"].as_bool(), slots[0]["stopped"].as_bool()), (Some(true), Some(true)));
+    drop(running);
+    wait_for_a_free_slot(&ats)?;
+    debugger.ask("continue", "its client has closed the connection")?;
+    Ok(())
+}
+
+/// A stream's timeouts are raised before it is known whether a rule takes it. One that none takes has the
+/// server's own.
+#[test]
+fn an_http2_stream_that_no_rule_takes_has_the_servers_timeouts() -> Result<()> {
+    let silent = TcpListener::bind("127.0.0.1:0")?;
+    let ats = Ats::options()
+        .tls()
+        .origin("/silent/", silent.local_addr()?)
+        .record("proxy.config.http.transaction_no_activity_timeout_out INT 1")
+        .filter(Filter::example("rust-token", "debug"))
+        .start()?;
+    let _debugger = Debugger::attach(&ats, "rust-token", &[])?;
+    let mut streams = Streams::new(&format!("https://{}", ats.tls_address()?));
+    streams.add("/silent/x", &[("token", "7")]);
+    let finished = streams.start()?.wait_for(1, PATIENCE)?;
+    assert_eq!((finished[0].status, finished[0].version.as_str()), (504, "2"));
+    Ok(())
+}
+
 /// One stopped stream of an HTTP/2 connection over TLS; its other streams go on.
 #[test]
 fn one_stopped_stream_leaves_the_other_streams_of_its_connection_alone() -> Result<()> {
     let ats = impatient_http2().tls().filter(Filter::example("rust-token", "debug")).start()?;
-    let mut debugger = Debugger::attach(&ats, "rust-token", &["--deadline", "2m", "-ex", "break judge"])?;
+    let mut debugger = Debugger::attach(&ats, "rust-token", &["--deadline", "10m", "-ex", "break judge"])?;
     let base = format!("https://{}", ats.tls_address()?);
     let debug = debugger.request("/").headers.first().map(|(_, value)| value.clone()).unwrap_or_default();
     let mut curl = Streams::new(&base);
@@ -148,33 +200,13 @@ fn one_stopped_stream_leaves_the_other_streams_of_its_connection_alone() -> Resu
     let others = running.wait_for(20, PATIENCE)?;
     assert!(others.iter().all(|stream| stream.status == 200 && stream.version == "2"), "{others:?}");
     assert!(others.iter().all(|stream| !stream.url.ends_with("stopped")), "{others:?}");
-    // Longer than the timeouts above.
-    let parked = Instant::now();
-    wait_for("12 seconds", PATIENCE, || (parked.elapsed() > Duration::from_secs(12)).then_some(()))?;
+    wait_while_parked(Instant::now())?;
+    assert!(running.wait_for(21, Duration::ZERO).is_err(), "it is parked");
     debugger.wasmdbg.send("continue")?;
     let all = running.wait_for(21, PATIENCE)?;
     let stopped = all.iter().find(|stream| stream.url.ends_with("stopped"));
     assert_eq!(stopped.map(|stream| stream.status), Some(200), "{all:?}");
     assert_eq!(all.iter().map(|stream| stream.connects).sum::<u32>(), 1, "one connection: {all:?}");
-    Ok(())
-}
-
-/// HTTP/2 connections have a timer of two minutes of their own.
-#[test]
-fn an_http2_stream_parked_130_seconds_completes() -> Result<()> {
-    let ats = impatient_http2().tls().filter(Filter::example("rust-token", "debug")).start()?;
-    let mut debugger = Debugger::attach(&ats, "rust-token", &["--deadline", "4m", "-ex", "break judge"])?;
-    let debug = debugger.request("/").headers.first().map(|(_, value)| value.clone()).unwrap_or_default();
-    let mut streams = Streams::new(&format!("https://{}", ats.tls_address()?));
-    streams.add("/cache/10/stopped", &[("token", "7"), (HEADER, &debug)]);
-    let mut running = streams.start()?;
-    debugger.ask("continue", STOPPED)?;
-    let parked = Instant::now();
-    let long = Duration::from_secs(130);
-    wait_for("130 seconds", long * 2, || (parked.elapsed() >= long).then_some(()))?;
-    debugger.wasmdbg.send("continue")?;
-    let finished = running.wait_for(1, PATIENCE)?;
-    assert_eq!((finished[0].status, finished[0].version.as_str()), (200, "2"));
     Ok(())
 }
 
@@ -199,7 +231,7 @@ fn commands_put_the_deadline_off_and_a_warning_precedes_it() -> Result<()> {
     assert!(time > Duration::from_secs(4) && time < Duration::from_secs(8), "{time:?}");
     debugger.ask("continue", "its deadline has passed")?;
     let transcript = debugger.wasmdbg.transcript();
-    let warning = transcript.find("goes on in").or_else(|| transcript.find("deadline in"));
-    assert!(warning < transcript.find("its deadline has passed"), "{transcript}");
+    let at = |text: &str| transcript.find(text).with_context(|| format!("{text:?} in {transcript}"));
+    assert!(at("goes on in")? < at("its deadline has passed")?, "{transcript}");
     Ok(())
 }

@@ -4,14 +4,14 @@
 //! raised when a rule takes it; those of its connections are pushed away at each park. For a stream of
 //! HTTP/2, whose timers start with it, the former are raised at its TXN_START, while a session is
 //! attached, and put back when no rule takes it. (Not for all: the first change makes the server copy
-//! all the settings of the transaction.) The end of an HTTP/1.1 client does not show until the
-//! transaction goes on, so the agent looks at the sockets.
+//! all the settings of the transaction.) The end of a client does not show until the transaction goes on,
+//! so the agent looks at the sockets. A stream of HTTP/2 that its client resets while the connection stays
+//! open leaves no trace there: its stop stands until its controller or its deadline lets it go.
 //!
 //! One timer nobody can reach: a stream of HTTP/2 starts with `transaction_active_timeout_in` of the
 //! records, before any hook, and keeps it until its request is remapped. Its default is 900 s, above the
 //! longest stop.
 
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -103,7 +103,7 @@ impl Seat {
     }
 }
 
-/// The parked transactions of HTTP/1.1 clients.
+/// The parked transactions and their clients' connections.
 #[derive(Default)]
 pub(crate) struct Watch {
     parked: Mutex<Vec<Parked>>,
@@ -113,8 +113,6 @@ pub(crate) struct Watch {
 struct Parked {
     seat: Weak<Seat>,
     socket: Socket,
-    /// The number of the socket can be another connection's by now.
-    client: SocketAddr,
 }
 
 impl Watch {
@@ -124,16 +122,12 @@ impl Watch {
         let _ = self.waker.set(waker);
     }
 
-    /// A transaction is parked. Its client's end shows elsewhere with HTTP/2.
+    /// A transaction is parked.
     pub(crate) fn add(&self, txn: Txn, seat: &Arc<Seat>) {
-        let (Some(client), Some(socket)) = (txn.client_address(), txn.client_socket()) else { return };
-        if txn.is_stream() {
-            return;
-        }
-        let client = SocketAddr::new(client.address, client.port);
+        let Some(socket) = txn.client_socket() else { return };
         let first = {
             let mut parked = self.parked.lock().unwrap_or_else(PoisonError::into_inner);
-            parked.push(Parked { seat: Arc::downgrade(seat), socket, client });
+            parked.push(Parked { seat: Arc::downgrade(seat), socket });
             parked.len() == 1
         };
         if first && let Some(waker) = self.waker.get() {
@@ -153,11 +147,11 @@ impl Watch {
         (!parked.is_empty()).then(|| last + LOOK)
     }
 
-    /// Looks at the sockets and tells those whose client is gone, once.
+    /// Looks at the connections and lets those transactions know whose client is gone, once.
     pub(crate) fn look(&self) {
         let gone: Vec<Parked> = {
             let mut parked = self.parked.lock().unwrap_or_else(PoisonError::into_inner);
-            parked.extract_if(.., |parked| parked.socket.peer_has_left(parked.client)).collect()
+            parked.extract_if(.., |parked| parked.socket.is_over()).collect()
         };
         for seat in gone.iter().filter_map(|parked| parked.seat.upgrade()) {
             seat.with(DebugContext::client_gone);

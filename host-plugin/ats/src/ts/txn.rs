@@ -148,12 +148,12 @@ impl Txn {
         VConn::new(unsafe { (api().TSHttpTxnServerVConnGet)(self.as_ptr()) })
     }
 
-    /// The client's socket.
+    /// The socket of the client's connection, which streams of HTTP/2 share.
     pub(crate) fn client_socket(self) -> Option<Socket> {
         let mut socket = -1;
         // SAFETY: see `id`; written on success.
         let result = unsafe { (api().TSHttpTxnClientFdGet)(self.as_ptr(), &raw mut socket) };
-        if result == TS_SUCCESS { Socket::new(socket) } else { None }
+        if result == TS_SUCCESS { Socket::connected(socket) } else { None }
     }
 
     /// Calls `each` with the client's protocols from the top: `h2`, `http/1.1`, `tls/1.3`, `tcp`, `ipv4`.
