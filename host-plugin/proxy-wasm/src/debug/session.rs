@@ -29,7 +29,7 @@ pub(crate) struct Session {
     pub(crate) missed: AtomicU64,
     breakpoints: Mutex<BTreeMap<ModuleHash, Vec<Breakpoint>>>,
     since: Instant,
-    /// Milliseconds after `since` of the last sign of life.
+    /// Nanoseconds after `since` of the last sign of life.
     alive: AtomicU64,
 }
 
@@ -82,12 +82,12 @@ impl Session {
 
     /// The user is at work.
     pub(crate) fn sign_of_life(&self) {
-        let millis = u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.alive.fetch_max(millis, Relaxed);
+        let nanoseconds = u64::try_from(self.since.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        self.alive.fetch_max(nanoseconds, Relaxed);
     }
 
     pub(crate) fn last_sign_of_life(&self) -> Instant {
-        self.since + Duration::from_millis(self.alive.load(Relaxed))
+        self.since + Duration::from_nanos(self.alive.load(Relaxed))
     }
 
     pub(crate) fn set_breakpoints(&self, module: ModuleHash, breakpoints: Vec<Breakpoint>) {

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use wasmdbg_control::session::{Activity, Attach, Detach};
 use wasmdbg_control::state::WriteMemory;
-use wasmdbg_control::stop::{CallbackOutcome, Interrupt, ReleaseCause, ResumeMode, StopReason};
+use wasmdbg_control::stop::{CallbackOutcome, Interrupt, ReleaseCause, ResumeMode, StopReason, Stopped};
 use wasmdbg_control::{ErrorKind, Event};
 use wasmdbg_proxy_wasm::{Action, Callback};
 
-use crate::debug_stage::{Front, Stage, attach, filter, refusal, wait_for};
+use crate::debug_stage::{Flow, Front, Stage, attach, filter, refusal, wait_for};
 
 /// Runs until the byte at 0 is set.
 fn endless() -> String {
@@ -118,24 +118,38 @@ fn standing_costs_no_budget() {
     flow.end();
 }
 
-#[test]
-fn a_silent_controller_loses_the_stop_at_its_deadline() {
-    let stage = Stage::new(&endless(), "");
+/// A session with a deadline of a minute, and a request that stands at 7002 in it.
+fn standing_for_a_minute(stage: &Stage) -> (Front, Flow, Stopped) {
     let front = stage.client();
-    let attached = front.attach(Attach { all: true, deadline_ms: Some(300), ..attach() }).unwrap();
-    assert_eq!(attached.deadline_ms, 300);
-    front.breakpoints(stage.module(), &[stage.pc(7000), stage.pc(7002)]);
+    let attached = front.attach(Attach { all: true, deadline_ms: Some(60_000), ..attach() }).unwrap();
+    assert_eq!(attached.deadline_ms, 60_000);
+    front.breakpoints(stage.module(), &[stage.pc(7002)]);
     let flow = stage.try_request(1, &[]).unwrap();
     flow.call(Callback::ResponseHeaders { end_of_stream: true });
     let stop = front.stopped();
-    assert_eq!(stop.deadline_ms, 300);
-    let warning = front.wait("a warning", |event| match event {
-        Event::DeadlineWarning(warning) => Some(warning),
+    assert_eq!(stop.deadline_ms, 60_000);
+    (front, flow, stop)
+}
+
+/// The next event about the deadline: what a warning says is left, or why the stop was released.
+fn deadline(front: &Front) -> Result<u64, ReleaseCause> {
+    front.wait("a warning or a release", |event| match event {
+        Event::DeadlineWarning(warning) => Some(Ok(warning.remaining_ms)),
+        Event::Released(released) => Some(Err(released.cause)),
         _ => None,
-    });
-    assert_eq!(warning.stop, stop.stop);
-    assert!(warning.remaining_ms <= 100, "{warning:?}");
-    assert_eq!(release(&front), ReleaseCause::Deadline);
+    })
+}
+
+#[test]
+fn a_silent_controller_is_warned_and_loses_the_stop_at_its_deadline() {
+    let stage = Stage::new(&endless(), "");
+    let (front, flow, _) = standing_for_a_minute(&stage);
+    stage.put_ahead(Duration::from_secs(51));
+    let left = deadline(&front).expect("a warning before the release");
+    assert!(left <= 9_000, "{left} ms are left of 60 s after 51 s");
+    assert!(flow.is_held());
+    stage.put_ahead(Duration::from_secs(60));
+    assert_eq!(deadline(&front), Err(ReleaseCause::Deadline), "warned once");
     assert_eq!(flow.action(), Action::Continue);
     flow.end();
 }
@@ -143,19 +157,17 @@ fn a_silent_controller_loses_the_stop_at_its_deadline() {
 #[test]
 fn signs_of_life_keep_a_stop() {
     let stage = Stage::new(&endless(), "");
-    let front = stage.client();
-    front.attach(Attach { all: true, deadline_ms: Some(400), ..attach() }).unwrap();
-    front.breakpoints(stage.module(), &[stage.pc(7002)]);
-    let flow = stage.try_request(1, &[]).unwrap();
-    flow.call(Callback::ResponseHeaders { end_of_stream: true });
-    front.stopped();
-    // Each warning is answered in time: twice the deadline passes.
+    let (front, flow, _) = standing_for_a_minute(&stage);
+    // Each one begins a minute of its own, with a warning of its own.
+    stage.put_ahead(Duration::from_secs(51));
     for _ in 0..3 {
-        front.wait("a warning", |event| matches!(event, Event::DeadlineWarning(_)).then_some(()));
+        assert!(deadline(&front).is_ok());
         front.client.call(Activity {}).unwrap();
         assert!(flow.is_held());
     }
-    assert_eq!(release(&front), ReleaseCause::Deadline);
+    assert!(deadline(&front).is_ok());
+    stage.put_ahead(Duration::from_secs(60));
+    assert_eq!(deadline(&front), Err(ReleaseCause::Deadline));
     flow.action();
     flow.end();
 }

@@ -173,7 +173,8 @@ fn slots_are_made_on_demand_up_to_the_limit_and_the_rest_is_missed() {
     });
     assert_eq!((missed.reason.as_str(), missed.total), ("no slot was free (2 of 2 in use)", 1));
     let status = front.status();
-    assert!(status.slots.iter().all(|slot| slot.busy && slot.stopped));
+    let slots: Vec<(bool, bool)> = status.slots.iter().map(|slot| (slot.busy, slot.stopped)).collect();
+    assert_eq!(slots, [(true, true), (true, true)]);
     assert_eq!(status.filters[0].counters.debug_missed, 1);
     front.resume(one.stop, ResumeMode::Continue);
     first.action();

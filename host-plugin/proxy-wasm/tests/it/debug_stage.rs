@@ -11,12 +11,15 @@ use std::time::{Duration, Instant};
 use wasmdbg_control::breakpoints::{Breakpoint, Planted, SetBreakpoints};
 use wasmdbg_control::client::CallError;
 use wasmdbg_control::rules::Rule;
-use wasmdbg_control::server::{Remote, ServerLoop, Waker};
-use wasmdbg_control::session::{Attach, Attached, LaneStart};
+use wasmdbg_control::server::{ClientHandle, ClientId, Disconnect, Peer, Remote, ServerLoop, Service, Waker};
+use wasmdbg_control::session::{Attach, Attached, Hello, LaneStart};
 use wasmdbg_control::state::Value;
 use wasmdbg_control::status::{GetStatus, Status};
 use wasmdbg_control::stop::{Resume, ResumeMode, Stopped};
-use wasmdbg_control::{Client, Connection, ErrorKind, Event, FilterId, ModuleHash, StopId, TransactionId};
+use wasmdbg_control::{
+    Client, Connection, ErrorKind, Event, FilterId, ModuleHash, Request as Asked, RequestId, StopId,
+    TransactionId,
+};
 use wasmdbg_proxy_wasm::debug::Candidate;
 use wasmdbg_proxy_wasm::{
     Action, Agent, AgentParts, Callback, DebugContext, DebugLane, Embedder, Ending, Filter, FilterConfig,
@@ -73,6 +76,48 @@ impl Embedder for Host {
     }
 }
 
+/// The agent, with a clock that can be ahead of the machine's.
+struct Ahead {
+    agent: Agent,
+    milliseconds: Arc<AtomicU64>,
+}
+
+impl Ahead {
+    fn by(&self) -> Duration {
+        Duration::from_millis(self.milliseconds.load(Ordering::SeqCst))
+    }
+}
+
+impl Service for Ahead {
+    fn allow(&mut self, peer: &Peer) -> Result<(), String> {
+        self.agent.allow(peer)
+    }
+
+    fn refused(&mut self, peer: &Peer, reason: &str) {
+        self.agent.refused(peer, reason);
+    }
+
+    fn connected(&mut self, client: ClientHandle, peer: Peer, hello: Hello) {
+        self.agent.connected(client, peer, hello);
+    }
+
+    fn request(&mut self, client: ClientId, id: RequestId, request: Asked) {
+        self.agent.request(client, id, request);
+    }
+
+    fn disconnected(&mut self, client: ClientId, why: &Disconnect) {
+        self.agent.disconnected(client, why);
+    }
+
+    fn tick(&mut self, now: Instant) {
+        self.agent.tick(now + self.by());
+    }
+
+    fn next_tick(&self) -> Option<Instant> {
+        self.agent.next_tick().and_then(|due| due.checked_sub(self.by()))
+    }
+}
+
 /// See the module.
 pub(crate) struct Stage {
     pub(crate) host: Arc<Host>,
@@ -81,6 +126,7 @@ pub(crate) struct Stage {
     remote: Remote,
     waker: Waker,
     agent: Option<JoinHandle<()>>,
+    ahead: Arc<AtomicU64>,
     pub(crate) folder: PathBuf,
 }
 
@@ -127,9 +173,16 @@ impl Stage {
             transactions: Box::new(|| 7),
             waker: waker.clone(),
         };
-        let mut agent = Agent::new(parts);
+        let ahead = Arc::new(AtomicU64::new(0));
+        let mut agent = Ahead { agent: Agent::new(parts), milliseconds: Arc::clone(&ahead) };
         let agent = thread::spawn(move || server.run(&mut agent).unwrap());
-        Self { host, lane, filters, remote, waker, agent: Some(agent), folder }
+        Self { host, lane, filters, remote, waker, agent: Some(agent), ahead, folder }
+    }
+
+    /// Puts the agent's clock so far ahead of the machine's.
+    pub(crate) fn put_ahead(&self, time: Duration) {
+        self.ahead.store(u64::try_from(time.as_millis()).unwrap(), Ordering::SeqCst);
+        self.waker.wake();
     }
 
     pub(crate) fn module(&self) -> ModuleHash {

@@ -1,0 +1,8 @@
+//! The host with filters written as text, a client that sends what a test says, and debuggers over
+//! connections inside the process.
+
+#![forbid(unsafe_code)]
+
+mod clients;
+mod filters;
+mod stage;

@@ -1,0 +1,180 @@
+//! One host with one filter, at a port of its own.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use wasmdbg_control::session::{Attach, LaneStart};
+use wasmdbg_control::status::{GetStatus, Status};
+use wasmdbg_control::{Client, Event};
+use wasmdbg_proxy_wasm::{FilterConfig, Settings};
+use wasmdbg_standalone::{Happening, Host, Listening, Options, Report, Upstream};
+
+/// Longer than anything here takes on a busy machine; a test that waits so long has failed.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Keeps what the filter logs.
+#[derive(Default)]
+struct Lines(Mutex<Vec<String>>);
+
+impl Report for Lines {
+    fn take(&self, happening: Happening) {
+        if let Happening::Log { message, .. } = happening {
+            self.0.lock().unwrap().push(message);
+        }
+    }
+
+    fn wants_callbacks(&self) -> bool {
+        false
+    }
+}
+
+/// See the module.
+pub(crate) struct Stage {
+    lines: Arc<Lines>,
+    // Dropped in this order.
+    listening: Listening,
+    host: Host,
+}
+
+impl Stage {
+    /// `functions`: of the filter; `settings`, `limits`: YAML; `origin`: where requests go.
+    pub(crate) fn new(functions: &str, settings: &str, fail_open: bool, origin: Option<SocketAddr>) -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let file =
+            std::env::temp_dir().join(format!("wasmdbg-standalone-{}-{number}.wasm", std::process::id()));
+        fs::write(&file, wat::parse_str(module(functions)).unwrap()).unwrap();
+        let yaml = format!(
+            "config: {{fail_open: {fail_open}, vmConfig: {{code: {{local: {{filename: {}}}}}}}}}",
+            file.display()
+        );
+        let (filter, _) = FilterConfig::parse(&yaml, &PathBuf::from("/filter.yaml"), None).unwrap();
+        let (settings, _) = Settings::parse(settings, &PathBuf::from("/settings.yaml")).unwrap();
+        let lines = Arc::new(Lines::default());
+        let upstream = origin.map(|origin| Upstream::parse(&format!("http://{origin}")).unwrap());
+        let report: Arc<dyn Report> = lines.clone();
+        let host = Host::new(Options { filter, settings, upstream, report, cache_folder: None });
+        fs::remove_file(&file).unwrap();
+        let host = host.unwrap();
+        let listening = host.listen((Ipv4Addr::LOCALHOST, 0).into(), 1).unwrap();
+        Self { lines, listening, host }
+    }
+
+    pub(crate) fn connect(&self) -> TcpStream {
+        let stream = TcpStream::connect(self.listening.address()).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream
+    }
+
+    /// Sends `request`, without the empty line at its end and with what follows it, and returns the status.
+    pub(crate) fn ask(&self, head: &str, body: &str) -> u16 {
+        let mut stream = self.connect();
+        write!(stream, "{head}\r\nConnection: close\r\n\r\n{body}").unwrap();
+        let mut response = String::new();
+        stream.read_to_string(&mut response).unwrap();
+        response.split(' ').nth(1).expect("a status line").parse().unwrap()
+    }
+
+    /// What the filter has logged.
+    pub(crate) fn lines(&self) -> Vec<String> {
+        self.lines.0.lock().unwrap().clone()
+    }
+
+    pub(crate) fn client(&self) -> (Client, mpsc::Receiver<Event>) {
+        Client::greet(self.host.connect().unwrap(), "test 1.0").unwrap()
+    }
+
+    /// A client that debugs every request.
+    pub(crate) fn attached(&self) -> (Client, mpsc::Receiver<Event>) {
+        let (client, events) = self.client();
+        let attach = Attach {
+            filters: Vec::new(),
+            rules: Vec::new(),
+            all: true,
+            deadline_ms: None,
+            start: LaneStart::AtOnce,
+        };
+        client.call_within(attach, PATIENCE).unwrap();
+        (client, events)
+    }
+
+    /// Waits until the state is as `good` wants it.
+    pub(crate) fn wait_status(&self, what: &str, good: impl Fn(&Status) -> bool) -> Status {
+        let (client, _events) = self.client();
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let status = client.call(GetStatus {}).unwrap();
+            if good(&status) {
+                return status;
+            }
+            assert!(Instant::now() < until, "never: {what}: {status:?}");
+            thread::sleep(Duration::from_millis(2));
+        }
+    }
+}
+
+/// Waits for the event that `pick` wants.
+pub(crate) fn wait<T>(
+    events: &mpsc::Receiver<Event>,
+    what: &str,
+    mut pick: impl FnMut(Event) -> Option<T>,
+) -> T {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        let left = until.saturating_duration_since(Instant::now());
+        let event = events.recv_timeout(left).unwrap_or_else(|_| panic!("no event: {what}"));
+        if let Some(found) = pick(event) {
+            return found;
+        }
+    }
+}
+
+/// An origin that answers each request with the whole of `response` and closes.
+pub(crate) fn origin(response: &'static str) -> SocketAddr {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let address = listener.local_addr().unwrap();
+    // Ends with the process.
+    thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let mut reader = BufReader::new(&stream);
+            let mut line = String::new();
+            while reader.read_line(&mut line).is_ok_and(|size| size > 2) {
+                line.clear();
+            }
+            let _ = (&stream).write_all(response.as_bytes());
+        }
+    });
+    address
+}
+
+/// Where `i32.const MARKER` is in the module of `functions`; markers are above 4095.
+pub(crate) fn pc(functions: &str, marker: u32) -> u32 {
+    let bytes = wat::parse_str(module(functions)).unwrap();
+    let pattern = [0x41, (marker & 0x7f) as u8 | 0x80, (marker >> 7) as u8];
+    assert!(marker < 1 << 13, "two bytes");
+    let found: Vec<usize> = (0..bytes.len()).filter(|&at| bytes[at..].starts_with(&pattern)).collect();
+    assert_eq!(found.len(), 1, "marker {marker} is there once");
+    found[0] as u32
+}
+
+fn module(functions: &str) -> String {
+    format!(
+        r#"(module
+            (import "env" "proxy_log" (func $log (param i32 i32 i32) (result i32)))
+            (import "env" "proxy_get_header_map_value"
+                (func $header (param i32 i32 i32 i32 i32) (result i32)))
+            (memory (export "memory") 1)
+            (data (i32.const 16) ":authority01")
+            (func (export "proxy_abi_version_0_2_1"))
+            (func (export "proxy_on_memory_allocate") (param i32) (result i32) (i32.const 4096))
+            (func $digit (param i32)
+                (drop (call $log (i32.const 2) (i32.add (i32.const 26) (local.get 0)) (i32.const 1))))
+            {functions})"#
+    )
+}
