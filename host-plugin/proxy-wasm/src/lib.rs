@@ -21,6 +21,7 @@ mod guest;
 mod limits;
 mod linker;
 pub mod outcome;
+pub mod part;
 pub mod runtime;
 mod scalar;
 pub mod settings;
@@ -36,6 +37,7 @@ pub use embedder::{Embedder, HeaderMap, Level, RequestFacts, Status, ThreadHandl
 pub use fast::FastVm;
 pub use filter::Filter;
 pub use outcome::{Action, Callback, Effect, LocalResponse, Outcome, StreamType};
+pub use part::{Part, Pseudo};
 pub use runtime::Runtime;
 pub use settings::Settings;
 pub use stock::{Unavailable, Waiter};
