@@ -24,7 +24,7 @@ use self::state::{Place, Stage, State, Waiting};
 use crate::answer::{self, Answer};
 use crate::hooks::{self, Hooks};
 use crate::plugin::Plugin;
-use crate::transaction::InHook;
+use crate::transaction::{Framing, InHook};
 use crate::ts::{self, Event, EventThread, HookHandler, Txn};
 use crate::worker::{self, Index};
 
@@ -37,6 +37,7 @@ pub(crate) struct Flow {
     txn: Txn,
     home: EventThread,
     state: Mutex<State>,
+    framing: Framing,
 }
 
 /// Why a parked transaction may go on.
@@ -66,12 +67,18 @@ impl Flow {
     /// The flow of a transaction in a hook, on the calling thread.
     pub(crate) fn new(plugin: &'static Plugin, txn: Txn, home: EventThread) -> Arc<Self> {
         IN_FLIGHT.fetch_add(1, Ordering::Relaxed);
-        Arc::new(Self { plugin, txn, home, state: Mutex::new(State::new(plugin.filters.len())) })
+        let state = Mutex::new(State::new(plugin.filters.len()));
+        Arc::new(Self { plugin, txn, home, state, framing: Framing::default() })
     }
 
     /// The thread where its hooks come and its fast-lane contexts live.
     pub(crate) fn home(&self) -> EventThread {
         self.home
+    }
+
+    /// What filters have written into fields that are the server's.
+    pub(crate) fn framing(&self) -> &Framing {
+        &self.framing
     }
 
     /// It was made at TXN_START, and its request has not been read.

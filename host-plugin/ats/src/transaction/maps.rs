@@ -1,133 +1,189 @@
-//! Header maps: pseudo-headers first, then the fields in the order of the wire.
+//! Header maps: pseudo-headers first, then the fields in the order of the wire. Framing fields that a
+//! filter has written come last.
 
-use wasmdbg_proxy_wasm::{HeaderMap, Status};
+use wasmdbg_proxy_wasm::part::is_framing;
+use wasmdbg_proxy_wasm::{HeaderMap, Part, Pseudo, Status};
 
-use super::pseudo::{OF_REQUEST, Pseudo};
+use super::{framing, pseudo};
 use crate::ts::{Header, Txn, WellKnown};
 
-/// The pseudo-header `name`, if this map has it.
-fn pseudo(map: HeaderMap, name: &[u8]) -> Result<Option<Pseudo>, Status> {
-    if name.first() != Some(&b':') {
-        return Ok(None);
-    }
-    let known = Pseudo::of(name).filter(|pseudo| pseudo.of_request() == (map == HeaderMap::RequestHeaders));
-    known.map(Some).ok_or(Status::NotFound)
-}
-
-pub(super) fn get(
-    txn: &Txn,
-    header: &Header<'_>,
+/// One header map of a transaction, for the length of one call.
+pub(super) struct Map<'txn> {
+    txn: Txn,
     map: HeaderMap,
-    name: &[u8],
-    value: &mut Vec<u8>,
-) -> Result<(), Status> {
-    if let Some(pseudo) = pseudo(map, name)? {
-        return pseudo.get(txn, header, value);
-    }
-    let mut field = header.find(name).ok_or(Status::NotFound)?;
-    value.extend_from_slice(field.value());
-    while let Some(next) = field.next_same_name() {
-        value.push(b',');
-        value.extend_from_slice(next.value());
-        field = next;
-    }
-    Ok(())
+    pub(super) header: Header<'txn>,
 }
 
-pub(super) fn pairs(txn: &Txn, header: &Header<'_>, map: HeaderMap, each: &mut dyn FnMut(&[u8], &[u8])) {
-    let of_map: &[Pseudo] = if map == HeaderMap::RequestHeaders { &OF_REQUEST } else { &[Pseudo::Status] };
-    let mut value = Vec::new();
-    for pseudo in of_map {
-        value.clear();
-        // One that is not there (the path of CONNECT) is listed empty: the count must hold.
-        let _ = pseudo.get(txn, header, &mut value);
-        each(pseudo.name(), &value);
+impl<'txn> Map<'txn> {
+    /// None when the map is not there in this phase.
+    pub(super) fn new(txn: &'txn Txn, map: HeaderMap) -> Option<Self> {
+        let header = match map {
+            HeaderMap::RequestHeaders => txn.client_request(),
+            HeaderMap::ResponseHeaders => txn.client_response(),
+            // The server has no interface for trailers.
+            HeaderMap::RequestTrailers | HeaderMap::ResponseTrailers => None,
+        };
+        Some(Self { txn: *txn, map, header: header? })
     }
-    let mut next = header.first();
-    while let Some(field) = next {
-        each(field.name(), field.value());
-        next = field.next();
+
+    /// Appends the values of `name`, joined by `,`.
+    pub(super) fn get(&self, name: &[u8], value: &mut Vec<u8>) -> Result<(), Status> {
+        if let Some(pseudo) = Pseudo::named(self.map, name)? {
+            return pseudo::get(pseudo, self.txn, &self.header, value);
+        }
+        if is_framing(name)
+            && let Some(written) = framing::written(self.txn, self.map)
+        {
+            let named = written.iter().filter(|(other, _)| other.eq_ignore_ascii_case(name));
+            return join(named.map(|(_, value)| value.as_slice()), value);
+        }
+        let first = self.header.find(name);
+        let fields = std::iter::successors(first, |field| field.next_same_name());
+        join(fields.map(|field| field.value()), value)
     }
-}
 
-pub(super) fn count(header: &Header<'_>, map: HeaderMap) -> u32 {
-    let pseudo = if map == HeaderMap::RequestHeaders { OF_REQUEST.len() as u32 } else { 1 };
-    header.count() + pseudo
-}
-
-pub(super) fn add(header: &mut Header<'_>, map: HeaderMap, name: &[u8], value: &[u8]) -> Result<(), Status> {
-    match pseudo(map, name).map_err(|_| Status::BadArgument)? {
-        Some(pseudo) => pseudo.set(header, value),
-        None => changed(acceptable(name, value) && header.append(name, value)),
-    }
-}
-
-pub(super) fn replace(
-    header: &mut Header<'_>,
-    map: HeaderMap,
-    name: &[u8],
-    value: &[u8],
-) -> Result<(), Status> {
-    match pseudo(map, name).map_err(|_| Status::BadArgument)? {
-        Some(pseudo) => pseudo.set(header, value),
-        None => changed(acceptable(name, value) && header.replace(name, value)),
-    }
-}
-
-pub(super) fn remove(header: &mut Header<'_>, name: &[u8]) -> Result<(), Status> {
-    // A start line cannot lose a part.
-    if name.first() == Some(&b':') {
-        return Err(Status::BadArgument);
-    }
-    header.remove(name);
-    Ok(())
-}
-
-pub(super) fn set_all(
-    header: &mut Header<'_>,
-    map: HeaderMap,
-    pairs: &[(Vec<u8>, Vec<u8>)],
-) -> Result<(), Status> {
-    // All or nothing, as far as that can be known before.
-    for (name, value) in pairs {
-        match pseudo(map, name).map_err(|_| Status::BadArgument)? {
-            Some(Pseudo::Status) => changed(super::pseudo::status_of(value).is_some())?,
-            Some(_) => {}
-            None => changed(acceptable(name, value))?,
+    /// Calls `each` for every pair.
+    pub(super) fn pairs(&self, each: &mut dyn FnMut(&[u8], &[u8])) {
+        let mut value = Vec::new();
+        for pseudo in Pseudo::of(self.map) {
+            value.clear();
+            // One that is not there (the path of CONNECT) is listed empty: the count must hold.
+            let _ = pseudo::get(*pseudo, self.txn, &self.header, &mut value);
+            each(pseudo.name(), &value);
+        }
+        let written = framing::written(self.txn, self.map);
+        let mut next = self.header.first();
+        while let Some(field) = next {
+            if written.is_none() || !is_framing(field.name()) {
+                each(field.name(), field.value());
+            }
+            next = field.next();
+        }
+        for (name, value) in written.iter().flatten() {
+            each(name, value);
         }
     }
-    header.clear();
-    for (name, value) in pairs {
-        add(header, map, name, value)?;
+
+    /// Number of pairs.
+    pub(super) fn count(&self) -> u32 {
+        let fields = match framing::written(self.txn, self.map) {
+            None => self.header.count(),
+            Some(written) => {
+                let own = framing::own(&self.header).len();
+                (self.header.count() as usize + written.len()).saturating_sub(own) as u32
+            }
+        };
+        fields + Pseudo::of(self.map).len() as u32
+    }
+
+    pub(super) fn add(&mut self, name: &[u8], value: &[u8]) -> Result<(), Status> {
+        match self.part(name, value)? {
+            Part::Field { name, value } if is_framing(name) => {
+                framing::write(self.txn, self.map, &self.header, |fields| {
+                    fields.push((name.into(), value.into()));
+                })
+            }
+            Part::Field { name, value } => done(self.append(name, value)),
+            part => pseudo::set(part, &mut self.header),
+        }
+    }
+
+    pub(super) fn replace(&mut self, name: &[u8], value: &[u8]) -> Result<(), Status> {
+        let part = self.part(name, value)?;
+        self.set(part)
+    }
+
+    /// Sets a part to one value.
+    pub(super) fn set(&mut self, part: Part<'_>) -> Result<(), Status> {
+        match part {
+            Part::Field { name, value } if is_framing(name) => {
+                framing::write(self.txn, self.map, &self.header, |fields| {
+                    fields.retain(|(other, _)| !other.eq_ignore_ascii_case(name));
+                    fields.push((name.into(), value.into()));
+                })
+            }
+            Part::Field { name, value } => done(self.header.replace(name, value)),
+            part => pseudo::set(part, &mut self.header),
+        }
+    }
+
+    pub(super) fn remove(&mut self, name: &[u8]) -> Result<(), Status> {
+        // A start line cannot lose a part.
+        if name.first() == Some(&b':') {
+            return Err(Status::BadArgument);
+        }
+        if !is_framing(name) {
+            self.header.remove(name);
+        } else if self.get(name, &mut Vec::new()).is_ok() {
+            framing::write(self.txn, self.map, &self.header, |fields| {
+                fields.retain(|(other, _)| !other.eq_ignore_ascii_case(name));
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Replaces all fields, and sets the pseudo-headers that `pairs` has. Nothing is changed when one of
+    /// them is refused.
+    pub(super) fn set_all(&mut self, pairs: &[(Vec<u8>, Vec<u8>)]) -> Result<(), Status> {
+        let parts = pairs.iter().map(|(name, value)| self.part(name, value));
+        let parts = parts.collect::<Result<Vec<_>, _>>()?;
+        let own = framing::own(&self.header);
+        let mut written = Vec::new();
+        self.header.clear();
+        for part in &parts {
+            match *part {
+                Part::Field { name, value } if is_framing(name) => written.push((name.into(), value.into())),
+                Part::Field { name, value } => done(self.append(name, value))?,
+                _ => {}
+            }
+        }
+        for (name, value) in &own {
+            done(self.header.append(name, value))?;
+        }
+        framing::replace_all(self.txn, self.map, &self.header, written);
+        // Last: the authority wins over a field `Host`.
+        for part in parts.into_iter().filter(|part| !matches!(part, Part::Field { .. })) {
+            pseudo::set(part, &mut self.header)?;
+        }
+        Ok(())
+    }
+
+    /// Adds a field. A request has one `Host` (RFC 9112, 3.2): the last one counts.
+    fn append(&mut self, name: &[u8], value: &[u8]) -> bool {
+        if self.map == HeaderMap::RequestHeaders && name.eq_ignore_ascii_case(b"host") {
+            self.header.replace(name, value)
+        } else {
+            self.header.append(name, value)
+        }
+    }
+
+    fn part<'a>(&self, name: &'a [u8], value: &'a [u8]) -> Result<Part<'a>, Status> {
+        Part::of_map(self.map, name, value, &|name, value| self.has(name, value))
+    }
+
+    /// Whether the message has this pseudo-header, or one field with this value.
+    pub(super) fn has(&self, name: &[u8], value: &[u8]) -> bool {
+        if let Ok(Some(pseudo)) = Pseudo::named(self.map, name) {
+            let mut now = Vec::new();
+            let _ = pseudo::get(pseudo, self.txn, &self.header, &mut now);
+            return now == value;
+        }
+        let first = self.header.find(name);
+        std::iter::successors(first, |field| field.next_same_name()).any(|field| field.value() == value)
+    }
+}
+
+fn join<'a>(mut values: impl Iterator<Item = &'a [u8]>, into: &mut Vec<u8>) -> Result<(), Status> {
+    into.extend_from_slice(values.next().ok_or(Status::NotFound)?);
+    for value in values {
+        into.push(b',');
+        into.extend_from_slice(value);
     }
     Ok(())
 }
 
-fn changed(done: bool) -> Result<(), Status> {
+pub(super) fn done(done: bool) -> Result<(), Status> {
     if done { Ok(()) } else { Err(Status::BadArgument) }
-}
-
-/// Bytes of a field's name: `token` of RFC 9110, 5.6.2.
-const TOKEN: [bool; 256] = {
-    let mut token = [false; 256];
-    let mut byte = 0;
-    while byte < 256 {
-        token[byte] = (byte as u8).is_ascii_alphanumeric();
-        byte += 1;
-    }
-    let others = b"!#$%&'*+-.^_`|~";
-    let mut place = 0;
-    while place < others.len() {
-        token[others[place] as usize] = true;
-        place += 1;
-    }
-    token
-};
-
-/// A field that would change what the other side reads as the next one is refused.
-pub(crate) fn acceptable(name: &[u8], value: &[u8]) -> bool {
-    let broken = |byte: &u8| matches!(byte, b'\r' | b'\n' | 0);
-    !name.is_empty() && name.iter().all(|byte| TOKEN[usize::from(*byte)]) && !value.iter().any(broken)
 }
 
 /// Whether no body follows the request's headers.
@@ -140,24 +196,11 @@ pub(crate) fn request_ends_here(request: &Header<'_>) -> bool {
 
 /// Whether no body follows the response's headers.
 pub(crate) fn response_ends_here(txn: &Txn, response: &Header<'_>) -> bool {
-    if matches!(response.status(), 100..=199 | 204 | 304) {
+    if !wasmdbg_proxy_wasm::part::has_body(response.status()) {
         return true;
     }
     if response.find_known(WellKnown::ContentLength).is_some_and(|length| length.value() == b"0") {
         return true;
     }
     txn.client_request().is_some_and(|request| request.method() == b"HEAD")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_field_cannot_smuggle_another() {
-        assert!(acceptable(b"x-token", b"7"));
-        assert!(!acceptable(b"x-token", b"7\r\nSet-Cookie: a"));
-        assert!(!acceptable(b"x token", b"7"));
-        assert!(!acceptable(b"", b"7"));
-    }
 }

@@ -3,6 +3,7 @@
 //! Owns the meaning of header maps, pseudo-headers and properties in terms of the server's objects.
 //! Keeps no handle and no slice between calls, and never decides how a transaction goes on.
 
+mod framing;
 mod maps;
 mod properties;
 mod pseudo;
@@ -12,9 +13,11 @@ use std::cell::Cell;
 use wasmdbg_control::TransactionId;
 use wasmdbg_proxy_wasm::{HeaderMap, RequestFacts, Status, Transaction};
 
-use crate::ts::{Guard, Header, Txn};
+use crate::ts::{Guard, Txn};
 
-pub(crate) use self::maps::{acceptable, request_ends_here, response_ends_here};
+pub(crate) use self::framing::{Framing, forget};
+use self::maps::Map;
+pub(crate) use self::maps::{request_ends_here, response_ends_here};
 
 thread_local! {
     /// The transaction whose hook runs on this thread: its mutex is held.
@@ -66,14 +69,8 @@ struct Access {
 }
 
 impl Access {
-    fn header(&self, map: HeaderMap) -> Result<Header<'_>, Status> {
-        let header = match map {
-            HeaderMap::RequestHeaders => self.txn.client_request(),
-            HeaderMap::ResponseHeaders => self.txn.client_response(),
-            // The server has no interface for trailers.
-            HeaderMap::RequestTrailers | HeaderMap::ResponseTrailers => None,
-        };
-        header.ok_or(Status::BadArgument)
+    fn map(&self, map: HeaderMap) -> Result<Map<'_>, Status> {
+        Map::new(&self.txn, map).ok_or(Status::BadArgument)
     }
 }
 
@@ -88,39 +85,32 @@ impl Transaction for StreamTransaction {
     }
 
     fn header(&mut self, map: HeaderMap, name: &[u8], value: &mut Vec<u8>) -> Result<(), Status> {
-        let access = self.access();
-        maps::get(&access.txn, &access.header(map)?, map, name, value)
+        self.access().map(map)?.get(name, value)
     }
 
     fn pairs(&mut self, map: HeaderMap, each: &mut dyn FnMut(&[u8], &[u8])) -> Result<(), Status> {
-        let access = self.access();
-        maps::pairs(&access.txn, &access.header(map)?, map, each);
+        self.access().map(map)?.pairs(each);
         Ok(())
     }
 
     fn header_count(&mut self, map: HeaderMap) -> Result<u32, Status> {
-        let access = self.access();
-        Ok(maps::count(&access.header(map)?, map))
+        Ok(self.access().map(map)?.count())
     }
 
     fn add_header(&mut self, map: HeaderMap, name: &[u8], value: &[u8]) -> Result<(), Status> {
-        let access = self.access();
-        maps::add(&mut access.header(map)?, map, name, value)
+        self.access().map(map)?.add(name, value)
     }
 
     fn replace_header(&mut self, map: HeaderMap, name: &[u8], value: &[u8]) -> Result<(), Status> {
-        let access = self.access();
-        maps::replace(&mut access.header(map)?, map, name, value)
+        self.access().map(map)?.replace(name, value)
     }
 
     fn remove_header(&mut self, map: HeaderMap, name: &[u8]) -> Result<(), Status> {
-        let access = self.access();
-        maps::remove(&mut access.header(map)?, name)
+        self.access().map(map)?.remove(name)
     }
 
     fn set_pairs(&mut self, map: HeaderMap, pairs: &[(Vec<u8>, Vec<u8>)]) -> Result<(), Status> {
-        let access = self.access();
-        maps::set_all(&mut access.header(map)?, map, pairs)
+        self.access().map(map)?.set_all(pairs)
     }
 
     fn property(&mut self, path: &[&[u8]], value: &mut Vec<u8>) -> Result<(), Status> {

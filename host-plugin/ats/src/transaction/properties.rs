@@ -1,11 +1,13 @@
 //! Properties of a transaction: `request.*`, `response.*`, `source.*`, `destination.*`, `connection.*`,
-//! `upstream.*`. Integers are 64 bits little endian, times nanoseconds.
+//! `upstream.*`. Integers are 64 bits little endian, times nanoseconds, addresses `ip:port` or `[ip]:port`.
 
+use std::net::SocketAddr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use wasmdbg_proxy_wasm::{HeaderMap, Status};
+use wasmdbg_proxy_wasm::{HeaderMap, Part, Status};
 
-use super::{maps, pseudo};
+use super::maps::Map;
+use super::pseudo;
 use crate::sys::milestone;
 use crate::ts::{Endpoint, Header, Txn, WellKnown};
 
@@ -25,22 +27,23 @@ pub(super) fn get(txn: Txn, path: &[&[u8]], value: &mut Vec<u8>) -> Answer {
 }
 
 fn request(txn: Txn, path: &[&[u8]], value: &mut Vec<u8>) -> Answer {
-    let header = txn.client_request().ok_or(Status::NotFound)?;
+    let fields = map(&txn, HeaderMap::RequestHeaders)?;
+    let header = &fields.header;
     match path {
-        [b"path"] => pseudo::path(&header, value),
-        [b"url_path"] => pseudo::url_path(&header, value),
+        [b"path"] => pseudo::path(header, value),
+        [b"url_path"] => pseudo::url_path(header, value),
         [b"query"] => text(value, header.url().ok_or(Status::NotFound)?.query()),
-        [b"host"] => pseudo::authority(&header, value),
-        [b"scheme"] => text(value, pseudo::scheme(&txn, &header)),
+        [b"host"] => pseudo::authority(header, value),
+        [b"scheme"] => text(value, pseudo::scheme(txn, header)),
         [b"method"] => text(value, header.method()),
-        [b"headers", name] => maps::get(&txn, &header, HeaderMap::RequestHeaders, name, value),
-        [b"referer"] => maps::get(&txn, &header, HeaderMap::RequestHeaders, b"Referer", value),
-        [b"useragent"] => maps::get(&txn, &header, HeaderMap::RequestHeaders, b"User-Agent", value),
-        [b"id"] => maps::get(&txn, &header, HeaderMap::RequestHeaders, b"x-request-id", value),
-        [b"protocol"] => text(value, protocol(txn, &header)),
+        [b"headers", name] => fields.get(name, value),
+        [b"referer"] => fields.get(b"Referer", value),
+        [b"useragent"] => fields.get(b"User-Agent", value),
+        [b"id"] => fields.get(b"x-request-id", value),
+        [b"protocol"] => text(value, protocol(txn, header)),
         [b"time"] => integer(value, started(txn)?),
         [b"duration"] => integer(value, now().saturating_sub(started(txn)?)),
-        [b"size"] => integer(value, content_length(&header).unwrap_or_else(|| txn.request_bytes().1)),
+        [b"size"] => integer(value, content_length(header).unwrap_or_else(|| txn.request_bytes().1)),
         [b"total_size"] => {
             let (head, body) = txn.request_bytes();
             integer(value, head + body)
@@ -50,11 +53,12 @@ fn request(txn: Txn, path: &[&[u8]], value: &mut Vec<u8>) -> Answer {
 }
 
 fn response(txn: Txn, path: &[&[u8]], value: &mut Vec<u8>) -> Answer {
-    let header = txn.client_response().ok_or(Status::NotFound)?;
+    let fields = map(&txn, HeaderMap::ResponseHeaders)?;
+    let header = &fields.header;
     match path {
         [b"code"] => integer(value, u64::from(header.status())),
-        [b"headers", name] => maps::get(&txn, &header, HeaderMap::ResponseHeaders, name, value),
-        [b"size"] => integer(value, content_length(&header).unwrap_or_else(|| txn.response_bytes().1)),
+        [b"headers", name] => fields.get(name, value),
+        [b"size"] => integer(value, content_length(header).unwrap_or_else(|| txn.response_bytes().1)),
         [b"total_size"] => {
             let (head, body) = txn.response_bytes();
             integer(value, head + body)
@@ -111,7 +115,9 @@ fn endpoint(
 ) -> Answer {
     let endpoint = endpoint.ok_or(Status::NotFound)?;
     match path {
-        [name] if *name == address => text(value, endpoint.address.to_string().as_bytes()),
+        [name] if *name == address => {
+            text(value, SocketAddr::new(endpoint.address, endpoint.port).to_string().as_bytes())
+        }
         [name] if *name == port => integer(value, u64::from(endpoint.port)),
         _ => Err(Status::NotFound),
     }
@@ -119,49 +125,14 @@ fn endpoint(
 
 /// Sets `path`.
 pub(super) fn set(txn: Txn, path: &[&[u8]], value: &[u8]) -> Answer {
-    match path {
-        [b"request", rest @ ..] => {
-            let mut header = txn.client_request().ok_or(Status::NotFound)?;
-            let map = HeaderMap::RequestHeaders;
-            let pseudo = |header: &mut Header<'_>, name: &[u8]| maps::replace(header, map, name, value);
-            match rest {
-                [b"path"] => pseudo(&mut header, b":path"),
-                [b"host"] => pseudo(&mut header, b":authority"),
-                [b"scheme"] => pseudo(&mut header, b":scheme"),
-                [b"method"] => pseudo(&mut header, b":method"),
-                [b"url_path"] => done(pseudo::set_url_path(&mut header, value)),
-                [b"query"] => done(pseudo::set_query(&mut header, value)),
-                [b"headers", name] => maps::replace(&mut header, map, name, value),
-                _ => Err(Status::NotFound),
-            }
-        }
-        [b"response", rest @ ..] => {
-            let mut header = txn.client_response().ok_or(Status::NotFound)?;
-            match rest {
-                [b"code"] => {
-                    let status = code(value).ok_or(Status::BadArgument)?;
-                    done(header.set_status(status))
-                }
-                [b"headers", name] => maps::replace(&mut header, HeaderMap::ResponseHeaders, name, value),
-                _ => Err(Status::NotFound),
-            }
-        }
-        _ => Err(Status::NotFound),
-    }
+    let has = |of: HeaderMap, name: &[u8], value: &[u8]| map(&txn, of).is_ok_and(|map| map.has(name, value));
+    let (of, part) = Part::of_property(path, value, has)?;
+    map(&txn, of)?.set(part)
 }
 
-/// A status as a little-endian integer of 8 or 4 bytes, or as text.
-fn code(value: &[u8]) -> Option<u16> {
-    let number = match (<[u8; 8]>::try_from(value), <[u8; 4]>::try_from(value)) {
-        (Ok(bytes), _) => u64::from_le_bytes(bytes),
-        (_, Ok(bytes)) => u64::from(u32::from_le_bytes(bytes)),
-        _ => return pseudo::status_of(value),
-    };
-    u16::try_from(number).ok().filter(|status| (100..=999).contains(status))
-}
-
-fn done(done: bool) -> Answer {
-    if done { Ok(()) } else { Err(Status::BadArgument) }
+/// The map of a header that is there in this phase.
+fn map(txn: &Txn, of: HeaderMap) -> Result<Map<'_>, Status> {
+    Map::new(txn, of).ok_or(Status::NotFound)
 }
 
 fn text(value: &mut Vec<u8>, text: &[u8]) -> Answer {
@@ -202,18 +173,4 @@ fn started(txn: Txn) -> Result<u64, Status> {
 fn now() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_code_is_a_number_or_a_text() {
-        assert_eq!(code(&404_u64.to_le_bytes()), Some(404));
-        assert_eq!(code(&404_u32.to_le_bytes()), Some(404));
-        assert_eq!(code(b"404"), Some(404));
-        assert_eq!(code(&7_u64.to_le_bytes()), None);
-        assert_eq!(code(b"nonsense"), None);
-    }
 }

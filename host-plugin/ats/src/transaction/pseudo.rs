@@ -1,72 +1,35 @@
 //! Pseudo-headers: the parts of a start line under the names that HTTP/2 gave them.
 
-use wasmdbg_proxy_wasm::Status;
+use wasmdbg_proxy_wasm::{Part, Pseudo, Status};
 
+use super::maps::done;
 use crate::ts::{Header, Txn, WellKnown};
 
-/// A pseudo-header of a request, or `:status` of a response.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Pseudo {
-    Method,
-    Path,
-    Authority,
-    Scheme,
-    Status,
+/// Appends the value of a pseudo-header. `header` is of its direction.
+pub(super) fn get(pseudo: Pseudo, txn: Txn, header: &Header<'_>, value: &mut Vec<u8>) -> Result<(), Status> {
+    match pseudo {
+        Pseudo::Method => value.extend_from_slice(header.method()),
+        Pseudo::Path => path(header, value)?,
+        Pseudo::Authority => authority(header, value)?,
+        Pseudo::Scheme => value.extend_from_slice(scheme(txn, header)),
+        Pseudo::Status => value.extend_from_slice(header.status().to_string().as_bytes()),
+    }
+    Ok(())
 }
 
-/// Those of a request, in the order in which maps list them.
-pub(super) const OF_REQUEST: [Pseudo; 4] = [Pseudo::Method, Pseudo::Scheme, Pseudo::Authority, Pseudo::Path];
-
-impl Pseudo {
-    /// None for a field's name. A pseudo-header of the other direction is not found later.
-    pub(super) fn of(name: &[u8]) -> Option<Self> {
-        Some(match name {
-            b":method" => Self::Method,
-            b":path" => Self::Path,
-            b":authority" => Self::Authority,
-            b":scheme" => Self::Scheme,
-            b":status" => Self::Status,
-            _ => return None,
-        })
-    }
-
-    pub(super) fn name(self) -> &'static [u8] {
-        match self {
-            Self::Method => b":method",
-            Self::Path => b":path",
-            Self::Authority => b":authority",
-            Self::Scheme => b":scheme",
-            Self::Status => b":status",
-        }
-    }
-
-    pub(super) fn of_request(self) -> bool {
-        self != Self::Status
-    }
-
-    /// Appends its value. `header` is of its direction.
-    pub(super) fn get(self, txn: &Txn, header: &Header<'_>, value: &mut Vec<u8>) -> Result<(), Status> {
-        match self {
-            Self::Method => value.extend_from_slice(header.method()),
-            Self::Path => path(header, value)?,
-            Self::Authority => authority(header, value)?,
-            Self::Scheme => value.extend_from_slice(scheme(txn, header)),
-            Self::Status => value.extend_from_slice(header.status().to_string().as_bytes()),
-        }
-        Ok(())
-    }
-
-    /// Sets it. `header` is of its direction.
-    pub(super) fn set(self, header: &mut Header<'_>, value: &[u8]) -> Result<(), Status> {
-        let done = match self {
-            Self::Method => !value.is_empty() && header.set_method(value),
-            Self::Path => set_path(header, value),
-            Self::Authority => set_authority(header, value),
-            Self::Scheme => header.url().is_some_and(|mut url| url.set_scheme(value)),
-            Self::Status => status_of(value).is_some_and(|status| header.set_status(status)),
-        };
-        if done { Ok(()) } else { Err(Status::BadArgument) }
-    }
+/// Sets a part of the start line. `header` is of its direction.
+pub(super) fn set(part: Part<'_>, header: &mut Header<'_>) -> Result<(), Status> {
+    done(match part {
+        Part::Method(method) => header.set_method(method),
+        Part::Path { path, query } => set_url_path(header, path) && set_query(header, query),
+        Part::UrlPath(path) => set_url_path(header, path),
+        Part::Query(query) => set_query(header, query),
+        Part::Authority(authority) => set_authority(header, authority),
+        Part::Scheme(scheme) => header.url().is_some_and(|mut url| url.set_scheme(scheme)),
+        Part::Status(status) => header.set_status(status),
+        Part::Unchanged => true,
+        Part::Field { .. } => false,
+    })
 }
 
 /// `/path;parameters?query`.
@@ -87,11 +50,8 @@ pub(super) fn path(request: &Header<'_>, value: &mut Vec<u8>) -> Result<(), Stat
 /// `/path;parameters`.
 pub(super) fn url_path(request: &Header<'_>, value: &mut Vec<u8>) -> Result<(), Status> {
     let url = request.url().ok_or(Status::NotFound)?;
-    let path = url.path();
-    if path != b"*" {
-        value.push(b'/');
-    }
-    value.extend_from_slice(path);
+    value.push(b'/');
+    value.extend_from_slice(url.path());
     if let Some(parameters) = url.parameters().filter(|parameters| !parameters.is_empty()) {
         value.push(b';');
         value.extend_from_slice(parameters);
@@ -99,20 +59,12 @@ pub(super) fn url_path(request: &Header<'_>, value: &mut Vec<u8>) -> Result<(), 
     Ok(())
 }
 
-fn set_path(request: &mut Header<'_>, value: &[u8]) -> bool {
-    let (path, query) = match value.iter().position(|byte| *byte == b'?') {
-        Some(mark) => (&value[..mark], &value[mark + 1..]),
-        None => (value, &b""[..]),
-    };
-    set_url_path(request, path) && set_query(request, query)
-}
-
-pub(super) fn set_url_path(request: &mut Header<'_>, path: &[u8]) -> bool {
+fn set_url_path(request: &mut Header<'_>, path: &[u8]) -> bool {
     let path = path.strip_prefix(b"/").unwrap_or(path);
     request.url().is_some_and(|mut url| url.set_path(path))
 }
 
-pub(super) fn set_query(request: &mut Header<'_>, query: &[u8]) -> bool {
+fn set_query(request: &mut Header<'_>, query: &[u8]) -> bool {
     let Some(mut url) = request.url() else { return false };
     url.query() == query || url.set_query(query)
 }
@@ -136,9 +88,6 @@ pub(super) fn authority(request: &Header<'_>, value: &mut Vec<u8>) -> Result<(),
 }
 
 fn set_authority(request: &mut Header<'_>, value: &[u8]) -> bool {
-    if value.is_empty() {
-        return false;
-    }
     // An absolute request line wins over the field, so both must say the same.
     if let Some(mut url) = request.url().filter(|url| !url.host().is_empty()) {
         let (host, port) = split_authority(value);
@@ -161,7 +110,7 @@ fn split_authority(authority: &[u8]) -> (&[u8], Option<u16>) {
 }
 
 /// The URL's scheme; before the server has filled it in, what the client's connection says.
-pub(super) fn scheme(txn: &Txn, request: &Header<'_>) -> &'static [u8] {
+pub(super) fn scheme(txn: Txn, request: &Header<'_>) -> &'static [u8] {
     let named = request
         .url()
         .map(|url| url.scheme() == b"https")
@@ -172,12 +121,6 @@ pub(super) fn scheme(txn: &Txn, request: &Header<'_>) -> &'static [u8] {
         tls
     });
     if secure { b"https" } else { b"http" }
-}
-
-/// A status as text.
-pub(super) fn status_of(text: &[u8]) -> Option<u16> {
-    let status = std::str::from_utf8(text).ok()?.trim().parse().ok()?;
-    (100..=999).contains(&status).then_some(status)
 }
 
 #[cfg(test)]
@@ -192,12 +135,5 @@ mod tests {
         assert_eq!(split_authority(b"[::1]:8080"), (&b"[::1]"[..], Some(8080)));
         assert_eq!(split_authority(b"[::1]"), (&b"[::1]"[..], None));
         assert_eq!(split_authority(b"::1"), (&b"::1"[..], None));
-    }
-
-    #[test]
-    fn a_status_has_three_digits() {
-        assert_eq!(status_of(b"403"), Some(403));
-        assert_eq!(status_of(b"99"), None);
-        assert_eq!(status_of(b"abc"), None);
     }
 }

@@ -293,9 +293,10 @@ impl<'header> Field<'header> {
     }
 }
 
-/// A length as the server takes it. Guest texts are shorter than 2 GiB.
+/// A length as the server takes it. What is written is far shorter (`wasmdbg_proxy_wasm::part`), and a longer
+/// name that is looked for is in no header.
 pub(super) fn length(text: &[u8]) -> c_int {
-    c_int::try_from(text.len()).unwrap_or(0)
+    c_int::try_from(text.len()).unwrap_or(c_int::MAX)
 }
 
 /// # Safety
