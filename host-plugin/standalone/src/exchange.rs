@@ -7,7 +7,7 @@ use std::time::SystemTime;
 
 use http::{request, response};
 use wasmdbg_control::TransactionId;
-use wasmdbg_proxy_wasm::{HeaderMap, RequestFacts, Status, Transaction};
+use wasmdbg_proxy_wasm::{HeaderMap, Pseudo, RequestFacts, Status, Transaction};
 
 use crate::fields::{Field, Fields, changes};
 use crate::properties;
@@ -43,11 +43,11 @@ impl Exchange {
         let host = request.headers.get(http::header::HOST).map(|host| host.as_bytes().to_vec());
         let authority = request.uri.authority().map(|authority| authority.as_str().as_bytes().to_vec());
         let path = request.uri.path_and_query().map_or("/", |path| path.as_str());
-        let pseudo: Vec<(&'static [u8], Vec<u8>)> = vec![
-            (b":method", request.method.as_str().into()),
-            (b":path", path.into()),
-            (b":authority", authority.or(host).unwrap_or_default()),
-            (b":scheme", b"http".to_vec()),
+        let pseudo = vec![
+            (Pseudo::Method, request.method.as_str().into()),
+            (Pseudo::Path, path.into()),
+            (Pseudo::Authority, authority.or(host).unwrap_or_default()),
+            (Pseudo::Scheme, b"http".to_vec()),
         ];
         let protocol = match request.version {
             http::Version::HTTP_2 => "HTTP/2",
@@ -55,7 +55,7 @@ impl Exchange {
             _ => "HTTP/1.1",
         };
         let seen = Seen {
-            request: Fields::new(pseudo, &request.headers),
+            request: Fields::new(HeaderMap::RequestHeaders, pseudo, &request.headers),
             response: None,
             peers,
             upstream: None,
@@ -71,8 +71,8 @@ impl Exchange {
 
     /// A response is there, of the upstream or of the filter.
     pub(crate) fn set_response(&self, response: &response::Parts) {
-        let pseudo: Vec<(&'static [u8], Vec<u8>)> = vec![(b":status", response.status.as_str().into())];
-        self.lock().response = Some(Fields::new(pseudo, &response.headers));
+        let pseudo = vec![(Pseudo::Status, response.status.as_str().into())];
+        self.lock().response = Some(Fields::new(HeaderMap::ResponseHeaders, pseudo, &response.headers));
     }
 
     pub(crate) fn facts(&self) -> RequestFacts {

@@ -2,7 +2,8 @@
 //! Knows no transaction.
 
 use http::{HeaderName, HeaderValue};
-use wasmdbg_proxy_wasm::Status;
+use wasmdbg_proxy_wasm::part::is_framing;
+use wasmdbg_proxy_wasm::{HeaderMap, Part, Pseudo, Status};
 
 use crate::report::{Change, Side};
 
@@ -12,26 +13,32 @@ pub(crate) type Field = (Vec<u8>, Vec<u8>);
 /// One header map.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Fields {
-    pseudo: Vec<(&'static [u8], Vec<u8>)>,
+    map: HeaderMap,
+    pseudo: Vec<(Pseudo, Vec<u8>)>,
+    /// As filters see them.
     fields: Vec<Field>,
+    /// The message's own, whatever filters write.
+    framing: Vec<Field>,
 }
 
 impl Fields {
     /// With exactly these pseudo-headers.
-    pub(crate) fn new(pseudo: Vec<(&'static [u8], Vec<u8>)>, headers: &http::HeaderMap) -> Self {
+    pub(crate) fn new(map: HeaderMap, pseudo: Vec<(Pseudo, Vec<u8>)>, headers: &http::HeaderMap) -> Self {
         let field =
             |(name, value): (&HeaderName, &HeaderValue)| (name.as_str().into(), value.as_bytes().to_vec());
-        Self { pseudo, fields: headers.iter().map(field).collect() }
+        let fields: Vec<Field> = headers.iter().map(field).collect();
+        let framing = fields.iter().filter(|(name, _)| is_framing(name)).cloned().collect();
+        Self { map, pseudo, fields, framing }
     }
 
-    /// The fields that are no pseudo-headers, in order.
-    pub(crate) fn plain(&self) -> &[Field] {
-        &self.fields
+    /// The fields that go out: what filters have made of them, framed as the message was.
+    pub(crate) fn outgoing(&self) -> impl Iterator<Item = &Field> {
+        self.fields.iter().filter(|(name, _)| !is_framing(name)).chain(&self.framing)
     }
 
     /// All, pseudo-headers first.
     pub(crate) fn all(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        let pseudo = self.pseudo.iter().map(|(name, value)| (*name, value.as_slice()));
+        let pseudo = self.pseudo.iter().map(|(pseudo, value)| (pseudo.name(), value.as_slice()));
         pseudo.chain(self.fields.iter().map(|(name, value)| (name.as_slice(), value.as_slice())))
     }
 
@@ -60,31 +67,18 @@ impl Fields {
     }
 
     pub(crate) fn add(&mut self, name: &[u8], value: &[u8]) -> Result<(), Status> {
-        if name.first() == Some(&b':') {
-            return self.set_pseudo(name, value);
+        match self.part(name, value)? {
+            Part::Field { name, value } => {
+                self.fields.push((name.to_vec(), value.to_vec()));
+                Ok(())
+            }
+            part => self.set(part),
         }
-        check(name, value)?;
-        self.fields.push((name.to_vec(), value.to_vec()));
-        Ok(())
     }
 
     pub(crate) fn replace(&mut self, name: &[u8], value: &[u8]) -> Result<(), Status> {
-        if name.first() == Some(&b':') {
-            return self.set_pseudo(name, value);
-        }
-        check(name, value)?;
-        let mut first = true;
-        self.fields.retain_mut(|field| {
-            if !field.0.eq_ignore_ascii_case(name) {
-                return true;
-            }
-            field.1 = value.to_vec();
-            std::mem::replace(&mut first, false)
-        });
-        if first {
-            self.fields.push((name.to_vec(), value.to_vec()));
-        }
-        Ok(())
+        let part = self.part(name, value)?;
+        self.set(part)
     }
 
     pub(crate) fn remove(&mut self, name: &[u8]) -> Result<(), Status> {
@@ -98,36 +92,81 @@ impl Fields {
 
     /// All or nothing.
     pub(crate) fn set_all(&mut self, pairs: &[Field]) -> Result<(), Status> {
-        let mut new = Self { pseudo: self.pseudo.clone(), fields: Vec::new() };
+        let mut new = Self { fields: Vec::new(), ..self.clone() };
         for (name, value) in pairs {
-            new.add(name, value)?;
+            match self.part(name, value)? {
+                Part::Field { name, value } => new.fields.push((name.to_vec(), value.to_vec())),
+                part => new.set(part)?,
+            }
         }
         *self = new;
         Ok(())
     }
 
-    fn set_pseudo(&mut self, name: &[u8], value: &[u8]) -> Result<(), Status> {
-        let slot = self.pseudo.iter_mut().find(|(known, _)| *known == name).ok_or(Status::BadArgument)?;
-        let text = std::str::from_utf8(value).map_err(|_| Status::BadArgument)?;
-        let fits = match name {
-            b":status" => text.parse::<http::StatusCode>().is_ok(),
-            b":method" => text.parse::<http::Method>().is_ok(),
-            b":path" => text == "*" || text.starts_with('/') && text.parse::<http::Uri>().is_ok(),
-            b":authority" => text.parse::<http::uri::Authority>().is_ok(),
-            _ => text.parse::<http::uri::Scheme>().is_ok(),
+    /// Sets a part to one value.
+    pub(crate) fn set(&mut self, part: Part<'_>) -> Result<(), Status> {
+        let (pseudo, text) = match part {
+            Part::Field { name, value } => {
+                self.set_field(name, value);
+                return Ok(());
+            }
+            Part::Unchanged => return Ok(()),
+            Part::Method(method) => (Pseudo::Method, method.to_vec()),
+            Part::Scheme(scheme) => (Pseudo::Scheme, scheme.to_vec()),
+            Part::Authority(authority) => (Pseudo::Authority, authority.to_vec()),
+            Part::Path { path, query } => (Pseudo::Path, target(path, query)),
+            Part::UrlPath(path) => (Pseudo::Path, target(path, &self.path_and_query().1)),
+            Part::Query(query) => (Pseudo::Path, target(&self.path_and_query().0, query)),
+            Part::Status(status) => (Pseudo::Status, status.to_string().into_bytes()),
         };
-        if !fits {
-            return Err(Status::BadArgument);
-        }
-        slot.1 = value.to_vec();
+        // What this host's HTTP library cannot hold, such as `<` in a path.
+        let held = match pseudo {
+            Pseudo::Path => http::Uri::try_from(text.as_slice()).is_ok(),
+            Pseudo::Authority => http::uri::Authority::try_from(text.as_slice()).is_ok(),
+            Pseudo::Method | Pseudo::Scheme | Pseudo::Status => true,
+        };
+        let slot = self.pseudo.iter_mut().find(|(known, _)| held && *known == pseudo);
+        slot.ok_or(Status::BadArgument)?.1 = text;
         Ok(())
+    }
+
+    /// Whether it has this pseudo-header, or one field with this value.
+    pub(crate) fn has(&self, name: &[u8], value: &[u8]) -> bool {
+        self.all().any(|(other, is)| other.eq_ignore_ascii_case(name) && is == value)
+    }
+
+    /// The path, and the query behind it.
+    pub(crate) fn path_and_query(&self) -> (Vec<u8>, Vec<u8>) {
+        let target = self.get(Pseudo::Path.name()).unwrap_or_default();
+        match target.iter().position(|byte| *byte == b'?') {
+            Some(mark) => (target[..mark].to_vec(), target[mark + 1..].to_vec()),
+            None => (target, Vec::new()),
+        }
+    }
+
+    fn part<'a>(&self, name: &'a [u8], value: &'a [u8]) -> Result<Part<'a>, Status> {
+        Part::of_map(self.map, name, value, &|name, value| self.has(name, value))
+    }
+
+    /// The first of this name gets the value, the others go.
+    fn set_field(&mut self, name: &[u8], value: &[u8]) {
+        let mut first = true;
+        self.fields.retain_mut(|field| {
+            if !field.0.eq_ignore_ascii_case(name) {
+                return true;
+            }
+            field.1 = value.to_vec();
+            std::mem::replace(&mut first, false)
+        });
+        if first {
+            self.fields.push((name.to_vec(), value.to_vec()));
+        }
     }
 }
 
-/// A field that would change what the other side reads as the next one is refused.
-fn check(name: &[u8], value: &[u8]) -> Result<(), Status> {
-    let fits = HeaderName::from_bytes(name).is_ok() && HeaderValue::from_bytes(value).is_ok();
-    if fits { Ok(()) } else { Err(Status::BadArgument) }
+fn target(path: &[u8], query: &[u8]) -> Vec<u8> {
+    let mark: &[u8] = if query.is_empty() { b"" } else { b"?" };
+    [path, mark, query].concat()
 }
 
 /// What has changed from `before` to `after`, by name.
@@ -159,7 +198,7 @@ mod tests {
         headers.append("a", HeaderValue::from_static("1"));
         headers.append("a", HeaderValue::from_static("2"));
         headers.append("b", HeaderValue::from_static("3"));
-        Fields::new(vec![(b":path", b"/x".to_vec())], &headers)
+        Fields::new(HeaderMap::RequestHeaders, vec![(Pseudo::Path, b"/x".to_vec())], &headers)
     }
 
     #[test]
@@ -178,10 +217,85 @@ mod tests {
         assert_eq!(fields.add(b"c", b"7\r\nd: 8"), Err(Status::BadArgument));
         assert_eq!(fields.replace(b":path", b"no path"), Err(Status::BadArgument));
         assert_eq!(fields.add(b":other", b"x"), Err(Status::BadArgument));
+        assert_eq!(fields.replace(b":path", b"/a<b"), Err(Status::BadArgument), "not held by the library");
         assert_eq!(fields.remove(b":path"), Err(Status::BadArgument));
         let pairs = [(b"c".to_vec(), b"1".to_vec()), (b"bad name".to_vec(), b"1".to_vec())];
         assert_eq!(fields.set_all(&pairs), Err(Status::BadArgument));
         assert_eq!(fields.text(b"b"), "3", "all or nothing");
+    }
+
+    #[test]
+    fn no_function_takes_what_could_end_a_line() {
+        let pseudo = [
+            (Pseudo::Method, "GET"),
+            (Pseudo::Scheme, "http"),
+            (Pseudo::Authority, "h"),
+            (Pseudo::Path, "/"),
+        ];
+        let pseudo = pseudo.map(|(pseudo, value)| (pseudo, value.as_bytes().to_vec())).to_vec();
+        let mut headers = http::HeaderMap::new();
+        headers.append("x", HeaderValue::from_static("1"));
+        let before = Fields::new(HeaderMap::RequestHeaders, pseudo, &headers);
+        let mut fields = before.clone();
+        for front in
+            [":method=GE", ":scheme=http", ":authority=h", ":path=/a", ":path=/a?b", "host=h", "x=1", "y"]
+        {
+            for byte in *b"\r\n\0\x01\x1f\x7f" {
+                let text = [front.as_bytes(), &[byte], b"T"].concat();
+                let mut halves = text.splitn(2, |byte| *byte == b'=');
+                let (name, value) = (halves.next().unwrap(), halves.next().unwrap_or(b"1"));
+                let pairs = [(b"z".to_vec(), b"1".to_vec()), (name.to_vec(), value.to_vec())];
+                let refused = Err(Status::BadArgument);
+                assert_eq!(fields.add(name, value), refused, "{front} {byte}");
+                assert_eq!(fields.replace(name, value), refused, "{front} {byte}");
+                assert_eq!(fields.set_all(&pairs), refused, "{front} {byte}");
+                assert_eq!(fields, before);
+            }
+        }
+    }
+
+    #[test]
+    fn all_values_of_a_field_are_removed() {
+        let mut fields = fields();
+        fields.remove(b"A").unwrap();
+        assert_eq!((fields.get(b"a"), fields.count()), (None, 2));
+    }
+
+    #[test]
+    fn framing_reads_back_as_written_and_goes_out_as_it_was() {
+        let mut headers = http::HeaderMap::new();
+        headers.append("content-length", HeaderValue::from_static("10"));
+        headers.append("x", HeaderValue::from_static("1"));
+        let outgoing = |fields: &Fields| {
+            let text = |text: &[u8]| String::from_utf8_lossy(text).into_owned();
+            fields
+                .outgoing()
+                .map(|(name, value)| text(name) + ":" + &text(value))
+                .collect::<Vec<_>>()
+                .join(" ")
+        };
+        let new =
+            || Fields::new(HeaderMap::ResponseHeaders, vec![(Pseudo::Status, b"200".to_vec())], &headers);
+        assert_eq!(outgoing(&new()), "x:1 content-length:10");
+
+        let mut removed = new();
+        removed.remove(b"Content-Length").unwrap();
+        assert_eq!((removed.get(b"content-length"), removed.count()), (None, 2));
+        assert_eq!(outgoing(&removed), "x:1 content-length:10");
+
+        let mut written = new();
+        written.replace(b"content-length", b"3").unwrap();
+        written.add(b"transfer-encoding", b"chunked").unwrap();
+        written.add(b"connection", b"close").unwrap();
+        assert_eq!(written.text(b"content-length"), "3");
+        assert_eq!(written.text(b"transfer-encoding"), "chunked");
+        assert_eq!(written.count(), 5);
+        assert_eq!(outgoing(&written), "x:1 content-length:10");
+
+        let mut all = new();
+        all.set_all(&[(b"y".to_vec(), b"2".to_vec())]).unwrap();
+        assert_eq!((all.get(b"content-length"), all.count()), (None, 2));
+        assert_eq!(outgoing(&all), "y:2 content-length:10");
     }
 
     #[test]

@@ -1,10 +1,10 @@
 //! Properties of a transaction: `request.*`, `response.*`, `source.*`, `destination.*`, `connection.*`,
-//! `upstream.*`. Integers are 64 bits little endian, times nanoseconds.
+//! `upstream.*`. Integers are 64 bits little endian, times nanoseconds, addresses `ip:port` or `[ip]:port`.
 
 use std::net::SocketAddr;
 use std::time::{Duration, UNIX_EPOCH};
 
-use wasmdbg_proxy_wasm::Status;
+use wasmdbg_proxy_wasm::{HeaderMap, Part, Status};
 
 use crate::exchange::Seen;
 use crate::fields::Fields;
@@ -28,8 +28,8 @@ fn request(seen: &Seen, path: &[&[u8]], value: &mut Vec<u8>) -> Answer {
     let fields = &seen.request;
     match path {
         [b"path"] => field(fields, b":path", value),
-        [b"url_path"] => text(value, split_path(fields).0.as_bytes()),
-        [b"query"] => text(value, split_path(fields).1.as_bytes()),
+        [b"url_path"] => text(value, &fields.path_and_query().0),
+        [b"query"] => text(value, &fields.path_and_query().1),
         [b"host"] => field(fields, b":authority", value),
         [b"scheme"] => field(fields, b":scheme", value),
         [b"method"] => field(fields, b":method", value),
@@ -56,55 +56,29 @@ fn response(fields: &Fields, path: &[&[u8]], value: &mut Vec<u8>) -> Answer {
 
 /// Sets `path`.
 pub(crate) fn set(seen: &mut Seen, path: &[&[u8]], value: &[u8]) -> Answer {
-    match path {
-        [b"request", b"path"] => seen.request.replace(b":path", value),
-        [b"request", b"host"] => seen.request.replace(b":authority", value),
-        [b"request", b"scheme"] => seen.request.replace(b":scheme", value),
-        [b"request", b"method"] => seen.request.replace(b":method", value),
-        [b"request", b"url_path"] => {
-            let query = split_path(&seen.request).1;
-            let mark: &[u8] = if query.is_empty() { b"" } else { b"?" };
-            seen.request.replace(b":path", &[value, mark, query.as_bytes()].concat())
-        }
-        [b"request", b"query"] => {
-            let path = split_path(&seen.request).0;
-            let mark: &[u8] = if value.is_empty() { b"" } else { b"?" };
-            seen.request.replace(b":path", &[path.as_bytes(), mark, value].concat())
-        }
-        [b"request", b"headers", name] => seen.request.replace(name, value),
-        [b"response", b"code"] => {
-            let code = match <[u8; 8]>::try_from(value) {
-                Ok(bytes) => u64::from_le_bytes(bytes).to_string().into_bytes(),
-                Err(_) => value.to_vec(),
-            };
-            seen.response.as_mut().ok_or(Status::NotFound)?.replace(b":status", &code)
-        }
-        [b"response", b"headers", name] => {
-            seen.response.as_mut().ok_or(Status::NotFound)?.replace(name, value)
-        }
-        _ => Err(Status::NotFound),
-    }
-}
-
-fn split_path(fields: &Fields) -> (String, String) {
-    let path = fields.text(b":path");
-    match path.split_once('?') {
-        Some((path, query)) => (path.to_owned(), query.to_owned()),
-        None => (path, String::new()),
+    let has = |map: HeaderMap, name: &[u8], value: &[u8]| match map {
+        HeaderMap::RequestHeaders => seen.request.has(name, value),
+        _ => seen.response.as_ref().is_some_and(|response| response.has(name, value)),
+    };
+    match Part::of_property(path, value, has)? {
+        (HeaderMap::RequestHeaders, part) => seen.request.set(part),
+        (_, part) => seen.response.as_mut().ok_or(Status::NotFound)?.set(part),
     }
 }
 
 fn endpoint(address: Option<SocketAddr>, name: &[u8], value: &mut Vec<u8>) -> Answer {
     let address = address.ok_or(Status::NotFound)?;
     match name {
-        b"address" => text(value, address.ip().to_string().as_bytes()),
+        b"address" => text(value, address.to_string().as_bytes()),
         b"port" => integer(value, u64::from(address.port())),
         _ => Err(Status::NotFound),
     }
 }
 
 fn length(fields: &Fields) -> Result<u64, Status> {
-    fields.text(b"content-length").trim().parse().map_err(|_| Status::NotFound)
+    let field = fields.outgoing().find(|(name, _)| name.eq_ignore_ascii_case(b"content-length"));
+    let text = field.and_then(|(_, value)| std::str::from_utf8(value).ok());
+    text.and_then(|text| text.trim().parse().ok()).ok_or(Status::NotFound)
 }
 
 fn field(fields: &Fields, name: &[u8], value: &mut Vec<u8>) -> Answer {
@@ -123,4 +97,69 @@ fn integer(value: &mut Vec<u8>, number: u64) -> Answer {
 
 fn nanoseconds(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exchange::{Exchange, Peers};
+    use wasmdbg_control::TransactionId;
+
+    fn exchange() -> std::sync::Arc<Exchange> {
+        let request = http::Request::get("/a?b").header("host", "h").header("content-length", "3").body(());
+        let peers = Peers {
+            client: Some("192.0.2.1:4321".parse().unwrap()),
+            local: Some("[2001:db8::1]:80".parse().unwrap()),
+        };
+        let exchange = Exchange::new(TransactionId(1), &request.unwrap().into_parts().0, peers);
+        exchange.lock().upstream = Some("198.51.100.7:8080".parse().unwrap());
+        exchange
+    }
+
+    fn text(exchange: &Exchange, path: &str) -> String {
+        let path: Vec<&[u8]> = path.split('.').map(str::as_bytes).collect();
+        let mut value = Vec::new();
+        get(&exchange.lock(), &path, &mut value).unwrap();
+        String::from_utf8(value).unwrap()
+    }
+
+    #[test]
+    fn addresses_have_a_port() {
+        let exchange = exchange();
+        assert_eq!(text(&exchange, "source.address"), "192.0.2.1:4321");
+        assert_eq!(text(&exchange, "destination.address"), "[2001:db8::1]:80");
+        assert_eq!(text(&exchange, "upstream.address"), "198.51.100.7:8080");
+    }
+
+    #[test]
+    fn what_could_end_a_line_is_refused_and_changes_nothing() {
+        let exchange = exchange();
+        let set = |path: &str, value: &[u8]| {
+            let path: Vec<&[u8]> = path.split('.').map(str::as_bytes).collect();
+            set(&mut exchange.lock(), &path, value)
+        };
+        let before = exchange.copy();
+        for (path, front) in [
+            ("request.path", "/"),
+            ("request.url_path", "/"),
+            ("request.query", ""),
+            ("request.method", "GET"),
+            ("request.host", "h"),
+            ("request.scheme", "http"),
+            ("request.headers.x", ""),
+        ] {
+            for byte in *b"\r\n\0\x01\x7f" {
+                let value = [front.as_bytes(), &[byte], b"x"].concat();
+                assert_eq!(set(path, &value), Err(Status::BadArgument), "{path}: {byte}");
+            }
+        }
+        assert_eq!(set("response.code", b"404"), Err(Status::NotFound), "there is no response yet");
+        assert_eq!(exchange.copy(), before);
+        assert_eq!(set("request.url_path", b"/c"), Ok(()));
+        assert_eq!(text(&exchange, "request.path"), "/c?b");
+        assert_eq!(set("request.query", b"d=1"), Ok(()));
+        assert_eq!(text(&exchange, "request.path"), "/c?d=1");
+        assert_eq!(set("request.query", b""), Ok(()));
+        assert_eq!(text(&exchange, "request.path"), "/c");
+    }
 }

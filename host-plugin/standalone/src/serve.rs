@@ -9,7 +9,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, re
 use http_body_util::BodyExt as _;
 use hyper::body::Body as _;
 use wasmdbg_control::TransactionId;
-use wasmdbg_proxy_wasm::{Callback, LocalResponse};
+use wasmdbg_proxy_wasm::part::{has_body, is_framing};
+use wasmdbg_proxy_wasm::{Callback, LocalResponse, Part};
 
 use crate::exchange::{Exchange, Peers};
 use crate::fields::Fields;
@@ -101,11 +102,9 @@ fn upstream_request(exchange: &Exchange, body: Body) -> Result<Request<Body>, St
     let mut request = Request::new(body);
     let fault = |what: &str| format!("the filter has left no {what}");
     *request.method_mut() = fields.text(b":method").parse().map_err(|_| fault("method"))?;
-    *request.uri_mut() = fields.text(b":path").parse().map_err(|_| fault("path"))?;
+    *request.uri_mut() =
+        fields.get(b":path").unwrap_or_default().as_slice().try_into().map_err(|_| fault("path"))?;
     *request.headers_mut() = headers(fields);
-    for name in OF_CONNECTION {
-        request.headers_mut().remove(name);
-    }
     if let Ok(host) = HeaderValue::from_str(&fields.text(b":authority"))
         && !host.is_empty()
     {
@@ -114,28 +113,35 @@ fn upstream_request(exchange: &Exchange, body: Body) -> Result<Request<Body>, St
     Ok(request)
 }
 
+/// The fields that go out, but those of one connection.
 fn headers(fields: &Fields) -> HeaderMap {
-    let mut headers = HeaderMap::with_capacity(fields.plain().len());
-    for (name, value) in fields.plain() {
-        // Both were checked when they came.
-        if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name), HeaderValue::from_bytes(value)) {
-            headers.append(name, value);
-        }
+    let mut headers = HeaderMap::new();
+    for (name, value) in fields.outgoing() {
+        append(&mut headers, name, value);
+    }
+    for name in OF_CONNECTION {
+        headers.remove(name);
     }
     headers
+}
+
+/// A field that the library cannot hold does not go out: it came from a client as it was.
+fn append(headers: &mut HeaderMap, name: &[u8], value: &[u8]) {
+    if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name), HeaderValue::from_bytes(value)) {
+        headers.append(name, value);
+    }
 }
 
 /// The filter's own response.
 fn answer(local: LocalResponse) -> (response::Parts, Body) {
     let status = u16::try_from(local.status).ok().and_then(|status| StatusCode::from_u16(status).ok());
-    let (mut parts, body) = plain(status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), local.body);
+    let status = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let body = if has_body(status.as_u16()) { local.body } else { Vec::new() };
+    let (mut parts, body) = plain(status, body);
     for (name, value) in &local.headers {
-        let framing = name.eq_ignore_ascii_case(b"content-length")
-            || OF_CONNECTION.iter().any(|own| name.eq_ignore_ascii_case(own.as_bytes()));
-        if let (false, Ok(name), Ok(value)) =
-            (framing, HeaderName::from_bytes(name), HeaderValue::from_bytes(value))
-        {
-            parts.headers.append(name, value);
+        let of_connection = OF_CONNECTION.iter().any(|own| name.eq_ignore_ascii_case(own.as_bytes()));
+        if !of_connection && !is_framing(name) && Part::field(name, value).is_some() {
+            append(&mut parts.headers, name, value);
         }
     }
     (parts, body)
