@@ -4,6 +4,7 @@
 
 mod adapter;
 mod bad_filters;
+mod calls;
 mod command_line;
 mod dap_client;
 mod dap_launch;
@@ -15,6 +16,7 @@ mod debugger;
 mod examples;
 mod extension;
 mod fast_lane;
+mod framing;
 mod harness;
 mod hygiene;
 mod installing;
@@ -31,3 +33,4 @@ mod stream_state;
 mod transactions;
 mod values;
 mod vscode;
+mod wire;

@@ -6,11 +6,10 @@ use wasmdbg_tests::ats::{Ats, Filter};
 use wasmdbg_tests::http::{Request, Response};
 use wasmdbg_tests::origin::{Answer, Origin};
 use wasmdbg_tests::process::repository;
+use wasmdbg_tests::raw::{self, RawOrigin};
 use wasmdbg_tests::scratch::Scratch;
 
-const OK: u8 = 0;
-const NOT_FOUND: u8 = 1;
-const BAD_ARGUMENT: u8 = 2;
+use crate::calls::{self, BAD_ARGUMENT, Calls, NOT_FOUND, OK, REQUEST, Said};
 
 struct Proxy {
     ats: Ats,
@@ -76,8 +75,7 @@ fn properties_of_a_request() -> Result<()> {
         ("request.scheme", "http"),
         ("request.protocol", "HTTP/1.1"),
         ("request.headers.ask-request", "request\0headers\0ask-request"),
-        ("source.address", "127.0.0.1"),
-        ("destination.address", "127.0.0.1"),
+        ("destination.address", authority.as_str()),
         ("plugin_name", "probe"),
     ];
     for (property, expected) in texts {
@@ -108,7 +106,7 @@ fn properties_of_a_response_and_of_the_origin() -> Result<()> {
     assert_eq!(proxy.late("response.code_details")?.0, NOT_FOUND, "no part of response.code");
     assert_eq!(proxy.late("response.headers.content-type")?, (OK, b"text/plain".to_vec()));
     let (status, address) = proxy.late("upstream.address")?;
-    assert_eq!((status, address.as_slice()), (OK, &b"127.0.0.1"[..]), "without a port");
+    assert_eq!((status, address), (OK, proxy.origin.address().to_string().into_bytes()));
     assert_eq!(number(&proxy.late("upstream.port")?.1)?, u64::from(proxy.origin.address().port()));
     assert_ne!(number(&proxy.late("upstream.local_port")?.1)?, u64::from(proxy.origin.address().port()));
     Ok(())
@@ -163,5 +161,100 @@ fn properties_that_can_be_set() -> Result<()> {
     assert_eq!(seen.last().and_then(|request| request.header("x-made")), Some("here"));
     assert_eq!(set("request.headers.bad name", "here")?, BAD_ARGUMENT);
     assert_eq!(set("source.address", "192.0.2.1")?, NOT_FOUND);
+    Ok(())
+}
+
+#[test]
+fn source_is_the_client_and_destination_this_server() -> Result<()> {
+    let folder = Scratch::new("calls")?;
+    let ats = Ats::options().filter(calls::filter(&folder, "calls")?).start()?;
+    let ask = Calls::default()
+        .property("source.address")
+        .property("source.port")
+        .property("destination.address")
+        .property("destination.port");
+    let client = raw::connect_from(std::net::Ipv4Addr::new(127, 0, 0, 2), ats.address())?;
+    let own = client.local_addr()?;
+    let request = calls::request("GET /cache/10/x", &ask, &Calls::default(), "");
+    let said = Said::of_request(&raw::exchange_on(client, &request)?)?;
+    assert_eq!(said.statuses(), [OK; 4]);
+    assert_eq!(said.text(0).1, own.to_string());
+    assert!(said.text(0).1.starts_with("127.0.0.2:"), "{said:?}");
+    assert_eq!(number(&said.results[1].1)?, u64::from(own.port()));
+    assert_eq!(said.text(2).1, ats.address().to_string());
+    assert_eq!(number(&said.results[3].1)?, u64::from(ats.address().port()));
+    Ok(())
+}
+
+#[test]
+fn streams_end_with_their_headers_when_no_body_follows() -> Result<()> {
+    let folder = Scratch::new("calls")?;
+    let origin = RawOrigin::start(|request| {
+        let (length, body) = match request {
+            [b'H', ..] => (2, ""),
+            request if request.starts_with(b"GET /empty") => (0, ""),
+            _ => (2, "ok"),
+        };
+        format!("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}").into_bytes()
+    })?;
+    let ats =
+        Ats::options().origin("/o/", origin.address()).filter(calls::filter(&folder, "calls")?).start()?;
+    let none = Calls::default();
+    for (line, more, of_request, of_response) in [
+        ("GET /o/page", "", true, false),
+        ("HEAD /o/page", "", true, true),
+        ("GET /o/empty", "", true, true),
+        ("POST /o/page", "Content-Length: 0\r\n", true, false),
+        ("POST /o/page", "Content-Length: 1\r\n", false, false),
+        ("POST /o/page", "Transfer-Encoding: chunked\r\n", false, false),
+    ] {
+        let mut request = calls::request(line, &none, &none, more);
+        request.extend(match more.split(": ").nth(1) {
+            Some("1\r\n") => &b"b"[..],
+            Some("chunked\r\n") => b"1\r\nb\r\n0\r\n\r\n",
+            _ => b"",
+        });
+        let response = raw::exchange(ats.address(), &request)?;
+        let ends = (Said::of_request(&response)?.end_of_stream, Said::of_response(&response)?.end_of_stream);
+        assert_eq!(ends, (of_request, of_response), "{line} {more}");
+    }
+    Ok(())
+}
+
+#[test]
+fn the_scheme_is_that_of_the_clients_connection() -> Result<()> {
+    let folder = Scratch::new("calls")?;
+    let ats = Ats::options().tls().filter(calls::filter(&folder, "calls")?).start()?;
+    let ask = Calls::default().get(REQUEST, ":scheme").property("request.scheme");
+    let header = format!("calls: {}", ask.hex());
+    for (url, version) in [
+        (format!("http://{}", ats.address()), "--http1.1"),
+        (format!("https://{}", ats.tls_address()?), "--http1.1"),
+        (format!("https://{}", ats.tls_address()?), "--http2"),
+    ] {
+        let curl = std::process::Command::new("curl")
+            .args(["-sS", "-k", version, "-D", "-", "-o", "/dev/null", "-H", &header])
+            .arg(format!("{url}/cache/10/x"))
+            .output()
+            .context("cannot run curl: `tests/setup/install.sh test` installs it")?;
+        let said = Said::of_request(&curl.stdout).with_context(|| format!("{curl:?}"))?;
+        let scheme = url.split(':').next().unwrap_or_default();
+        assert_eq!((said.text(0).1.as_str(), said.text(1).1.as_str()), (scheme, scheme), "{url} {version}");
+    }
+    Ok(())
+}
+
+#[test]
+fn the_total_size_is_that_of_all_bytes() -> Result<()> {
+    let folder = Scratch::new("calls")?;
+    let origin = Origin::start(|_| Answer::ok("from the origin"))?;
+    let ats =
+        Ats::options().origin("/o/", origin.address()).filter(calls::filter(&folder, "calls")?).start()?;
+    let ask = Calls::default().property("request.total_size").property("request.size");
+    let mut request = calls::request("POST /o/page", &Calls::default(), &ask, "Content-Length: 5\r\n");
+    request.extend(b"hello");
+    let said = Said::of_response(&raw::exchange(ats.address(), &request)?)?;
+    assert_eq!(number(&said.results[0].1)?, request.len() as u64);
+    assert_eq!(number(&said.results[1].1)?, 5);
     Ok(())
 }

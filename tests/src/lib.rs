@@ -17,6 +17,7 @@ pub mod load;
 pub mod module;
 pub mod origin;
 pub mod process;
+pub mod raw;
 pub mod recorder;
 pub mod schema;
 pub mod scratch;
