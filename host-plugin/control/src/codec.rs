@@ -124,9 +124,14 @@ impl Decoder {
     /// Says whether the stream may end here.
     ///
     /// # Errors
+    /// Bytes of the stream that are in no message given out so far.
+    pub fn undecoded(&self) -> usize {
+        self.buffer.len() - self.taken
+    }
+
     /// [`FrameError::Truncated`] inside a frame.
     pub fn finish(&self) -> Result<(), FrameError> {
-        match self.buffer.len() - self.taken {
+        match self.undecoded() {
             0 => Ok(()),
             received => Err(FrameError::Truncated { received }),
         }

@@ -24,6 +24,7 @@ pub mod status;
 pub mod stop;
 pub mod stream;
 pub mod transactions;
+pub mod text;
 
 pub use client::{AttachError, CallError, Client};
 pub use codec::{Decoder, encode};

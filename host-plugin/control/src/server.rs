@@ -142,8 +142,8 @@ impl ServerLoop {
         self.remote.clone()
     }
 
-    /// Serves until [`Waker::stop`]. Clients are disconnected and the listener is removed when the loop
-    /// is dropped.
+    /// Serves until [`Waker::stop`]. The listener is removed before this returns, whatever the host has yet to
+    /// wait for; clients are disconnected when the loop is dropped.
     ///
     /// # Errors
     /// The system cannot poll.
@@ -151,6 +151,7 @@ impl ServerLoop {
         while !self.waker.stopped() {
             self.turn(service)?;
         }
+        self.listener = None;
         for client in self.clients.values_mut() {
             client.flush();
         }
@@ -259,22 +260,27 @@ impl ServerLoop {
         self.clients.insert(id, client);
     }
 
-    /// Reads what there is, a bounded amount, and hands complete requests on.
+    /// Hands requests on: those that were held back, then what the socket has, a bounded amount. Nothing is read
+    /// while a request waits, so what a client has sent and nobody has looked at is bounded too.
     fn receive(&mut self, id: ClientId, service: &mut impl Service) {
         let Some(client) = self.clients.get_mut(&id) else { return };
         if client.handle.ending().is_some() {
             client.discard();
             return;
         }
-        let end = client.fill();
         client.held = false;
+        let (mut filled, mut end) = (false, None);
         loop {
             if client.backed_up() {
                 client.held = true;
                 break;
             }
             match client.next_request() {
-                Ok(None) => break,
+                Ok(None) if filled => break,
+                Ok(None) => {
+                    filled = true;
+                    end = client.fill();
+                }
                 Ok(Some((request, Request::Hello(hello)))) => client.greet(request, hello, &self.welcome, service),
                 Ok(Some((request, _))) if !client.greeted => client.refuse_greeting(
                     request,
@@ -328,3 +334,6 @@ fn timeout(at: Option<Instant>, now: Instant) -> PollTimeout {
     let micros = at.saturating_duration_since(now).as_micros();
     PollTimeout::try_from(micros.div_ceil(1000)).unwrap_or(PollTimeout::MAX)
 }
+
+#[cfg(test)]
+mod tests;

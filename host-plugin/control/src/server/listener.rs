@@ -3,8 +3,9 @@
 
 use std::io;
 use std::os::fd::AsRawFd;
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use nix::fcntl::AtFlags;
 use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, listen, socket};
@@ -16,8 +17,11 @@ use crate::address::Address;
 /// Why there is no listener.
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
-    /// A socket of this name answers.
-    #[error("{path} is in use: another proxy listens there; give this one a socket path of its own")]
+    /// A socket of this name has a listener, whether that accepts connections or not.
+    #[error(
+        "{path} is in use: another process listens there; give this proxy a socket path of its own, or end that \
+         process"
+    )]
     InUse {
         /// The socket.
         path: PathBuf,
@@ -105,7 +109,8 @@ fn clear(path: &Path, address: &Address) -> Result<(), BindError> {
         }
         Ok(_) => {}
     }
-    match UnixStream::connect(&address.reach) {
+    // Without a wait: the start of a proxy comes here.
+    match address.connect(Duration::ZERO) {
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
             unlinkat(&address.directory, address.name.as_os_str(), UnlinkatFlags::NoRemoveDir)
                 .or_else(|error| if error == nix::Error::ENOENT { Ok(()) } else { Err(error) })

@@ -14,6 +14,12 @@ use super::{ClientId, Disconnect};
 use crate::codec::{EncodeError, encode};
 use crate::{Message, Reply, RequestId, WireError};
 
+/// The bell's flag; in unit tests one whose stores others see late, as processors do it.
+#[cfg(not(test))]
+type Flag = AtomicBool;
+#[cfg(test)]
+type Flag = tests::LateFlag;
+
 /// A client that lets more than this many bytes pile up does not read; it is dropped.
 pub const OUTBOX_LIMIT: usize = 16 << 20;
 
@@ -27,14 +33,14 @@ pub struct Waker {
 struct Bell {
     event: EventFd,
     /// Saves the system call when a wake is under way.
-    rung: AtomicBool,
+    rung: Flag,
     stop: AtomicBool,
 }
 
 impl Waker {
     pub(super) fn new() -> io::Result<Self> {
         let event = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?;
-        let bell = Bell { event, rung: AtomicBool::new(false), stop: AtomicBool::new(false) };
+        let bell = Bell { event, rung: Flag::new(false), stop: AtomicBool::new(false) };
         Ok(Self { bell: Arc::new(bell) })
     }
 
@@ -61,9 +67,16 @@ impl Waker {
     }
 
     /// Before the loop looks for work, so that work which comes later rings again.
+    ///
+    /// No wake is lost, because `rung` is only ever swapped, and swaps of one flag have an order that all threads
+    /// agree on. A wake whose swap comes after this one finds `false` and writes: the next poll returns. One that
+    /// comes before is read by this swap, directly or through the wakes between, so what was done before it is
+    /// seen by the look that follows. A plain store here would not read: the look could miss work whose wake saw
+    /// `rung` still set and did not write. Read before the swap: a write that this read takes away belongs to a
+    /// wake that comes before, and `rung` is never left set without a write on its way.
     pub(super) fn quiet(&self) {
         let _ = self.bell.event.read();
-        self.bell.rung.store(false, Ordering::Release);
+        self.bell.rung.swap(false, Ordering::AcqRel);
     }
 }
 
@@ -193,5 +206,82 @@ impl ClientHandle {
 
     fn lock(&self) -> MutexGuard<'_, Outbox> {
         self.outbox.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread::{self, ThreadId};
+
+    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+    use super::*;
+
+    /// A flag whose plain stores stay in a buffer of the storing thread until its next swap, as x86 and all
+    /// weaker processors may keep them.
+    #[derive(Debug)]
+    pub(super) struct LateFlag {
+        memory: AtomicBool,
+        buffer: Mutex<Option<(ThreadId, bool)>>,
+    }
+
+    impl LateFlag {
+        pub(super) fn new(value: bool) -> Self {
+            Self { memory: AtomicBool::new(value), buffer: Mutex::new(None) }
+        }
+
+        pub(super) fn swap(&self, value: bool, order: Ordering) -> bool {
+            if self.buffer.lock().unwrap().is_some_and(|(thread, _)| thread == thread::current().id()) {
+                self.drain();
+            }
+            self.memory.swap(value, order)
+        }
+
+        /// What `Waker` must not use.
+        #[expect(dead_code, reason = "there for a change of `Waker` that uses it again")]
+        pub(super) fn store(&self, value: bool, _: Ordering) {
+            *self.buffer.lock().unwrap() = Some((thread::current().id(), value));
+        }
+
+        /// The buffer's turn has come.
+        fn drain(&self) {
+            if let Some((_, value)) = self.buffer.lock().unwrap().take() {
+                self.memory.store(value, Ordering::Relaxed);
+            }
+        }
+    }
+
+    fn rings(waker: &Waker) -> bool {
+        poll(&mut [PollFd::new(waker.fd(), PollFlags::POLLIN)], PollTimeout::ZERO).unwrap() == 1
+    }
+
+    /// On another thread, to its end.
+    fn elsewhere(act: impl FnOnce() + Send) {
+        thread::scope(|scope| scope.spawn(act).join().unwrap());
+    }
+
+    #[test]
+    fn a_wake_just_after_the_loop_has_looked_rings_again() {
+        let waker = Waker::new().unwrap();
+        elsewhere(|| waker.wake());
+        assert!(rings(&waker));
+        // The loop's turn: it looks, and there is nothing.
+        waker.quiet();
+        assert!(!waker.stopped());
+        elsewhere(|| waker.stop());
+        waker.bell.rung.drain();
+        assert!(rings(&waker), "the loop would wait for ever");
+        waker.quiet();
+        assert!(waker.stopped() && !rings(&waker));
+    }
+
+    #[test]
+    fn many_wakes_before_a_look_ring_once() {
+        let waker = Waker::new().unwrap();
+        (0..3).for_each(|_| elsewhere(|| waker.wake()));
+        waker.quiet();
+        assert!(!rings(&waker));
+        elsewhere(|| waker.wake());
+        assert!(rings(&waker));
     }
 }

@@ -12,10 +12,11 @@ use super::{ClientHandle, Disconnect, FAREWELL, Service, Waker};
 use crate::client::{Peer as Side, version_mismatch};
 use crate::codec::Decoder;
 use crate::session::{Hello, Welcome};
+use crate::text::{CLIENT_NAME, cut, escaped};
 use crate::{ErrorKind, Message, PROTOCOL_VERSION, Request, RequestId, WireError};
 
 /// Bytes read from one client in one turn.
-const TURN_BYTES: usize = 256 * 1024;
+pub(super) const TURN_BYTES: usize = 256 * 1024;
 
 /// While more than this waits to be sent, none of that client's requests is served.
 const BACKLOG: usize = 4 << 20;
@@ -91,7 +92,7 @@ pub(super) struct Connected {
     peer: Peer,
     decoder: Decoder,
     pub(super) greeted: bool,
-    /// Requests of it may lie in the decoder because too many replies wait for it.
+    /// Requests of it can be in the decoder because too many replies wait for it.
     pub(super) held: bool,
     /// Its socket is of no more use, not even for last words.
     pub(super) gone: bool,
@@ -172,6 +173,12 @@ impl Connected {
         self.decoder = Decoder::new();
     }
 
+    /// Bytes of it that are in no request handed on so far.
+    #[cfg(test)]
+    pub(super) fn undecoded(&self) -> usize {
+        self.decoder.undecoded()
+    }
+
     pub(super) fn next_request(&mut self) -> Result<Option<(RequestId, Request)>, Disconnect> {
         match self.decoder.next_message()? {
             None => Ok(None),
@@ -187,6 +194,8 @@ impl Connected {
         welcome: &Welcome,
         service: &mut impl Service,
     ) {
+        // It goes into logs and lists as it stands here.
+        let hello = Hello { client: escaped(&cut(&hello.client, CLIENT_NAME)).into_owned(), ..hello };
         if hello.protocol != PROTOCOL_VERSION {
             let text = version_mismatch(
                 Side::Plugin(&welcome.plugin),
