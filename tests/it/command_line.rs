@@ -3,6 +3,8 @@
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 use std::process::Output;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -233,15 +235,13 @@ fn an_absent_source_is_named_with_what_to_do() -> Result<()> {
     let pid = ats.pid().to_string();
     let request = Request::get("/cache/10/x").header("token", "7");
     let address = ats.address();
+    let over = Arc::new(AtomicBool::new(false));
+    let ended = Arc::clone(&over);
     let client = std::thread::spawn(move || {
-        // Until one of them stops: attach may still be under way.
-        for _ in 0..2000 {
+        // Until the debugger has seen one: attach may take a while.
+        while !ended.load(Ordering::Relaxed) {
             let response = wasmdbg_tests::http::fetch(address, &request)?;
             anyhow::ensure!(response.status == 200, "status {}", response.status);
-            if response.elapsed > Duration::from_millis(100) {
-                break;
-            }
-            std::thread::sleep(Duration::from_millis(10));
         }
         Ok(())
     });
@@ -259,8 +259,9 @@ fn an_absent_source_is_named_with_what_to_do() -> Result<()> {
         "-ex",
         "list",
     ];
-    let output = run_in(scratch.path(), &arguments)?;
-    let text = said(&output);
+    let output = run_in(scratch.path(), &arguments);
+    over.store(true, Ordering::Relaxed);
+    let text = said(&output?);
     assert!(text.contains("lib.rs:"), "positions need no source: {text}");
     assert!(text.contains("src/lib.rs") && text.contains("director"), "list says where to look: {text}");
     client.join().map_err(|_| anyhow::anyhow!("the client panicked"))??;

@@ -2,13 +2,13 @@
 //! user is told meanwhile and how to get a request stopped; and the same once more at a `restart`.
 
 use std::path::PathBuf;
-use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::mpsc::Sender;
 use std::time::Duration;
 
 use serde::Deserialize as _;
 use wasmdbg_control::rules::Rule;
 use wasmdbg_control::session::LanePhase;
-use wasmdbg_control::{Client, Event as ControlEvent};
+use wasmdbg_control::{Client, Events};
 use wasmdbg_session::proxy::{self, ConnectError, Target};
 use wasmdbg_session::text::{describe, parse_duration, parse_rule, show_duration};
 use wasmdbg_session::{AttachOptions, DebugInfo, Error, Progress, Session, SymbolOptions};
@@ -392,7 +392,7 @@ pub(crate) fn client_name() -> String {
 /// A session over a greeted connection.
 pub(crate) fn over(
     client: Client,
-    events: Receiver<ControlEvent>,
+    events: Events,
     options: &AttachOptions,
     input: &Sender<Input>,
     line: &Line,
@@ -401,28 +401,10 @@ pub(crate) fn over(
     if !line.connected(&client) {
         return Err(Failed::Here("cancelled".into()));
     }
-    let events =
-        with_wakes(events, input.clone()).map_err(|error| format!("cannot start a thread: {error}"))?;
+    let wake = input.clone();
+    // The adapter may have ended.
+    events.on_arrival(move || drop(wake.send(Input::Wake)));
     Ok(Session::attach(client, events, options, progress)?)
-}
-
-/// The same events, and an [`Input::Wake`] for each and for their end.
-fn with_wakes(
-    events: Receiver<ControlEvent>,
-    input: Sender<Input>,
-) -> std::io::Result<Receiver<ControlEvent>> {
-    let (sender, receiver) = mpsc::channel();
-    let forward = move || {
-        for event in events {
-            if sender.send(event).is_err() || input.send(Input::Wake).is_err() {
-                return;
-            }
-        }
-        drop(sender);
-        let _ = input.send(Input::Wake);
-    };
-    std::thread::Builder::new().name("wasmdbg-wake".into()).spawn(forward)?;
-    Ok(receiver)
 }
 
 /// The options that `attach` and `launch` have in common. `all`: every request can stop unless there are

@@ -6,7 +6,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use wasmdbg_control::Event;
+use wasmdbg_control::Events;
 use wasmdbg_control::client::Client;
 use wasmdbg_control::rules::Rule;
 use wasmdbg_control::session::LanePhase;
@@ -108,7 +108,7 @@ fn attach(
 /// A session over a connection that is there.
 pub(crate) fn attach_over(
     client: Client,
-    events: mpsc::Receiver<Event>,
+    events: Events,
     options: &Attach,
     start: LaneStart,
     mode: Mode,
@@ -117,7 +117,9 @@ pub(crate) fn attach_over(
 ) -> Result<Session> {
     let greeting = greeting(&client, console);
     console.say(&greeting);
-    let events = with_wakes(events, input.clone())?;
+    let wake = input.clone();
+    // The debugger may have ended.
+    events.on_arrival(move || drop(wake.send(Input::Wake)));
     let deadline = if mode == Mode::Batch { BATCH_DEADLINE } else { DEADLINE };
     let request = AttachOptions {
         filters: options.filters.clone(),
@@ -138,25 +140,6 @@ pub(crate) fn attach_over(
     }
     show_attached(&session, console);
     Ok(session)
-}
-
-/// The same events, and an [`Input::Wake`] for each and for their end.
-fn with_wakes(events: mpsc::Receiver<Event>, input: mpsc::Sender<Input>) -> Result<mpsc::Receiver<Event>> {
-    let (sender, receiver) = mpsc::channel();
-    let forward = move || {
-        for event in events {
-            if sender.send(event).is_err() || input.send(Input::Wake).is_err() {
-                return;
-            }
-        }
-        drop(sender);
-        let _ = input.send(Input::Wake);
-    };
-    std::thread::Builder::new()
-        .name("wasmdbg-wake".into())
-        .spawn(forward)
-        .context("cannot start a thread")?;
-    Ok(receiver)
 }
 
 pub(crate) fn greeting(client: &Client, console: &Console) -> String {

@@ -246,8 +246,9 @@ impl Debugger {
 
     /// Waits for a line; serves the line editor and the proxy meanwhile.
     fn read_line(&mut self, reader: &Reader) -> Result<Option<String>, Failure> {
-        if self.mode != Mode::Batch {
-            self.show_news()?;
+        match self.mode {
+            Mode::Batch => self.drain()?,
+            Mode::Terminal | Mode::Pipe => self.show_news()?,
         }
         self.ask(reader);
         loop {
@@ -271,7 +272,7 @@ impl Debugger {
                 }
                 Input::Interrupt if self.mode == Mode::Batch => fail!("interrupted"),
                 Input::Interrupt => self.interrupt_from_prompt(),
-                Input::Wake if self.mode == Mode::Batch => {}
+                Input::Wake if self.mode == Mode::Batch => self.drain()?,
                 Input::Wake => {
                     self.show_news()?;
                     if self.mode == Mode::Pipe {

@@ -2,10 +2,9 @@
 
 use std::ffi::OsStr;
 use std::path::Path;
-use std::sync::mpsc::Receiver;
 
 use anyhow::Result;
-use wasmdbg_control::Event;
+use wasmdbg_control::Events;
 use wasmdbg_control::client::Client;
 use wasmdbg_session::proxy::{self, Connected, Target};
 
@@ -15,7 +14,7 @@ pub(crate) fn client_name() -> String {
 }
 
 /// A connection to the proxy named by a pid or a socket, or to the only one.
-pub(crate) fn connect(target: Option<&OsStr>) -> Result<(Client, Receiver<Event>)> {
+pub(crate) fn connect(target: Option<&OsStr>) -> Result<(Client, Events)> {
     let target = match target {
         None => Target::Only,
         Some(target) => match target.to_str().and_then(|text| text.parse().ok()) {

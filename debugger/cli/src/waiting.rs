@@ -14,6 +14,9 @@ use crate::failure::{Failure, fail};
 use crate::input::Input;
 use crate::rule::show_duration;
 
+/// Stops that wait to be looked at.
+const UNSEEN: usize = 1000;
+
 /// What ends a wait.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Until {
@@ -164,7 +167,15 @@ impl Debugger {
     /// One event that nobody waits for.
     fn take(&mut self, event: SessionEvent) -> Result<(), Failure> {
         match event {
-            SessionEvent::Stopped(stop) => self.unseen.push_back(stop.id()),
+            SessionEvent::Stopped(stop) => {
+                self.unseen.push_back(stop.id());
+                // The session forgets the oldest of too many as well.
+                if self.unseen.len() > UNSEEN
+                    && let Some(oldest) = self.unseen.pop_front()
+                {
+                    self.announced.remove(&oldest);
+                }
+            }
             SessionEvent::Disconnected(why) => {
                 self.gone = Some(why.clone());
                 return Err(Failure::Gone(why));

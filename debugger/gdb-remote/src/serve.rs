@@ -2,7 +2,7 @@
 
 use std::io::{self, Read};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -11,10 +11,10 @@ use gdbstub::conn::Connection as _;
 use gdbstub::stub::state_machine::{GdbStubStateMachine, GdbStubStateMachineInner, state::Running};
 use gdbstub::stub::{GdbStub, MultiThreadStopReason};
 use gdbstub_arch::wasm::reg::id::WasmRegId;
-use wasmdbg_control::Event;
 use wasmdbg_control::client::CallError;
 use wasmdbg_control::session::Activity;
 use wasmdbg_control::stop::{Interrupt, ReleaseCause, StopReason};
+use wasmdbg_control::{Event, Events};
 
 use crate::attach::Attached;
 use crate::connection::Buffered;
@@ -25,6 +25,8 @@ use crate::threads::{PROXY, Standing};
 const PACKET: usize = 64 << 10;
 /// How often LLDB's questions count as a sign of life.
 const ALIVE: Duration = Duration::from_secs(1);
+/// What waits for the loop; more events wait in the connection, which has a limit.
+const INPUTS: usize = 256;
 /// Until the next try when the system gives no connection.
 const RETRY: Duration = Duration::from_millis(100);
 
@@ -99,7 +101,7 @@ impl Listener {
     /// See [`ServeError`]; it only ends with one.
     pub fn serve(self, attached: Attached) -> Result<(), ServeError> {
         let Attached { client, events, modules, .. } = attached;
-        let (inputs, input) = mpsc::channel();
+        let (inputs, input) = mpsc::sync_channel(INPUTS);
         forward(events, inputs.clone())?;
         accept(self.listener, inputs.clone())?;
         let mut filters = Filters::new(client, modules);
@@ -125,9 +127,9 @@ impl Listener {
     }
 }
 
-fn forward(events: Receiver<Event>, inputs: Sender<Input>) -> io::Result<()> {
+fn forward(events: Events, inputs: SyncSender<Input>) -> io::Result<()> {
     let body = move || {
-        for event in events {
+        for event in events.iter() {
             if inputs.send(Input::Event(event)).is_err() {
                 return;
             }
@@ -139,7 +141,7 @@ fn forward(events: Receiver<Event>, inputs: Sender<Input>) -> io::Result<()> {
 }
 
 /// Connections come from a thread of their own, so that the end of the proxy shows meanwhile.
-fn accept(listener: TcpListener, inputs: Sender<Input>) -> io::Result<()> {
+fn accept(listener: TcpListener, inputs: SyncSender<Input>) -> io::Result<()> {
     let body = move || {
         for stream in listener.incoming() {
             let input = match stream {
@@ -159,7 +161,7 @@ fn accept(listener: TcpListener, inputs: Sender<Input>) -> io::Result<()> {
     Ok(())
 }
 
-fn listen_to(mut stream: TcpStream, inputs: Sender<Input>) -> io::Result<()> {
+fn listen_to(mut stream: TcpStream, inputs: SyncSender<Input>) -> io::Result<()> {
     let body = move || {
         let mut chunk = vec![0; 16 << 10];
         while let Ok(count @ 1..) = stream.read(&mut chunk) {

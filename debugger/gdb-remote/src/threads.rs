@@ -7,7 +7,7 @@ use std::num::NonZeroUsize;
 
 use gdbstub::common::Tid;
 use wasmdbg_control::client::CallError;
-use wasmdbg_control::state::{ReadGlobals, Value};
+use wasmdbg_control::state::Value;
 use wasmdbg_control::stop::{Frame, GetFrames, Stopped};
 use wasmdbg_control::{Client, SlotId, StopId};
 
@@ -51,7 +51,7 @@ impl Standing {
     pub(crate) fn global(&self, client: &Client, index: usize) -> Option<Value> {
         let mut globals = self.globals.borrow_mut();
         if globals.is_none() {
-            *globals = client.call(ReadGlobals { stop: self.stopped.stop }).ok().map(|read| read.globals);
+            *globals = client.globals(self.stopped.stop).ok();
         }
         globals.as_ref()?.get(index).cloned()
     }
@@ -60,6 +60,9 @@ impl Standing {
 fn tid(slot: SlotId) -> Tid {
     PROXY.saturating_add(slot.0 as usize + 1)
 }
+
+/// Stops that wait at once: each has its frames with it, up to a mebibyte.
+const STOPS: usize = 128;
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -74,8 +77,12 @@ impl Threads {
         self.current.as_ref().map_or(PROXY, Standing::tid)
     }
 
+    /// Of too many the oldest is forgotten: the proxy lets it go on at its deadline.
     pub(crate) fn add(&mut self, stopped: Stopped) {
         self.waiting.push_back(stopped);
+        if self.waiting.len() > STOPS {
+            self.waiting.pop_front();
+        }
     }
 
     /// Takes the next one to show; with `slot` only one of it.

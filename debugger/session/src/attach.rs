@@ -1,11 +1,12 @@
 //! The attach request, which can take as long as a compile: its progress is told while it is under way.
 
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::time::Duration;
+use std::sync::mpsc::RecvTimeoutError;
+use std::time::{Duration, Instant};
 
+use wasmdbg_control::filters::ListFilters;
 use wasmdbg_control::rules::Rule;
 use wasmdbg_control::session::{Attach, Attached, LaneStart};
-use wasmdbg_control::{Client, Event};
+use wasmdbg_control::{Client, Event, Events};
 
 use crate::{Error, Progress, SymbolOptions};
 
@@ -14,6 +15,12 @@ const PATIENCE: Duration = Duration::from_secs(600);
 
 /// How often the answer is looked for while no event comes.
 const TICK: Duration = Duration::from_millis(10);
+
+/// How often the proxy is asked something else meanwhile, which it answers at once whatever it compiles.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(10);
+
+/// How long it may take for that.
+pub(crate) const AT_ONCE: Duration = Duration::from_secs(10);
 
 /// What to attach to. The default takes every active filter with a generated token rule.
 #[derive(Debug, Clone, Default)]
@@ -32,13 +39,14 @@ pub struct AttachOptions {
     pub symbols: SymbolOptions,
 }
 
-/// Attaches; the events that came meanwhile and are no progress are the session's first.
+/// Attaches; events that are no progress stay where they are. A proxy that answers nothing at all is given up
+/// long before a compile would be.
 pub(crate) fn attach(
     client: &Client,
-    events: &Receiver<Event>,
+    events: &Events,
     options: &AttachOptions,
     progress: &mut dyn FnMut(&Progress),
-) -> Result<(Attached, Vec<Event>), Error> {
+) -> Result<Attached, Error> {
     let request = Attach {
         filters: options.filters.clone(),
         rules: options.rules.clone(),
@@ -46,23 +54,33 @@ pub(crate) fn attach(
         deadline_ms: options.deadline.map(|deadline| u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX)),
         start: options.start,
     };
-    let mut early = Vec::new();
-    let mut take = |event| match event {
-        Event::LaneProgress(lane) => progress(&Progress::Lane(lane)),
-        other => early.push(other),
+    let mut next_progress = |timeout| {
+        let event = events.next_of(|event| matches!(event, Event::LaneProgress(_)), timeout)?;
+        if let Event::LaneProgress(lane) = event {
+            progress(&Progress::Lane(lane));
+        }
+        Ok(())
     };
     let attached = std::thread::scope(|scope| {
         let call = scope.spawn(|| client.call_within(request, PATIENCE));
+        let mut asked = Instant::now();
         while !call.is_finished() {
-            match events.recv_timeout(TICK) {
-                Ok(event) => take(event),
-                Err(RecvTimeoutError::Timeout) => {}
+            match next_progress(TICK) {
+                Ok(()) | Err(RecvTimeoutError::Timeout) => {}
                 // The call fails as well and says why.
                 Err(RecvTimeoutError::Disconnected) => break,
+            }
+            if asked.elapsed() > SIGN_OF_LIFE {
+                if let Err(silent) = client.call_within(ListFilters {}, AT_ONCE) {
+                    // The call of the attach ends with it.
+                    client.close();
+                    return Err(silent);
+                }
+                asked = Instant::now();
             }
         }
         call.join().expect("invariant: a call does not panic")
     })?;
-    events.try_iter().for_each(take);
-    Ok((attached, early))
+    while next_progress(Duration::ZERO).is_ok() {}
+    Ok(attached)
 }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use wasmdbg_control::filters::{FilterInfo, ReadModule};
+use wasmdbg_control::filters::{FilterInfo, MAX_MODULE, ReadModule};
 use wasmdbg_control::session::AttachedFilter;
 use wasmdbg_control::{Client, FilterId, ModuleHash};
 use wasmdbg_symbols::{DebugFileError, LookupError, Symbols, content_hash};
@@ -226,6 +226,10 @@ impl Search<'_> {
             let request = ReadModule { module: self.filter.module, offset, length: MOST_BYTES };
             let part = self.client.call(request)?;
             let done = offset + part.data.len() as u64;
+            if done.max(part.size) > MAX_MODULE {
+                let name = &self.filter.name;
+                return Err(Error::Symbols(format!("the module of {name} is too large: more than 1 GB")));
+            }
             progress(&Progress::ReadingModule { filter: self.filter.name.clone(), done, size: part.size });
             let empty = part.data.is_empty();
             bytes.extend(part.data);

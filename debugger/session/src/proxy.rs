@@ -2,11 +2,10 @@
 //! nothing of sessions.
 
 use std::path::{Component, Path, PathBuf};
-use std::sync::mpsc::Receiver;
 
 use wasmdbg_control::client::AttachError;
 use wasmdbg_control::discover::{self, Proxy, Socket};
-use wasmdbg_control::{Client, Event};
+use wasmdbg_control::{Client, Events};
 
 /// A proxy as a user names it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -43,7 +42,7 @@ pub struct Connected {
     /// For requests.
     pub client: Client,
     /// What the proxy says unasked.
-    pub events: Receiver<Event>,
+    pub events: Events,
     /// Where the proxy's control socket is.
     pub socket: PathBuf,
 }

@@ -4,7 +4,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
 
 use wasmdbg_control::breakpoints::SetBreakpoints;
@@ -12,7 +12,7 @@ use wasmdbg_control::filters::{FilterList, ListFilters};
 use wasmdbg_control::session::{Attached, Detach, Detached, LaneStart, Start};
 use wasmdbg_control::stop::{ReleaseCause, Released, Resume, ResumeMode, StopReason, Stopped};
 use wasmdbg_control::transactions::{ListTransactions, TransactionList};
-use wasmdbg_control::{Client, ErrorKind, Event, ModuleHash, SlotId, StopId};
+use wasmdbg_control::{Client, ErrorKind, Event, Events, ModuleHash, SlotId, StopId};
 
 use crate::attach::{self, AttachOptions};
 use crate::breakpoint::Breakpoints;
@@ -26,12 +26,16 @@ use crate::{
     Breakpoint, BreakpointOptions, BreakpointSpec, Error, Module, Progress, SessionEvent, SourceFinder, Stop,
 };
 
+/// Stops that are known at once: each keeps its frames, up to some mebibytes. Of more the oldest is forgotten,
+/// and the proxy lets it go on at its deadline.
+const STOPS: usize = 128;
+
 /// A debugging session. Front ends that serve several sources pump [`Session::handle`] by themselves;
 /// others call [`Session::next_event`].
 #[derive(Debug)]
 pub struct Session {
     client: Client,
-    events: Receiver<Event>,
+    events: Events,
     attached: Attached,
     modules: Modules,
     sources: SourceFinder,
@@ -56,12 +60,12 @@ impl Session {
     /// The plugin refuses, a lane cannot be made, or the connection dies.
     pub fn attach(
         client: Client,
-        events: Receiver<Event>,
+        events: Events,
         options: &AttachOptions,
         progress: &mut dyn FnMut(&Progress),
     ) -> Result<Self, Error> {
-        let (attached, early) = attach::attach(&client, &events, options, progress)?;
-        let filters = client.call(ListFilters {})?.filters;
+        let filters = client.call_within(ListFilters {}, attach::AT_ONCE)?.filters;
+        let attached = attach::attach(&client, &events, options, progress)?;
         let modules = Modules::load(&client, &attached.filters, &filters, &options.symbols, progress)?;
         let mut sources = SourceFinder::new();
         for info in &filters {
@@ -70,7 +74,7 @@ impl Session {
             }
         }
         modules.name_sources(&mut sources);
-        let mut session = Self {
+        Ok(Self {
             client,
             events,
             attached,
@@ -82,13 +86,7 @@ impl Session {
             libraries: Libraries::default(),
             ready: VecDeque::new(),
             launched: options.start == LaneStart::Held,
-        };
-        for event in early {
-            if let Some(event) = session.handle(event) {
-                session.ready.push_back(event);
-            }
-        }
-        Ok(session)
+        })
     }
 
     /// What the plugin made of the attach: rules in force (a generated token included), deadline,
@@ -384,6 +382,9 @@ impl Session {
         };
         let stop = Arc::new(stop);
         self.stops.push(Arc::clone(&stop));
+        if self.stops.len() > STOPS {
+            self.stops.remove(0);
+        }
         Some(SessionEvent::Stopped(stop))
     }
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use wasmdbg_control::Client;
 use wasmdbg_control::client::CallError;
-use wasmdbg_control::state::{ReadGlobals, ReadMemory, Value as Wire, WriteGlobal, WriteMemory};
+use wasmdbg_control::state::{ReadMemory, Value as Wire, WriteGlobal, WriteMemory};
 use wasmdbg_control::stop::{Frame as WireFrame, GetFrames, Stopped};
 use wasmdbg_control::stream::{Property, ReadStream, StreamState};
 use wasmdbg_symbols::frame_setup::StackFrame;
@@ -166,10 +166,9 @@ impl Target {
         if let Some(known) = &*globals {
             return Ok(Arc::clone(known));
         }
-        match self.client.call(ReadGlobals { stop: self.info.stop }) {
-            Ok(reply) => Ok(Arc::clone(globals.insert(reply.globals.into()))),
-            Err(error) => Err(Unreadable(error.to_string())),
-        }
+        let read = self.client.globals(self.info.stop);
+        let read = read.map_err(|error| Unreadable(error.to_string()))?;
+        Ok(Arc::clone(globals.insert(read.into())))
     }
 
     /// The transaction's header maps and properties, and the filter's settings.

@@ -12,8 +12,10 @@ use std::time::Duration;
 
 use crate::codec::EncodeError;
 use crate::connection::{ConnectError, Connection, ConnectionError, Received, SendError, Sender};
+use crate::events::{self, EVENTS_LIMIT, Events};
 use crate::session::{Hello, Welcome};
-use crate::{Call, ErrorKind, Event, Message, PROTOCOL_VERSION, Reply, Request, RequestId, WireError};
+use crate::state::{ReadGlobals, Value};
+use crate::{Call, ErrorKind, Message, PROTOCOL_VERSION, Reply, Request, RequestId, StopId, WireError};
 
 /// How long [`Client::call`] waits for a reply.
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(30);
@@ -133,28 +135,24 @@ impl Client {
     ///
     /// # Errors
     /// See [`AttachError`].
-    pub fn unix(path: &Path, name: &str) -> Result<(Self, mpsc::Receiver<Event>), AttachError> {
-        Self::greet(Connection::unix(path)?, name)
+    pub fn unix(path: &Path, name: &str) -> Result<(Self, Events), AttachError> {
+        Self::unix_within(path, name, HELLO_TIMEOUT)
     }
 
-    /// As [`Client::unix`], with another limit for the greeting than the usual ten seconds.
+    /// As [`Client::unix`], with another limit than the usual ten seconds, once for the connection and once for
+    /// the greeting.
     ///
     /// # Errors
     /// As [`Client::unix`].
-    pub fn unix_within(
-        path: &Path,
-        name: &str,
-        patience: Duration,
-    ) -> Result<(Self, mpsc::Receiver<Event>), AttachError> {
-        Self::greet_within(Connection::unix(path)?, name, patience)
+    pub fn unix_within(path: &Path, name: &str, patience: Duration) -> Result<(Self, Events), AttachError> {
+        Self::greet_within(Connection::unix(path, patience)?, name, patience)
     }
 
-    /// Greets over `connection`. The receiver gives events in the proxy's order and is disconnected when
-    /// the connection is over ([`Client::fault`] says why).
+    /// Greets over `connection`. [`Client::fault`] says why there are no further events.
     ///
     /// # Errors
     /// Another protocol version, a refusal, or silence.
-    pub fn greet(connection: Connection, name: &str) -> Result<(Self, mpsc::Receiver<Event>), AttachError> {
+    pub fn greet(connection: Connection, name: &str) -> Result<(Self, Events), AttachError> {
         Self::greet_within(connection, name, HELLO_TIMEOUT)
     }
 
@@ -162,14 +160,14 @@ impl Client {
         connection: Connection,
         name: &str,
         patience: Duration,
-    ) -> Result<(Self, mpsc::Receiver<Event>), AttachError> {
+    ) -> Result<(Self, Events), AttachError> {
         let Connection { sender, receiver } = connection;
         let shared = Arc::new(Shared::default());
-        let (events, event_receiver) = mpsc::channel();
+        let (queue, events) = events::channel();
         let dispatcher = Arc::clone(&shared);
         std::thread::Builder::new()
             .name("wasmdbg-events".into())
-            .spawn(move || dispatch(&receiver, &dispatcher, &events))
+            .spawn(move || dispatch(&receiver, &dispatcher, &queue))
             .map_err(|error| CallError::from(ConnectionError::Io(error.to_string())))?;
         let hello = Hello { protocol: PROTOCOL_VERSION, client: name.to_owned() };
         let welcome = match call(&sender, &shared, 1, hello, patience) {
@@ -188,7 +186,7 @@ impl Client {
             )));
         }
         let inner = Inner { sender, shared, next: AtomicU64::new(2), welcome };
-        Ok((Self { inner: Arc::new(inner) }, event_receiver))
+        Ok((Self { inner: Arc::new(inner) }, events))
     }
 
     /// What the proxy said of itself.
@@ -216,6 +214,24 @@ impl Client {
     pub fn call_within<R: Call>(&self, request: R, timeout: Duration) -> Result<R::Reply, CallError> {
         let id = self.inner.next.fetch_add(1, Ordering::Relaxed);
         call(&self.inner.sender, &self.inner.shared, id, request, timeout)
+    }
+
+    /// All globals of a stopped slot, by index.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub fn globals(&self, stop: StopId) -> Result<Vec<Value>, CallError> {
+        let mut globals = Vec::new();
+        loop {
+            let first = u32::try_from(globals.len()).unwrap_or(u32::MAX);
+            let read = self.call(ReadGlobals { stop, first })?;
+            let more = !read.globals.is_empty();
+            globals.extend(read.globals);
+            // A plugin that does not tell how many there are has sent all of them.
+            if !more || globals.len() >= read.count as usize {
+                return Ok(globals);
+            }
+        }
     }
 
     /// Why the connection is over, if it is.
@@ -269,15 +285,20 @@ fn call<R: Call>(
 }
 
 /// Hands on what comes in until the connection is over.
-fn dispatch(receiver: &mpsc::Receiver<Received>, shared: &Shared, events: &mpsc::Sender<Event>) {
+fn dispatch(receiver: &mpsc::Receiver<Received>, shared: &Shared, events: &events::Queue) {
     for received in receiver {
         match received {
-            Ok(Message::Response { id, body }) => shared.answer(id, Ok(body)),
-            Ok(Message::Error { id: 0, error }) => shared.fail(ConnectionError::Refused(error)),
-            Ok(Message::Error { id, error }) => shared.answer(id, Err(error.into())),
-            // Nobody may want events (`wasmdbg ps`).
-            Ok(Message::Event(event)) => drop(events.send(event)),
-            Ok(Message::Request { .. }) => {
+            Ok((Message::Response { id, body }, _)) => shared.answer(id, Ok(body)),
+            Ok((Message::Error { id: 0, error }, _)) => shared.fail(ConnectionError::Refused(error)),
+            Ok((Message::Error { id, error }, _)) => shared.answer(id, Err(error.into())),
+            Ok((Message::Event(event), bytes)) => {
+                if !events.push(event, bytes) {
+                    // Without a receiver the reader ends the connection.
+                    shared.fail(ConnectionError::Flooded { bytes: EVENTS_LIMIT });
+                    return;
+                }
+            }
+            Ok((Message::Request { .. }, _)) => {
                 let text = "the proxy sent a request: it is not a wasmdbg plugin, or another version of it";
                 shared.fail(ConnectionError::Refused(WireError::new(ErrorKind::Malformed, text)));
             }

@@ -7,6 +7,9 @@ use crate::{ErrorKind, MAX_FRAME, Message, WireError};
 /// Bytes of the length in front of each frame.
 const HEADER: usize = 4;
 
+/// Characters of an error's text that are kept when all of it does not fit a frame.
+const ERROR_TEXT: usize = 4096;
+
 /// A frame that ends the connection it came from: what follows it cannot be trusted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FrameError {
@@ -32,10 +35,10 @@ pub enum FrameError {
     },
 }
 
-/// A message that does not fit a frame. Responses never fail this way: see [`encode`].
+/// A message that does not fit a frame. Answers never fail this way: see [`encode`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EncodeError {
-    /// A request or an event with too much in it.
+    /// A request or an event with too much in it. Bounds at the source keep events below the limit.
     #[error("a message of {length} bytes does not fit a frame of {MAX_FRAME}")]
     TooLarge {
         /// The JSON text's length in bytes.
@@ -50,7 +53,7 @@ pub enum EncodeError {
 }
 
 /// The frame of `message`. A response that does not fit becomes an error response of the same id, so
-/// that the client that asked learns why and the connection lives.
+/// that the client that asked learns why and the connection lives; the text of an error is cut.
 ///
 /// # Errors
 /// A request or an event that does not fit, or a message without a JSON form.
@@ -62,8 +65,26 @@ pub fn encode(message: &Message) -> Result<Vec<u8>, EncodeError> {
             );
             frame(&Message::Error { id: *id, error: WireError::new(ErrorKind::State, text) })
         }
+        (Err(EncodeError::TooLarge { .. }), Message::Error { id, error }) => {
+            let text = crate::text::cut(&error.message, ERROR_TEXT);
+            frame(&Message::Error { id: *id, error: WireError::new(error.kind, text) })
+        }
         (result, _) => result,
     }
+}
+
+/// The first of `items` that take at most `bytes` as JSON, and how many do not fit.
+pub fn fitting<T: serde::Serialize>(items: Vec<T>, bytes: usize) -> (Vec<T>, usize) {
+    let count = items.len();
+    let mut left = bytes;
+    let fits = |item: &T| {
+        // A comma behind each. What has no JSON form makes no frame either.
+        let size = serde_json::to_vec(item).map_or(usize::MAX, |text| text.len() + 1);
+        left.checked_sub(size).map(|rest| left = rest).is_some()
+    };
+    let fitting: Vec<T> = items.into_iter().take_while(fits).collect();
+    let rest = count - fitting.len();
+    (fitting, rest)
 }
 
 fn frame(message: &Message) -> Result<Vec<u8>, EncodeError> {
@@ -103,6 +124,11 @@ impl Decoder {
         self.buffer.extend_from_slice(bytes);
     }
 
+    /// Bytes of the stream that are in no message given out so far.
+    pub fn undecoded(&self) -> usize {
+        self.buffer.len() - self.taken
+    }
+
     /// The next complete message, `None` while there is none.
     ///
     /// # Errors
@@ -124,11 +150,6 @@ impl Decoder {
     /// Says whether the stream may end here.
     ///
     /// # Errors
-    /// Bytes of the stream that are in no message given out so far.
-    pub fn undecoded(&self) -> usize {
-        self.buffer.len() - self.taken
-    }
-
     /// [`FrameError::Truncated`] inside a frame.
     pub fn finish(&self) -> Result<(), FrameError> {
         match self.undecoded() {

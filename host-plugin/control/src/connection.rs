@@ -47,6 +47,17 @@ pub enum ConnectError {
         /// The socket.
         path: PathBuf,
     },
+    /// There is a listener, and it does not accept.
+    #[error(
+        "{path} accepts no connections: its proxy is stopped or hangs, or too many wait for it already (waited \
+         {} s)", waited.as_secs_f64()
+    )]
+    Busy {
+        /// The socket.
+        path: PathBuf,
+        /// How long it was tried.
+        waited: Duration,
+    },
     /// Anything else.
     #[error("cannot connect to {path}: {source}")]
     Other {
@@ -58,12 +69,13 @@ pub enum ConnectError {
 }
 
 impl ConnectError {
-    fn new(path: &Path, source: io::Error) -> Self {
+    fn new(path: &Path, source: io::Error, waited: Duration) -> Self {
         let path = path.to_owned();
         match source.kind() {
             io::ErrorKind::NotFound => Self::Absent { path },
             io::ErrorKind::ConnectionRefused => Self::Dead { path },
             io::ErrorKind::PermissionDenied => Self::Permission { path },
+            io::ErrorKind::WouldBlock => Self::Busy { path, waited },
             _ => Self::Other { path, source },
         }
     }
@@ -81,6 +93,15 @@ pub enum ConnectionError {
     /// The system says so.
     #[error("the connection failed: {0}")]
     Io(String),
+    /// The peer sends events without end.
+    #[error(
+        "the proxy sends events faster than they are taken, {} MB are waiting: attach to fewer requests (`--when`)",
+        bytes >> 20
+    )]
+    Flooded {
+        /// What may wait ([`crate::events::EVENTS_LIMIT`]).
+        bytes: usize,
+    },
     /// The peer ended it and said why, with an error that answers no request.
     #[error("{0}")]
     Refused(crate::WireError),
@@ -100,8 +121,11 @@ pub enum SendError {
     Connection(#[from] ConnectionError),
 }
 
-/// A message, or the one last reason why none will follow.
-pub type Received = Result<Message, ConnectionError>;
+/// A message and its bytes on the wire, or the one last reason why none will follow.
+pub type Received = Result<(Message, usize), ConnectionError>;
+
+/// Messages that wait for the receiver; while there are so many nothing is read.
+const READ_AHEAD: usize = 16;
 
 /// One end of a connection. Dropping both halves ends it.
 #[derive(Debug)]
@@ -113,16 +137,13 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Connects to the socket at `path`; the path may be of any length.
+    /// Connects to the socket at `path`, which may be of any length; waits at most for `patience`.
     ///
     /// # Errors
     /// See [`ConnectError`].
-    pub fn unix(path: &Path) -> Result<Self, ConnectError> {
-        let open = || {
-            let address = Address::of(path)?;
-            Self::over(UnixStream::connect(&address.reach)?)
-        };
-        open().map_err(|error| ConnectError::new(path, error))
+    pub fn unix(path: &Path, patience: Duration) -> Result<Self, ConnectError> {
+        let open = || Self::over(Address::of(path)?.connect(patience)?);
+        open().map_err(|error| ConnectError::new(path, error, patience))
     }
 
     /// Two ends of a connection inside this process: client side and server side.
@@ -141,14 +162,14 @@ impl Connection {
     pub fn over(stream: UnixStream) -> io::Result<Self> {
         stream.set_write_timeout(Some(WRITE_PATIENCE))?;
         let reading = stream.try_clone()?;
-        let (into, receiver) = mpsc::channel();
+        let (into, receiver) = mpsc::sync_channel(READ_AHEAD);
         std::thread::Builder::new().name("wasmdbg-read".into()).spawn(move || read(reading, &into))?;
         Ok(Self { sender: Sender { half: Arc::new(Half { stream, writing: Mutex::new(()) }) }, receiver })
     }
 }
 
 /// Reads until the end, an error, or until nobody wants the messages.
-fn read(mut stream: UnixStream, into: &mpsc::Sender<Received>) {
+fn read(mut stream: UnixStream, into: &mpsc::SyncSender<Received>) {
     let mut decoder = Decoder::new();
     let mut chunk = vec![0; 64 * 1024];
     let fault = 'stream: loop {
@@ -160,10 +181,11 @@ fn read(mut stream: UnixStream, into: &mpsc::Sender<Received>) {
             Err(error) => break ConnectionError::Io(error.to_string()),
         }
         loop {
+            let before = decoder.undecoded();
             match decoder.next_message() {
                 Ok(None) => break,
                 Ok(Some(message)) => {
-                    if into.send(Ok(message)).is_err() {
+                    if into.send(Ok((message, before - decoder.undecoded()))).is_err() {
                         break 'stream ConnectionError::Closed;
                     }
                 }

@@ -80,6 +80,9 @@ pub struct FilterCounters {
     pub paused: u64,
 }
 
+/// The most bytes of a module that a client reads: a proxy may say of one that it is of any size.
+pub const MAX_MODULE: u64 = 1 << 30;
+
 /// Reads a range of a module.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReadModule {

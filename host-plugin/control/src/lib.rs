@@ -13,6 +13,7 @@ pub mod code;
 pub mod codec;
 pub mod connection;
 pub mod discover;
+pub mod events;
 pub mod filters;
 pub mod ids;
 pub mod message;
@@ -23,12 +24,13 @@ pub mod state;
 pub mod status;
 pub mod stop;
 pub mod stream;
-pub mod transactions;
 pub mod text;
+pub mod transactions;
 
 pub use client::{AttachError, CallError, Client};
 pub use codec::{Decoder, encode};
 pub use connection::Connection;
+pub use events::Events;
 pub use ids::{ContextId, FilterId, ModuleHash, SessionId, SlotId, StopId, TransactionId};
 pub use message::{Call, ErrorKind, Event, Message, Reply, Request, RequestId, WireError};
 
@@ -38,3 +40,7 @@ pub const PROTOCOL_VERSION: u32 = 1;
 
 /// The largest frame body in bytes. A longer one ends the connection that sent it.
 pub const MAX_FRAME: usize = 1 << 20;
+
+/// What a list in a message may take of a frame, in bytes of JSON, where filters or clients decide how long it
+/// is; the rest is for what goes with it.
+pub const MAX_LIST: usize = 900 << 10;

@@ -24,6 +24,21 @@ pub enum Value {
     Unknown,
 }
 
+impl Value {
+    /// Bytes of the longest JSON form of its kind, with a comma: what bounds lists of values.
+    pub fn wire_size(&self) -> usize {
+        match self {
+            Self::I32(_) => r#"{"i32":-2147483648},"#.len(),
+            Self::F32(_) => r#"{"f32":4294967295},"#.len(),
+            Self::I64(_) => r#"{"i64":-9223372036854775808},"#.len(),
+            Self::F64(_) => r#"{"f64":18446744073709551615},"#.len(),
+            // Hex digits and words, nothing that JSON escapes.
+            Self::V128(text) | Self::Ref(text) => r#"{"v128":""},"#.len() + text.len(),
+            Self::Unknown => r#""unknown","#.len(),
+        }
+    }
+}
+
 /// Reads linear memory.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReadMemory {
@@ -65,18 +80,24 @@ pub struct WriteMemory {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MemoryWritten {}
 
-/// Reads all globals.
+/// Reads the globals.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReadGlobals {
     /// Which stop.
     pub stop: StopId,
+    /// Index of the first.
+    #[serde(default)]
+    pub first: u32,
 }
 
-/// The globals by index.
+/// The globals by index, from the first that was asked for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GlobalValues {
-    /// Index space of the module (imports first).
+    /// Index space of the module (imports first); as many as fit a frame.
     pub globals: Vec<Value>,
+    /// How many the module has.
+    #[serde(default)]
+    pub count: u32,
 }
 
 /// Writes one global.

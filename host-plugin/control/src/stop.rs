@@ -53,7 +53,7 @@ pub enum Context {
         transaction: TransactionId,
         /// `GET`.
         method: String,
-        /// `/path?query` as the client sent it.
+        /// `/path?query` as the client sent it, its first 1,000 characters.
         path: String,
     },
 }
@@ -86,9 +86,9 @@ pub struct Frame {
     /// Offset in the `.wasm` file. In frame 0 the opcode that runs next; in outer frames the opcode
     /// behind the call: look up `pc - 1`.
     pub pc: u32,
-    /// Parameters and locals by index.
+    /// Parameters and locals by index; only the first when they do not fit a message.
     pub locals: Vec<Value>,
-    /// The operand stack, top last.
+    /// The operand stack, top last; only its lower part when it does not fit a message.
     pub operands: Vec<Value>,
 }
 

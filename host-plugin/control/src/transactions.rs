@@ -15,6 +15,9 @@ pub struct TransactionList {
     pub transactions: Vec<TransactionInfo>,
     /// Transactions in flight on the fast lane: not debuggable, the lane is chosen once.
     pub fast_lane: u64,
+    /// How many of the debug lane do not fit the list.
+    #[serde(default)]
+    pub left_out: u64,
 }
 
 /// A transaction on the debug lane of one filter.
@@ -24,7 +27,7 @@ pub struct TransactionInfo {
     pub id: TransactionId,
     /// `GET`.
     pub method: String,
-    /// `/path?query`.
+    /// `/path?query`, its first 1,000 characters.
     pub path: String,
     /// The client's address, with port.
     pub client: String,
@@ -88,7 +91,7 @@ pub struct Missed {
     pub filter: FilterId,
     /// `GET`.
     pub method: String,
-    /// `/path?query`.
+    /// `/path?query`, its first 1,000 characters.
     pub path: String,
     /// `no slot was free (4 of 4 in use)`, `the debug lane is not ready yet`.
     pub reason: String,

@@ -1,5 +1,9 @@
 //! `wasmdbg ps`, and its JSON form against docs/PS_JSON.md.
 
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::Path;
+
+use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, connect, listen, socket};
 use serde_json::Value;
 
 use crate::proxy::{Play, Proxy, repository, stdout, wasmdbg};
@@ -65,4 +69,38 @@ fn the_text_form_names_filters_sessions_and_stops() {
     assert!(
         text.contains("Apache Traffic Server 9.2.5, plugin 0.1.0, loaded for 51s, 3 transactions in flight")
     );
+}
+
+/// A listener at `path` that does not accept, and so many connections that there is room for no more.
+fn crowded(path: &Path) -> (OwnedFd, Vec<OwnedFd>) {
+    let address = UnixAddr::new(path).unwrap();
+    let make = || socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_NONBLOCK, None).unwrap();
+    let listener = make();
+    bind(listener.as_raw_fd(), &address).unwrap();
+    listen(&listener, Backlog::new(1).unwrap()).unwrap();
+    let mut crowd = Vec::new();
+    loop {
+        let next = make();
+        match connect(next.as_raw_fd(), &address) {
+            Ok(()) => crowd.push(next),
+            Err(nix::Error::EAGAIN) => return (listener, crowd),
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+#[test]
+fn a_socket_that_does_not_accept_is_listed_with_the_reason_and_so_are_the_others() {
+    let proxy = Proxy::start(Play::Nothing);
+    let stuck = proxy.folder().join("stuck");
+    std::fs::create_dir(&stuck).unwrap();
+    let stuck = stuck.join("wasmdbg.sock");
+    let _crowd = crowded(&stuck);
+    let output = wasmdbg(&["ps", "--json"]).output().unwrap();
+    let all: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(own(&all, &proxy)["protocol"], 1);
+    let proxies = all["proxies"].as_array().unwrap();
+    let entry =
+        proxies.iter().find(|entry| entry["socket"] == stuck.to_str().unwrap()).expect("it is listed");
+    assert!(entry["error"].as_str().unwrap().contains("accepts no connections"), "{entry}");
 }

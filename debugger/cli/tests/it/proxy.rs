@@ -250,7 +250,7 @@ impl Service for Script {
                 client.reply(id, MemoryBytes { size: 1 << 20, data: vec![0; read.length as usize] })
             }
             Request::Transactions(_) => {
-                client.reply(id, TransactionList { transactions: vec![], fast_lane: 3 })
+                client.reply(id, TransactionList { transactions: vec![], fast_lane: 3, left_out: 0 })
             }
             Request::Detach(_) => client.reply(id, Detached { released: u32::from(!self.resumed) }),
             _ => client.refuse(id, WireError::new(ErrorKind::State, "no callback runs")),

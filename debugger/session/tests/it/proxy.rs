@@ -21,8 +21,8 @@ use wasmdbg_control::stop::{
 };
 use wasmdbg_control::transactions::{LogLine, TransactionList};
 use wasmdbg_control::{
-    Client, ContextId, ErrorKind, Event, FilterId, Message, ModuleHash, PROTOCOL_VERSION, Reply, Request,
-    SessionId, SlotId, StopId, TransactionId, WireError,
+    Client, ContextId, ErrorKind, Event, Events, FilterId, Message, ModuleHash, PROTOCOL_VERSION, Reply,
+    Request, SessionId, SlotId, StopId, TransactionId, WireError,
 };
 use wasmdbg_session::{AttachOptions, Error, Progress, Session, SessionEvent, SymbolOptions};
 
@@ -34,7 +34,7 @@ pub(crate) struct Proxy {
     thread: Option<JoinHandle<()>>,
     closing: Arc<AtomicBool>,
     deadline: Arc<AtomicBool>,
-    client: Option<(Client, mpsc::Receiver<Event>)>,
+    client: Option<(Client, Events)>,
 }
 
 /// A callback to run.
@@ -320,8 +320,8 @@ impl Lane {
     fn requests(&mut self, patience: Duration) -> Option<ResumeMode> {
         loop {
             let (id, body) = match self.connection.receiver.recv_timeout(patience) {
-                Ok(Ok(Message::Request { id, body })) => (id, body),
-                Ok(Ok(other)) => panic!("a client sent {other:?}"),
+                Ok(Ok((Message::Request { id, body }, _))) => (id, body),
+                Ok(Ok((other, _))) => panic!("a client sent {other:?}"),
                 Err(RecvTimeoutError::Timeout) => return None,
                 Ok(Err(_)) | Err(RecvTimeoutError::Disconnected) => {
                     self.gone = true;
@@ -393,7 +393,9 @@ impl Lane {
                 ModuleBytes { size: self.wasm.len() as u64, data: self.wasm[from..to].to_vec() }.into()
             }
             Request::SetBreakpoints(set) => self.plant(&set.breakpoints).into(),
-            Request::Transactions(_) => TransactionList { transactions: Vec::new(), fast_lane: 0 }.into(),
+            Request::Transactions(_) => {
+                TransactionList { transactions: Vec::new(), fast_lane: 0, left_out: 0 }.into()
+            }
             Request::Activity(_) => ActivityNoted {}.into(),
             Request::Detach(_) => Detached { released: 0 }.into(),
             Request::Interrupt(_) => InterruptNoted { slots: 0 }.into(),
@@ -414,7 +416,9 @@ impl Lane {
                     Val::I32(value) => Value::I32(value as i32),
                     other => panic!("a global of {other:?}"),
                 });
-                GlobalValues { globals: globals.collect() }.into()
+                // One at a time: a module can have more than fit an answer.
+                let count = globals.len() as u32;
+                GlobalValues { globals: globals.skip(read.first as usize).take(1).collect(), count }.into()
             }
             Request::WriteMemory(write) if Some(write.stop) == self.stopped => {
                 let from = write.address as usize;

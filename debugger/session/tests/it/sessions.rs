@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
+use wasmdbg_control::session::Welcome;
 use wasmdbg_control::stop::ReleaseCause;
+use wasmdbg_control::{Client, Connection, Message, PROTOCOL_VERSION};
 use wasmdbg_session::{
-    AttachOptions, BreakpointOptions, BreakpointSpec, Error, Progress, SessionEvent, Step, ValueState,
+    AttachOptions, BreakpointOptions, BreakpointSpec, Error, Progress, Session, SessionEvent, Step,
+    ValueState,
 };
 
 use crate::bench::Bench;
@@ -106,4 +109,27 @@ fn memory_is_read_up_to_its_end() {
     let size = 2 * 65536 * 64;
     let error = stop.read_memory(size, 4).expect_err("outside").to_string();
     assert!(error.contains("outside the memory"), "{error}");
+}
+
+#[test]
+fn a_proxy_that_answers_nothing_is_given_up() {
+    let (ours, theirs) = Connection::memory().expect("a socket pair");
+    let proxy = std::thread::spawn(move || {
+        let hello = theirs.receiver.recv().expect("a client");
+        let Ok((Message::Request { id, .. }, _)) = hello else { panic!("{hello:?}") };
+        let body = Welcome {
+            protocol: PROTOCOL_VERSION,
+            plugin: "0.1.0".into(),
+            host: "silent".into(),
+            pid: 1,
+            capabilities: Vec::new(),
+        };
+        theirs.sender.send(&Message::Response { id, body: body.into() }).expect("a client");
+        theirs
+    });
+    let (client, events) = Client::greet(ours, "session tests").expect("a greeting");
+    let _proxy = proxy.join().expect("the greeting");
+    let attached = Session::attach(client, events, &AttachOptions::default(), &mut |_| {});
+    let why = attached.map(drop).expect_err("nobody answers").to_string();
+    assert_eq!(why, "the proxy has not answered `filters` within 10 s");
 }

@@ -1,10 +1,10 @@
 //! Frames by themselves.
 
-use wasmdbg_control::codec::{Decoder, EncodeError, FrameError, encode};
+use wasmdbg_control::codec::{Decoder, EncodeError, FrameError, encode, fitting};
 use wasmdbg_control::filters::ModuleBytes;
 use wasmdbg_control::session::{Activity, Attach, LaneStart};
-use wasmdbg_control::state::WriteMemory;
-use wasmdbg_control::{ErrorKind, MAX_FRAME, Message, StopId};
+use wasmdbg_control::state::{Value, WriteMemory};
+use wasmdbg_control::{ErrorKind, MAX_FRAME, Message, StopId, WireError};
 
 use crate::support::frame;
 
@@ -72,6 +72,43 @@ fn a_reply_that_does_not_fit_becomes_an_error() {
     let Some(Message::Error { id: 9, error }) = decoder.next_message().unwrap() else { panic!("no error") };
     assert_eq!(error.kind, ErrorKind::State);
     assert!(error.message.contains("ask for less"), "{error}");
+}
+
+#[test]
+fn an_error_that_does_not_fit_is_cut_and_sent() {
+    let error = WireError::new(ErrorKind::NotFound, "\u{1}".repeat(MAX_FRAME));
+    let mut decoder = Decoder::new();
+    decoder.push(&encode(&Message::Error { id: 9, error }).unwrap());
+    let Some(Message::Error { id: 9, error }) = decoder.next_message().unwrap() else { panic!("no error") };
+    assert_eq!(error.kind, ErrorKind::NotFound);
+    assert_eq!(error.message.chars().count(), 4097);
+}
+
+#[test]
+fn a_list_is_kept_as_far_as_it_fits() {
+    let items: Vec<String> = (0..1000).map(|_| "\u{1}".repeat(10)).collect();
+    let (kept, rest) = fitting(items, 10_000);
+    // 60 bytes of escapes, two quotes, a comma.
+    assert_eq!((kept.len(), rest), (10_000 / 63, 1000 - 10_000 / 63));
+    assert!(serde_json::to_vec(&kept).unwrap().len() <= 10_000);
+    assert_eq!(fitting(vec![1, 2], 4), (vec![1, 2], 0));
+}
+
+#[test]
+fn a_value_takes_no_more_than_is_reckoned_for_it() {
+    let values = [
+        Value::I32(i32::MIN),
+        Value::I64(i64::MIN),
+        Value::F32(u32::MAX),
+        Value::F64(u64::MAX),
+        Value::V128("f".repeat(32)),
+        Value::Ref("extern".into()),
+        Value::Unknown,
+    ];
+    for value in values {
+        let size = serde_json::to_vec(&value).unwrap().len() + 1;
+        assert!(size <= value.wire_size() && value.wire_size() <= size + 1, "{value:?}: {size}");
+    }
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The control transport between real sockets.
 
+mod client;
 mod codec;
 mod discover;
 mod documented;

@@ -1,17 +1,19 @@
 //! Clients that misbehave, and the others that must not notice.
 
 use std::io::{Read, Write};
+use std::sync::mpsc::RecvTimeoutError;
+use std::time::Duration;
 
 use wasmdbg_control::client::Client;
 use wasmdbg_control::codec::FrameError;
 use wasmdbg_control::connection::Connection;
 use wasmdbg_control::filters::ReadModule;
-use wasmdbg_control::server::{Disconnect, OUTBOX_LIMIT, QueueError};
+use wasmdbg_control::server::{Disconnect, MAX_CLIENTS, OUTBOX_LIMIT, QueueError};
 use wasmdbg_control::session::Activity;
 use wasmdbg_control::transactions::LogLine;
-use wasmdbg_control::{CallError, ErrorKind, Event, FilterId, MAX_FRAME, Message, ModuleHash};
+use wasmdbg_control::{CallError, ErrorKind, Event, Events, FilterId, MAX_FRAME, Message, ModuleHash};
 
-use crate::support::{PATIENCE, Server, frame, greet, read_message};
+use crate::support::{PATIENCE, Seen, Server, frame, greet, read_message};
 
 fn log(text: &str) -> Message {
     Message::Event(Event::Log(LogLine {
@@ -22,7 +24,7 @@ fn log(text: &str) -> Message {
     }))
 }
 
-fn client(server: &Server) -> (Client, std::sync::mpsc::Receiver<Event>) {
+fn client(server: &Server) -> (Client, Events) {
     let connection = Connection::over(server.remote.connect().unwrap()).unwrap();
     let client = Client::greet(connection, "wasmdbg 0.1.0").unwrap();
     server.connected();
@@ -104,7 +106,9 @@ fn a_client_that_never_reads_is_dropped_at_the_limit_and_blocks_nobody() {
     assert!(queued > OUTBOX_LIMIT / 2, "a burst is no reason: {queued}");
     assert!(matches!(server.disconnected(), Disconnect::Unread { bytes } if bytes > OUTBOX_LIMIT));
     bystander.call(Activity {}).unwrap();
-    assert!(events.try_recv().is_err(), "nobody else gets its events");
+    // The reply came after whatever the loop had for this one.
+    let got = events.recv_timeout(Duration::ZERO);
+    assert_eq!(got, Err(RecvTimeoutError::Timeout), "nobody else gets its events");
 }
 
 #[test]
@@ -133,7 +137,44 @@ fn a_client_that_asks_and_never_reads_is_not_read_either() {
         }
     }
     assert!(!full(asked), "the loop goes on reading");
-    assert!(server.seen.try_recv().is_err(), "and keeps the client");
+    // It is kept, and served when it reads.
+    greedy.set_nonblocking(false).unwrap();
+    assert!(matches!(read_message(&mut greedy), Message::Response { id: 2, .. }));
+    drop(greedy);
+    // The first that leaves, and for no other reason.
+    assert_eq!(server.disconnected(), Disconnect::HungUp);
+}
+
+#[test]
+fn one_client_too_many_is_turned_away_until_another_leaves() {
+    let server = Server::with(None, None);
+    let greeted = || {
+        let mut stream = server.remote.connect().unwrap();
+        let welcomed = matches!(greet(&mut stream), Message::Response { .. });
+        (stream, welcomed)
+    };
+    let mut streams: Vec<_> = (0..MAX_CLIENTS).map(|_| greeted()).collect();
+    assert!(streams.iter().all(|(_, welcomed)| *welcomed));
+    assert_eq!(streams.len(), 64);
+    (0..MAX_CLIENTS).for_each(|_| drop(server.connected()));
+    let mut late = server.remote.connect().unwrap();
+    let Message::Error { id: 0, error } = read_message(&mut late) else { panic!("let in") };
+    assert_eq!(error.kind, ErrorKind::Denied);
+    assert_eq!(error.message, "64 clients are connected already: end one of them");
+    assert!(matches!(server.seen(), Seen::Refused(line) if line.contains("64 clients")));
+    drop(streams.pop());
+    assert_eq!(server.disconnected(), Disconnect::HungUp);
+    assert!(greeted().1);
+}
+
+#[test]
+fn a_client_may_call_itself_what_it_likes_and_is_known_by_a_short_and_plain_name() {
+    let server = Server::with(None, None);
+    let connection = Connection::over(server.remote.connect().unwrap()).unwrap();
+    let name = format!("a\nb{}", "\u{1b}".repeat(150_000));
+    let _client = Client::greet(connection, &name).unwrap();
+    let Seen::Connected(_, _, hello) = server.seen() else { panic!("refused") };
+    assert_eq!(hello.client, format!("a\\nb{}…", "\\u{1b}".repeat(97)));
 }
 
 #[test]
@@ -168,7 +209,7 @@ fn a_handle_closes_after_its_last_message() {
     handle.send(&log("good bye")).unwrap();
     handle.close();
     assert!(matches!(events.recv_timeout(PATIENCE), Ok(Event::Log(line)) if line.message == "good bye"));
-    assert!(events.recv_timeout(PATIENCE).is_err());
+    assert_eq!(events.recv_timeout(PATIENCE), Err(RecvTimeoutError::Disconnected));
     assert_eq!(server.disconnected(), Disconnect::Closed);
     assert!(client.fault().is_some());
 }

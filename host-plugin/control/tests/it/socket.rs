@@ -3,13 +3,16 @@
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
+use std::sync::mpsc::RecvTimeoutError;
+use std::time::Duration;
 
+use wasmdbg_control::CallError;
 use wasmdbg_control::client::{AttachError, Client};
 use wasmdbg_control::connection::ConnectError;
-use wasmdbg_control::server::{Access, BindError, Listener};
+use wasmdbg_control::server::{Access, BindError, Listener, ServerLoop};
 use wasmdbg_control::session::Activity;
 
-use crate::support::{Scratch, Server};
+use crate::support::{PATIENCE, Scratch, Server, crowded, welcome};
 
 fn connect(path: &std::path::Path) -> Result<(), AttachError> {
     Client::unix(path, "wasmdbg 0.1.0").map(drop)
@@ -111,8 +114,43 @@ fn a_proxy_that_dies_ends_calls_with_a_reason() {
     let server = Server::at(&scratch.socket());
     let (client, events) = Client::unix(&scratch.socket(), "wasmdbg 0.1.0").unwrap();
     drop(server);
-    assert!(events.recv_timeout(crate::support::PATIENCE).is_err());
+    assert_eq!(events.recv_timeout(PATIENCE), Err(RecvTimeoutError::Disconnected));
     let error = client.call(Activity {}).unwrap_err();
     assert_eq!(error.to_string(), "the connection is closed: the other side ended it or is gone");
     assert!(client.fault().is_some());
+}
+
+#[test]
+fn a_listener_that_does_not_accept_keeps_neither_a_client_nor_a_proxy_that_starts() {
+    let scratch = Scratch::new();
+    let _crowd = crowded(&scratch.socket());
+    let patience = Duration::from_millis(100);
+    let error = Client::unix_within(&scratch.socket(), "wasmdbg 0.1.0", patience).map(drop).unwrap_err();
+    assert!(matches!(error, AttachError::Connect(ConnectError::Busy { .. })), "{error}");
+    assert!(error.to_string().contains("accepts no connections: its proxy is stopped or hangs"), "{error}");
+    let error = Listener::bind(&scratch.socket(), Access::Owner).unwrap_err();
+    assert!(matches!(error, BindError::InUse { .. }), "{error}");
+    assert!(scratch.socket().exists(), "it is not ours to remove");
+}
+
+#[test]
+fn a_proxy_that_never_greets_is_given_up() {
+    let scratch = Scratch::new();
+    let _silent = UnixListener::bind(scratch.socket()).unwrap();
+    let patience = Duration::from_millis(100);
+    let error = Client::unix_within(&scratch.socket(), "wasmdbg 0.1.0", patience).map(drop).unwrap_err();
+    assert!(
+        matches!(error, AttachError::Call(CallError::Timeout { method: "hello", waited }) if waited == patience),
+        "{error}"
+    );
+}
+
+#[test]
+fn the_socket_is_gone_when_the_loop_has_ended_whatever_its_host_still_does() {
+    let scratch = Scratch::new();
+    let listener = Listener::bind(&scratch.socket(), Access::Owner).unwrap();
+    let mut server = ServerLoop::new(Some(listener), welcome()).unwrap();
+    server.waker().stop();
+    server.run(&mut crate::support::Answers::default()).unwrap();
+    assert!(!scratch.socket().exists());
 }

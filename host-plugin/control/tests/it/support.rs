@@ -1,6 +1,7 @@
 //! A proxy of the tests: a loop on a thread of its own with a service that answers what the tests ask.
 
 use std::io::{Read, Write};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -8,6 +9,7 @@ use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, connect, listen, socket};
 use wasmdbg_control::filters::{FilterList, ModuleBytes};
 use wasmdbg_control::message::{Request, RequestId};
 use wasmdbg_control::server::{
@@ -42,6 +44,26 @@ impl Drop for Scratch {
     }
 }
 
+/// A socket at `path` with a full backlog: its listener does not accept.
+pub(crate) fn crowded(path: &Path) -> (OwnedFd, Vec<OwnedFd>) {
+    let make = || {
+        let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
+        socket(AddressFamily::Unix, SockType::Stream, flags, None).unwrap()
+    };
+    let (listener, address) = (make(), UnixAddr::new(path).unwrap());
+    bind(listener.as_raw_fd(), &address).unwrap();
+    listen(&listener, Backlog::new(1).unwrap()).unwrap();
+    let mut crowd = Vec::new();
+    loop {
+        let next = make();
+        match connect(next.as_raw_fd(), &address) {
+            Ok(()) => crowd.push(next),
+            Err(nix::Error::EAGAIN) => return (listener, crowd),
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
 /// What the service saw.
 #[derive(Debug)]
 pub(crate) enum Seen {
@@ -51,7 +73,7 @@ pub(crate) enum Seen {
 }
 
 #[derive(Default)]
-struct Answers {
+pub(crate) struct Answers {
     clients: Vec<ClientHandle>,
     refuse: Option<String>,
     seen: Option<mpsc::Sender<Seen>>,

@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use wasmdbg_control::breakpoints::SetBreakpoints;
+use wasmdbg_control::codec::fitting;
 use wasmdbg_control::filters::{FilterList, ModuleBytes, ReadModule};
 use wasmdbg_control::server::{ClientHandle, ClientId};
 use wasmdbg_control::session::{ActivityNoted, Detached};
 use wasmdbg_control::status::{SessionInfo, Status};
 use wasmdbg_control::transactions::TransactionList;
-use wasmdbg_control::{ErrorKind, Request, RequestId, WireError};
+use wasmdbg_control::{ErrorKind, MAX_LIST, Request, RequestId, WireError};
 
 use super::Agent;
 use super::stops::millis;
@@ -18,6 +19,8 @@ use crate::debug::slot::{PlantReply, Slot};
 
 /// Bytes of a module or of code in one answer.
 const PART: usize = 512 << 10;
+/// Breakpoints of one session in one module: the answer has a text for each that is refused.
+const BREAKPOINTS: usize = 4000;
 
 /// What a client gets of `bytes` when it asks for so many of them.
 pub(super) fn part(bytes: &[u8], offset: u64, length: u32) -> &[u8] {
@@ -144,7 +147,8 @@ impl Agent {
         ids.sort_unstable();
         ids.dedup();
         let fast_lane = (self.transactions)().saturating_sub(ids.len() as u64);
-        TransactionList { transactions, fast_lane }
+        let (transactions, left_out) = fitting(transactions, MAX_LIST);
+        TransactionList { transactions, fast_lane, left_out: left_out as u64 }
     }
 
     fn read_module(&self, asked: &ReadModule) -> Result<ModuleBytes, WireError> {
@@ -169,6 +173,13 @@ impl Agent {
         if self.crew.module(module).is_none() || !self.names_module(session, module) {
             let text = format!("this session debugs no filter with module {module}");
             return Err(WireError::new(ErrorKind::NotFound, text));
+        }
+        if breakpoints.len() > BREAKPOINTS {
+            let text = format!(
+                "{} breakpoints are too many: a session may have {BREAKPOINTS} in a module",
+                breakpoints.len()
+            );
+            return Err(WireError::new(ErrorKind::State, text));
         }
         let pcs: Vec<String> = breakpoints.iter().map(|b| format!("{:#x}", b.pc)).collect();
         self.audit_session(session, &format!("breakpoints in {module}: {}", list_or_none(&pcs)));

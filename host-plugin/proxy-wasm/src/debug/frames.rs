@@ -6,12 +6,13 @@
 //! from the outermost, which has depth 1, and stays the same while the frame lives.
 #![forbid(unsafe_code)]
 
+use wasmdbg_control::MAX_LIST;
 use wasmdbg_control::state::Value;
 use wasmdbg_control::stop::Frame;
 use wasmtime::{FrameHandle, Instance, StoreContextMut, Val};
 
-/// Values that one answer carries at most: a frame of the wire takes a mebibyte.
-const VALUES: usize = 30_000;
+/// Bytes of JSON that a frame takes besides its values.
+const FRAME_SIZE: usize = 80;
 
 /// Where a frame is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,14 +74,24 @@ impl<T: 'static> Frames<'_, T> {
     pub(crate) fn read(&mut self, first: u32, count: u32) -> (Vec<Frame>, u32) {
         let mut read = Vec::new();
         let mut number: u32 = 0;
-        let mut values = 0;
+        let mut left = MAX_LIST;
         self.each(|frames, frame| {
             let Some(point) = frames.point(frame) else { return true };
-            if number >= first && number - first < count && (values < VALUES || read.is_empty()) {
-                let (locals, operands) = (frames.locals(frame), frames.operands(frame));
-                values += locals.len() + operands.len();
-                if values <= VALUES || read.is_empty() {
-                    read.push(Frame { function: point.function, pc: point.pc, locals, operands });
+            if number >= first && number - first < count && left > 0 {
+                let (mut locals, mut operands) = (frames.locals(frame), frames.operands(frame));
+                if read.is_empty() {
+                    // The one frame that there must be, as far as it fits.
+                    cut_values(&mut locals, MAX_LIST / 2 - FRAME_SIZE);
+                    cut_values(&mut operands, MAX_LIST / 2 - FRAME_SIZE);
+                }
+                let values = locals.iter().chain(&operands).map(Value::wire_size);
+                match left.checked_sub(FRAME_SIZE + values.sum::<usize>()) {
+                    Some(rest) => {
+                        left = rest;
+                        read.push(Frame { function: point.function, pc: point.pc, locals, operands });
+                    }
+                    // Nor does any later one: they are in order.
+                    None => left = 0,
                 }
             }
             number += 1;
@@ -127,6 +138,16 @@ impl<T: 'static> Frames<'_, T> {
         let count = frame.num_stacks(&mut self.store).unwrap_or(0);
         (0..count).map(|index| frame.stack(&mut self.store, index).map_or(Value::Unknown, value)).collect()
     }
+}
+
+/// Keeps the first values, as many as take no more than `bytes`.
+fn cut_values(values: &mut Vec<Value>, bytes: usize) {
+    let sizes = values.iter().scan(0, |sum, value| {
+        *sum += value.wire_size();
+        Some(*sum)
+    });
+    let fitting = sizes.take_while(|sum| *sum <= bytes).count();
+    values.truncate(fitting);
 }
 
 /// A value as it goes over the wire.

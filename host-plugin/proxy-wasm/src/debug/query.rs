@@ -6,7 +6,7 @@ use wasmdbg_control::state::{
     GlobalValues, GlobalWritten, MemoryBytes, MemoryWritten, ReadMemory, WriteGlobal, WriteMemory,
 };
 use wasmdbg_control::stop::FrameList;
-use wasmdbg_control::{ErrorKind, Reply, Request, WireError};
+use wasmdbg_control::{ErrorKind, MAX_LIST, Reply, Request, WireError};
 use wasmtime::{AsContextMut, Instance, Memory, Mutability};
 
 use super::frames::{Frames, to_val, value};
@@ -26,7 +26,7 @@ pub(crate) fn answer<T: 'static>(frames: &mut Frames<'_, T>, request: Request) -
         }
         Request::ReadMemory(asked) => read_memory(frames, &asked),
         Request::WriteMemory(asked) => write_memory(frames, &asked),
-        Request::ReadGlobals(_) => read_globals(frames),
+        Request::ReadGlobals(asked) => read_globals(frames, asked.first),
         Request::WriteGlobal(asked) => write_global(frames, &asked),
         _ => Err(WireError::new(
             ErrorKind::Internal,
@@ -74,15 +74,23 @@ fn write_memory<T: 'static>(frames: &mut Frames<'_, T>, asked: &WriteMemory) -> 
     Ok(MemoryWritten {}.into())
 }
 
-fn read_globals<T: 'static>(frames: &mut Frames<'_, T>) -> Result<Reply, WireError> {
+fn read_globals<T: 'static>(frames: &mut Frames<'_, T>, first: u32) -> Result<Reply, WireError> {
     let instance = instance(frames)?;
-    let mut globals = Vec::new();
-    let mut index = 0;
-    while let Some(global) = instance.debug_global(frames.store.as_context_mut(), index) {
-        globals.push(value(global.get(&mut frames.store)));
-        index += 1;
+    let (mut globals, mut left, mut count) = (Vec::new(), MAX_LIST, 0);
+    while let Some(global) = instance.debug_global(frames.store.as_context_mut(), count) {
+        if count >= first && left > 0 {
+            let read = value(global.get(&mut frames.store));
+            match left.checked_sub(read.wire_size()) {
+                Some(rest) => {
+                    left = rest;
+                    globals.push(read);
+                }
+                None => left = 0,
+            }
+        }
+        count += 1;
     }
-    Ok(GlobalValues { globals }.into())
+    Ok(GlobalValues { globals, count }.into())
 }
 
 fn write_global<T: 'static>(frames: &mut Frames<'_, T>, asked: &WriteGlobal) -> Result<Reply, WireError> {

@@ -2,7 +2,10 @@
 //! functions would see them. Only looks.
 #![forbid(unsafe_code)]
 
+use wasmdbg_control::MAX_LIST;
+use wasmdbg_control::codec::fitting;
 use wasmdbg_control::stream::{Field, Property, StreamState};
+use wasmdbg_control::text::cut;
 
 use crate::embedder::{HeaderMap, Transaction};
 use crate::state::VmState;
@@ -51,6 +54,15 @@ const PROPERTIES: [(&str, Kind); 30] = [
     ("upstream.tls_version", Kind::Text),
 ];
 
+/// Characters of one value; what filters keep in a field can be of any length.
+const VALUE: usize = 32_000;
+
+/// Bytes of JSON that each of the four lists may take.
+const LIST: usize = MAX_LIST / 4;
+
+/// What stands for values that do not fit.
+const LEFT_OUT: &str = "…";
+
 /// Everything about the context that host functions act on now.
 ///
 /// `further`: paths of properties besides those that hosts usually have.
@@ -73,7 +85,12 @@ pub(crate) fn read(vm: &mut VmState, further: &[String]) -> StreamState {
     ];
     let mut properties: Vec<_> = own.into_iter().map(|(name, value)| (name, Property::Text(value))).collect();
     let Ok(transaction) = vm.contexts.transaction() else {
-        return StreamState { request_headers: None, response_headers: None, properties, filter };
+        return StreamState {
+            request_headers: None,
+            response_headers: None,
+            properties,
+            filter: bounded(filter),
+        };
     };
     let known = PROPERTIES.iter().map(|(path, kind)| (*path, *kind));
     let further = further.iter().map(|path| (path.as_str(), Kind::Text));
@@ -83,8 +100,48 @@ pub(crate) fn read(vm: &mut VmState, further: &[String]) -> StreamState {
     StreamState {
         request_headers: fields(transaction, HeaderMap::RequestHeaders),
         response_headers: fields(transaction, HeaderMap::ResponseHeaders),
-        properties,
-        filter,
+        properties: bounded(properties),
+        filter: bounded(filter),
+    }
+}
+
+/// The values that fit, and in the place of the others how many they are.
+fn bounded<V: Shown>(values: Vec<(String, V)>) -> Vec<(String, V)> {
+    let shown = values.into_iter().map(|(name, value)| (cut(&name, VALUE).into_owned(), value.shown()));
+    let (mut fit, rest) = fitting(shown.collect(), LIST);
+    if rest > 0 {
+        fit.push((LEFT_OUT.to_owned(), V::of_text(format!("{rest} more do not fit this answer"))));
+    }
+    fit
+}
+
+/// A value in a list.
+trait Shown: serde::Serialize {
+    /// As much of it as is shown.
+    fn shown(self) -> Self;
+    fn of_text(text: String) -> Self;
+}
+
+impl Shown for String {
+    fn shown(self) -> Self {
+        cut(&self, VALUE).into_owned()
+    }
+
+    fn of_text(text: String) -> Self {
+        text
+    }
+}
+
+impl Shown for Property {
+    fn shown(self) -> Self {
+        match self {
+            Self::Text(text) => Self::Text(text.shown()),
+            other => other,
+        }
+    }
+
+    fn of_text(text: String) -> Self {
+        Self::Text(text)
     }
 }
 
@@ -92,7 +149,7 @@ fn fields(transaction: &mut dyn Transaction, map: HeaderMap) -> Option<Vec<Field
     let mut fields = Vec::new();
     let mut take = |name: &[u8], value: &[u8]| fields.push((text(name), text(value)));
     transaction.pairs(map, &mut take).ok()?;
-    Some(fields)
+    Some(bounded(fields))
 }
 
 /// `None`: it has no value now.

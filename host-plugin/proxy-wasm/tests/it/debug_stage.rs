@@ -2,6 +2,7 @@
 //! connections inside the process, transactions driven as a proxy drives them.
 
 use std::fs;
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
@@ -17,7 +18,7 @@ use wasmdbg_control::state::Value;
 use wasmdbg_control::status::{GetStatus, Status};
 use wasmdbg_control::stop::{Resume, ResumeMode, Stopped};
 use wasmdbg_control::{
-    Client, Connection, ErrorKind, Event, FilterId, ModuleHash, Request as Asked, RequestId, StopId,
+    Client, Connection, ErrorKind, Event, Events, FilterId, ModuleHash, Request as Asked, RequestId, StopId,
     TransactionId,
 };
 use wasmdbg_proxy_wasm::debug::Candidate;
@@ -190,8 +191,12 @@ impl Stage {
     }
 
     pub(crate) fn client(&self) -> Front {
-        let connection = Connection::over(self.remote.connect().unwrap()).unwrap();
-        let (client, events) = Client::greet(connection, "test 1.0").unwrap();
+        self.client_named("test 1.0")
+    }
+
+    pub(crate) fn client_named(&self, name: &str) -> Front {
+        let connection = Connection::over(self.connect()).unwrap();
+        let (client, events) = Client::greet(connection, name).unwrap();
         Front { client, events }
     }
 
@@ -199,6 +204,11 @@ impl Stage {
     pub(crate) fn attached(&self) -> Front {
         let front = self.client();
         front.attach(Attach { all: true, ..attach() }).unwrap();
+    /// A connection on which nobody has said anything.
+    pub(crate) fn connect(&self) -> UnixStream {
+        self.remote.connect().unwrap()
+    }
+
         front
     }
 
@@ -317,6 +327,11 @@ impl Flow {
         self.context.client_gone();
     }
 
+    /// Whether it is under way for so long at least.
+    pub(crate) fn is_held_for(&self, time: Duration) -> bool {
+        self.receiver.recv_timeout(time).is_err()
+    }
+
     /// Ends the transaction and waits for it.
     pub(crate) fn end(self) {
         let (done, ended) = mpsc::channel();
@@ -329,7 +344,7 @@ impl Flow {
 /// A client with its events.
 pub(crate) struct Front {
     pub(crate) client: Client,
-    pub(crate) events: mpsc::Receiver<Event>,
+    pub(crate) events: Events,
 }
 
 impl Front {

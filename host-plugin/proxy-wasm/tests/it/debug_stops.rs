@@ -3,7 +3,7 @@
 use wasmdbg_control::breakpoints::Planted;
 use wasmdbg_control::code::{ListCode, ReadCode};
 use wasmdbg_control::filters::ReadModule;
-use wasmdbg_control::state::{ReadGlobals, ReadMemory, Value, WriteGlobal, WriteMemory};
+use wasmdbg_control::state::{ReadMemory, Value, WriteGlobal, WriteMemory};
 use wasmdbg_control::stop::{CallbackOutcome, Context, GetFrames, ReleaseCause, ResumeMode, StopReason};
 use wasmdbg_control::transactions::{ListTransactions, TransactionState};
 use wasmdbg_control::{ContextId, ErrorKind, Event, FilterId, SlotId, TransactionId};
@@ -73,7 +73,7 @@ fn a_stop_shows_the_guest_and_lets_it_be_changed() {
     assert_eq!(refusal(write(65534, b"long")), ErrorKind::NotFound);
     assert_eq!(read(65534, 2).data, [0, 0], "all or nothing");
 
-    let globals = || front.client.call(ReadGlobals { stop: stop.stop }).unwrap().globals;
+    let globals = || front.client.globals(stop.stop).unwrap();
     assert_eq!(globals(), [Value::I32(41), Value::I64(-3)]);
     let set = |index, value| front.client.call(WriteGlobal { stop: stop.stop, index, value });
     set(0, Value::I32(1)).unwrap();

@@ -6,15 +6,13 @@ use wasmdbg_control::breakpoints::{Breakpoint, SetBreakpoints};
 use wasmdbg_control::filters::ListFilters;
 use wasmdbg_control::stop::{ReleaseCause, Resume, ResumeMode};
 use wasmdbg_control::transactions::TransactionEnded;
-use wasmdbg_control::{Client, Event, StopId};
+use wasmdbg_control::{Client, Event, Events, StopId};
 
 use crate::stage::{PATIENCE, Stage, origin, pc, wait};
 
 const STOPPING: &str = r#"
     (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
         (drop (i32.const 8001)) (i32.const 0))"#;
-
-type Events = std::sync::mpsc::Receiver<Event>;
 
 /// A debugger with a breakpoint in the request's callback.
 fn debugger(stage: &Stage) -> (Client, Events) {

@@ -5,13 +5,13 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, mpsc};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use wasmdbg_control::session::{Attach, LaneStart};
 use wasmdbg_control::status::{GetStatus, Status};
-use wasmdbg_control::{Client, Event};
+use wasmdbg_control::{Client, Event, Events};
 use wasmdbg_proxy_wasm::{FilterConfig, Settings};
 use wasmdbg_standalone::{Happening, Host, Listening, Options, Report, Upstream};
 
@@ -86,12 +86,12 @@ impl Stage {
         self.lines.0.lock().unwrap().clone()
     }
 
-    pub(crate) fn client(&self) -> (Client, mpsc::Receiver<Event>) {
+    pub(crate) fn client(&self) -> (Client, Events) {
         Client::greet(self.host.connect().unwrap(), "test 1.0").unwrap()
     }
 
     /// A client that debugs every request.
-    pub(crate) fn attached(&self) -> (Client, mpsc::Receiver<Event>) {
+    pub(crate) fn attached(&self) -> (Client, Events) {
         let (client, events) = self.client();
         let attach = Attach {
             filters: Vec::new(),
@@ -120,11 +120,7 @@ impl Stage {
 }
 
 /// Waits for the event that `pick` wants.
-pub(crate) fn wait<T>(
-    events: &mpsc::Receiver<Event>,
-    what: &str,
-    mut pick: impl FnMut(Event) -> Option<T>,
-) -> T {
+pub(crate) fn wait<T>(events: &Events, what: &str, mut pick: impl FnMut(Event) -> Option<T>) -> T {
     let until = Instant::now() + PATIENCE;
     loop {
         let left = until.saturating_duration_since(Instant::now());
