@@ -9,6 +9,7 @@
 mod attach;
 mod audit;
 mod code;
+mod refusals;
 mod requests;
 mod slots;
 mod stops;
@@ -25,6 +26,7 @@ use wasmdbg_control::session::{Hello, Welcome};
 use wasmdbg_control::{Event, FilterId, Request, RequestId, SessionId};
 
 use self::attach::Waiting;
+use self::refusals::Refusals;
 use self::slots::Crew;
 pub use self::traps::Symbolise;
 use self::traps::TrapLog;
@@ -68,6 +70,7 @@ pub struct Agent {
     code: CodeMaps,
     crew: Crew,
     clients: BTreeMap<ClientId, Client>,
+    refusals: Refusals,
     next_session: u64,
     started: Instant,
     wake_at: Option<Instant>,
@@ -104,6 +107,7 @@ impl Agent {
             traps: TrapLog::new(traps, symbolise),
             code: CodeMaps::default(),
             clients: BTreeMap::new(),
+            refusals: Refusals::default(),
             next_session: 1,
             started: Instant::now(),
             wake_at: None,
@@ -182,7 +186,9 @@ impl Service for Agent {
     }
 
     fn refused(&mut self, peer: &Peer, reason: &str) {
-        self.audit(&format!("refused a connection of {peer}: {reason}"));
+        if self.refusals.take(peer.uid, Instant::now()) {
+            self.audit(&format!("refused a connection of {peer}: {reason}"));
+        }
     }
 
     fn connected(&mut self, client: ClientHandle, peer: Peer, hello: Hello) {
@@ -219,7 +225,11 @@ impl Service for Agent {
         }
         self.send_missed(now, missed);
         self.advance_attaches();
-        self.wake_at = self.pass_time(now);
+        for (uid, count) in self.refusals.left_out(now) {
+            self.audit(&format!("refused {count} more connections of uid {uid}"));
+        }
+        let stops = self.pass_time(now);
+        self.wake_at = stops.into_iter().chain(self.refusals.next()).min();
         let filters = &self.filters;
         self.traps.write(&self.lane.runtime, |module| {
             let filter = filters.iter().find(|filter| filter.module() == module)?;

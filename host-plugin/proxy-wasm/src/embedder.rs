@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use wasmdbg_control::TransactionId;
+use wasmdbg_control::text::{SHOWN, cut};
 
 /// The process that hosts filters.
 pub trait Embedder: Send + Sync + 'static {
@@ -173,4 +174,16 @@ pub struct RequestFacts {
     pub client: Option<IpAddr>,
     /// Port of the client.
     pub client_port: u16,
+}
+
+impl RequestFacts {
+    /// The method, as long as it may be in a message.
+    pub(crate) fn shown_method(&self) -> String {
+        cut(&self.method, SHOWN).into_owned()
+    }
+
+    /// The path, as long as it may be in a message.
+    pub(crate) fn shown_path(&self) -> String {
+        cut(&self.path, SHOWN).into_owned()
+    }
 }

@@ -6,6 +6,7 @@ use std::sync::{Arc, Weak};
 
 use sha2::{Digest, Sha256};
 use wasmdbg_control::filters::{FilterInfo, FilterState};
+use wasmdbg_control::text::{SHOWN, cut};
 use wasmdbg_control::{FilterId, ModuleHash};
 use wasmtime::{InstancePre, Module};
 
@@ -179,7 +180,7 @@ impl Filter {
             module_size: self.bytes.len() as u64,
             state: match &self.program {
                 Ok(_) => FilterState::Active,
-                Err(reason) => FilterState::Inactive { reason: reason.clone() },
+                Err(reason) => FilterState::Inactive { reason: cut(reason, SHOWN).into_owned() },
             },
             fail_open: config.fail_open,
             counters: self.core.counters.snapshot(),

@@ -24,6 +24,9 @@ use crate::filter::Filter;
 /// Shortest deadline: below it nobody could resume.
 const SHORTEST: Duration = Duration::from_millis(100);
 
+/// Rules of one session: event threads look at them for each request.
+const RULES: usize = 64;
+
 /// An attach that has not been answered yet.
 pub(super) struct Waiting {
     id: RequestId,
@@ -47,6 +50,10 @@ impl Agent {
         let Some(asking) = self.clients.get(&client) else { return Ok(()) };
         if asking.session.is_some() {
             let text = "this connection has a session already: detach first, or connect once more";
+            return Err(WireError::new(ErrorKind::State, text));
+        }
+        if asked.rules.len() > RULES {
+            let text = format!("{} rules are too many: a session may have {RULES}", asked.rules.len());
             return Err(WireError::new(ErrorKind::State, text));
         }
         let filters = self.wanted_filters(&asked.filters)?;

@@ -1,6 +1,7 @@
 //! The audit log: who did what to a live proxy. One line each, through the host's log.
 
 use wasmdbg_control::rules::Rule;
+use wasmdbg_control::text::{SHOWN, cut, escaped};
 
 use super::{Agent, Client};
 use crate::debug::session::Session;
@@ -10,8 +11,10 @@ use crate::embedder::Level;
 const PLUGIN: &str = "wasmdbg";
 
 impl Agent {
+    /// One line of bounded length, whatever clients have put into `text`.
     pub(super) fn audit(&self, text: &str) {
-        self.lane.runtime.embedder.log(Level::Info, PLUGIN, None, &format!("audit: {text}"));
+        let text = escaped(text);
+        self.lane.runtime.embedder.log(Level::Info, PLUGIN, None, &format!("audit: {}", cut(&text, SHOWN)));
     }
 
     pub(super) fn audit_session(&self, session: &Session, text: &str) {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 
 use wasmdbg_control::ModuleHash;
+use wasmdbg_control::text::cut;
 
 use crate::embedder::Level;
 use crate::runtime::Runtime;
@@ -20,6 +21,8 @@ pub type Symbolise = Box<dyn FnMut(&Arc<[u8]>, &TrapFrame) -> Option<String> + S
 const REMEMBERED: usize = 1024;
 /// Lines in one turn, so that clients are served in between.
 const PER_TURN: usize = 32;
+/// Characters of one report.
+const LONGEST: usize = 8_000;
 
 /// See the module.
 pub(super) struct TrapLog {
@@ -48,6 +51,7 @@ impl TrapLog {
         }
     }
 
+    /// Of bounded length: names of functions are the filter's.
     fn describe(&mut self, report: &TrapReport, bytes: impl Fn(ModuleHash) -> Option<Arc<[u8]>>) -> String {
         let mut text = format!("{}: {}", report.callback, report.message);
         for (number, frame) in report.frames.iter().enumerate() {
@@ -59,7 +63,7 @@ impl TrapLog {
                 },
             };
         }
-        text
+        cut(&text, LONGEST).into_owned()
     }
 
     fn place(

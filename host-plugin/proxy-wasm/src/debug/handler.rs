@@ -18,6 +18,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
 use wasmdbg_control::stop::{Context, ReleaseCause, Released, ResumeMode, Resumed, StopReason, Stopped};
+use wasmdbg_control::text::{SHOWN, cut};
 use wasmdbg_control::{ErrorKind, Event, Request, SessionId, StopId, WireError};
 use wasmtime::{AsContextMut, DebugEvent, DebugHandler, StoreContextMut};
 
@@ -331,7 +332,7 @@ impl Handler {
                 },
                 Cause::Step(_) => StopReason::Step,
                 Cause::Interrupt(_) => StopReason::Interrupt,
-                Cause::Trap(message) => StopReason::Trap { message: message.clone() },
+                Cause::Trap(message) => StopReason::Trap { message: cut(message, SHOWN).into_owned() },
             };
             session.send(Event::Stopped(Box::new(event.clone())));
         }

@@ -253,7 +253,7 @@ impl DebugLane {
         {
             let mut notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
             if notes.missed.len() < MISSED_WAITING {
-                let (method, path) = (facts.method.clone(), facts.path.clone());
+                let (method, path) = (facts.shown_method(), facts.shown_path());
                 let missed = Missed { filter: wish.filter, method, path, reason, total };
                 notes.missed.push_back((session.id, missed));
             }

@@ -217,8 +217,8 @@ impl Slot {
         };
         Some(TransactionInfo {
             id: bound.transaction,
-            method: bound.facts.method.clone(),
-            path: bound.facts.path.clone(),
+            method: bound.facts.shown_method(),
+            path: bound.facts.shown_path(),
             client: client_of(&bound.facts),
             filter: self.filter,
             slot: self.id,

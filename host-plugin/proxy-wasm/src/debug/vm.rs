@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use wasmdbg_control::stop::{CallbackEnded, CallbackOutcome, Context};
+use wasmdbg_control::text::{SHOWN, cut};
 use wasmdbg_control::transactions::LogLine;
 use wasmdbg_control::{ContextId, Event};
 use wasmtime::{AsContextMut, Store, UpdateDeadline};
@@ -303,8 +304,8 @@ impl DebugVm {
             Some(bound) if id != NO_CONTEXT && id != ROOT_CONTEXT => Context::Stream {
                 id,
                 transaction: bound.transaction,
-                method: bound.facts.method.clone(),
-                path: bound.facts.path.clone(),
+                method: bound.facts.shown_method(),
+                path: bound.facts.shown_path(),
             },
             _ => Context::Root { id },
         }
@@ -325,7 +326,7 @@ fn outcome_of(entry: Entry, result: &Result<(i32, Action), Death>) -> CallbackOu
                 _ => None,
             },
         },
-        Err(death) => CallbackOutcome::Trapped { message: death.message.clone() },
+        Err(death) => CallbackOutcome::Trapped { message: cut(&death.message, SHOWN).into_owned() },
     }
 }
 

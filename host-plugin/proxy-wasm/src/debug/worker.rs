@@ -11,6 +11,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Instant;
 
 use wasmdbg_control::session::LaneFailed;
+use wasmdbg_control::text::{SHOWN, cut};
 use wasmdbg_control::transactions::TransactionEnded;
 use wasmdbg_control::{ContextId, Event};
 
@@ -113,7 +114,7 @@ impl Worker {
                 self.lane.tell(&Event::LaneFailed(LaneFailed {
                     filter: self.slot.filter,
                     name: self.slot.filter_name.clone(),
-                    reason: reason.clone(),
+                    reason: cut(&reason, SHOWN).into_owned(),
                 }));
                 self.lane.note(Note::Failed(self.slot.filter, reason));
                 false

@@ -2,10 +2,11 @@
 
 use std::sync::atomic::Ordering;
 
+use wasmdbg_control::CallError;
 use wasmdbg_control::rules::Rule;
 use wasmdbg_control::session::{Attach, Detach, LanePhase};
-use wasmdbg_control::state::{ReadMemory, WriteMemory};
-use wasmdbg_control::stop::{Context, Resume, ResumeMode, StopReason};
+use wasmdbg_control::state::{ReadMemory, Value, WriteGlobal, WriteMemory};
+use wasmdbg_control::stop::{Context, Interrupt, Resume, ResumeMode, StopReason};
 use wasmdbg_control::{ContextId, ErrorKind, Event, FilterId};
 use wasmdbg_proxy_wasm::Action;
 
@@ -248,6 +249,8 @@ fn one_session_controls_and_the_others_observe() {
     assert_eq!(refusal(other.client.call(write)), ErrorKind::Denied);
     let read = ReadMemory { stop: mine.stop, memory: 0, address: 16, length: 5 };
     assert_eq!(other.client.call(read).unwrap().data, b":path");
+    let global = WriteGlobal { stop: mine.stop, index: 0, value: Value::I32(1) };
+    assert_eq!(refusal(other.client.call(global)), ErrorKind::Denied);
     owner.resume(mine.stop, ResumeMode::Continue);
     // At the other's breakpoint: the owner has no number there and controls all the same.
     let mine = owner.stopped();
@@ -259,6 +262,58 @@ fn one_session_controls_and_the_others_observe() {
     for deed in ["attaches to filter", "breakpoints in", "resume at stop", "refused write of 1 bytes"] {
         assert!(log.contains(deed), "{deed} in {log}");
     }
+}
+
+#[test]
+fn only_the_session_that_took_a_transaction_interrupts_it() {
+    let stage = Stage::new(
+        &filter(
+            r#"(func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
+                (loop (br_if 0 (i32.eqz (i32.load8_u (i32.const 0)))))
+                (i32.const 0))"#,
+        ),
+        "",
+    );
+    let owner = stage.attached();
+    let other = stage.client();
+    other.attach(Attach { rules: vec![Rule::Path { prefix: "/other".into() }], ..attach() }).unwrap();
+    let flow = stage.request(1);
+    let slot =
+        owner.wait_status("a busy slot", |status| status.slots.iter().any(|slot| slot.busy)).slots[0].id;
+    let interrupt = |front: &crate::debug_stage::Front, slot| front.client.call(Interrupt { slot });
+    // Until the callback runs nobody can interrupt it; from then on only its owner.
+    let refused = wait_for("a running callback", || match interrupt(&other, Some(slot)) {
+        Err(CallError::Refused(error)) if error.kind == ErrorKind::State => None,
+        other => Some(other),
+    });
+    assert_eq!(refusal(refused), ErrorKind::Denied);
+    assert_eq!(refusal(interrupt(&other, None)), ErrorKind::State, "none of its own runs");
+    assert!(flow.is_held());
+    assert_eq!(interrupt(&owner, Some(slot)).unwrap().slots, 1);
+    let stop = owner.stopped();
+    assert_eq!(stop.reason, StopReason::Interrupt);
+    owner.client.call(WriteMemory { stop: stop.stop, memory: 0, address: 0, data: vec![1] }).unwrap();
+    owner.resume(stop.stop, ResumeMode::Continue);
+    assert_eq!(flow.action(), Action::Continue);
+    flow.end();
+}
+
+#[test]
+fn the_end_of_a_session_releases_its_stops_and_says_how_many() {
+    let stage = Stage::new(&plain(), "");
+    let front = stage.attached();
+    front.breakpoints(stage.module(), &[stage.pc(8001)]);
+    let first = stage.request(1);
+    front.stopped();
+    let second = stage.request(2);
+    front.stopped();
+    assert!(first.is_held() && second.is_held());
+    assert_eq!(front.client.call(Detach {}).unwrap().released, 2);
+    for flow in [first, second] {
+        assert_eq!(flow.action(), Action::Continue);
+        flow.end();
+    }
+    assert!(stage.log().contains("ended: detached"), "{}", stage.log());
 }
 
 #[test]

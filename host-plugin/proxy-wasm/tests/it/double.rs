@@ -87,10 +87,12 @@ pub(crate) struct Request {
 }
 
 impl Request {
-    /// `GET /` with the fields of `headers` behind its pseudo-headers.
+    /// `GET /`, or the `:path` among `headers`, with the other fields behind its pseudo-headers.
     pub(crate) fn new(id: u64, headers: &[(&str, &str)]) -> Self {
-        let pseudo = [(":method", "GET"), (":path", "/"), (":authority", "here"), (":scheme", "http")];
-        let request = pseudo.iter().chain(headers).map(|(k, v)| (k.to_string(), v.to_string())).collect();
+        let (paths, headers): (Vec<_>, Vec<_>) = headers.iter().partition(|(name, _)| *name == ":path");
+        let path = paths.first().map_or("/", |(_, path)| path);
+        let pseudo = [(":method", "GET"), (":path", path), (":authority", "here"), (":scheme", "http")];
+        let request = pseudo.iter().chain(&headers).map(|(k, v)| (k.to_string(), v.to_string())).collect();
         let response = vec![(":status".to_string(), "200".to_string())];
         let maps = Maps { request, response, ..Maps::default() };
         Self { id, maps: Arc::new(Mutex::new(maps)) }
@@ -131,7 +133,7 @@ impl Transaction for Request {
     fn facts(&mut self) -> RequestFacts {
         RequestFacts {
             method: "GET".to_string(),
-            path: "/".to_string(),
+            path: self.with(HeaderMap::RequestHeaders, |fields| fields[1].1.clone()).unwrap(),
             client: Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
             client_port: 1,
         }

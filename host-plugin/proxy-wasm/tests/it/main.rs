@@ -3,6 +3,7 @@
 mod bad_modules;
 mod configuration;
 mod deadlines;
+mod debug_bounds;
 mod debug_limits;
 mod debug_sessions;
 mod debug_stage;
