@@ -124,7 +124,7 @@ impl Agent {
         let find = |id: SessionId| sessions.iter().find(|session| session.id == id);
         let mut next: Option<Instant> = None;
         let mut warnings = Vec::new();
-        let mut released = Vec::new();
+        let mut over = Vec::new();
         for (stop, standing) in &mut self.lane.tables().stops {
             let Some(session) = find(standing.controller) else {
                 standing.release(ReleaseCause::Detached);
@@ -138,19 +138,20 @@ impl Agent {
             }
             match due {
                 Due::Later(when) => next = Some(next.map_or(when, |earlier| earlier.min(when))),
-                Due::Release(cause) => {
-                    if standing.release(cause) {
-                        released.push((*stop, session));
-                    }
-                }
+                Due::Release(cause) => over.push((*stop, session, cause)),
                 Due::Warn(_) | Due::Over => {}
             }
         }
         for (stop, session, left) in warnings {
             session.send(Event::DeadlineWarning(DeadlineWarning { stop, remaining_ms: millis(left) }));
         }
-        for (stop, session) in released {
-            self.audit_session(session, &format!("did not resume stop {stop} in time: released"));
+        // After the warnings: the slot tells of its release at once.
+        for (stop, session, cause) in over {
+            let released =
+                self.lane.tables().stops.get_mut(&stop).is_some_and(|standing| standing.release(cause));
+            if released {
+                self.audit_session(session, &format!("did not resume stop {stop} in time: released"));
+            }
         }
         next
     }

@@ -74,7 +74,8 @@ impl Standing {
         !std::mem::replace(&mut self.released, true) && self.commands.send(Command::Release(cause)).is_ok()
     }
 
-    /// `alive`: the controller's last sign of life.
+    /// `alive`: the controller's last sign of life. However late this is asked, the warning comes before the
+    /// release.
     pub(crate) fn due(&mut self, now: Instant, alive: Instant, deadline: Duration) -> Due {
         if self.released {
             return Due::Over;
@@ -82,19 +83,19 @@ impl Standing {
         let alive = alive.max(self.opened);
         let (by_silence, by_cap) = (alive + deadline, self.opened + HARD_CAP);
         let end = by_silence.min(by_cap);
-        if now >= end {
-            let capped = by_cap < by_silence;
-            return Due::Release(if capped { ReleaseCause::HardCap } else { ReleaseCause::Deadline });
+        if self.warned != Some(alive) {
+            let warning = end - WARNING.min(deadline / 3);
+            if now < warning {
+                return Due::Later(warning);
+            }
+            self.warned = Some(alive);
+            return Due::Warn(end.saturating_duration_since(now));
         }
-        if self.warned == Some(alive) {
+        if now < end {
             return Due::Later(end);
         }
-        let warning = end - WARNING.min(deadline / 3);
-        if now < warning {
-            return Due::Later(warning);
-        }
-        self.warned = Some(alive);
-        Due::Warn(end - now)
+        let capped = by_cap < by_silence;
+        Due::Release(if capped { ReleaseCause::HardCap } else { ReleaseCause::Deadline })
     }
 }
 
@@ -138,6 +139,11 @@ mod tests {
         let (mut stop, receiver) = standing();
         let opened = stop.opened;
         let alive = opened + HARD_CAP - SECOND;
+        assert_eq!(
+            stop.due(opened + HARD_CAP, alive, 60 * SECOND),
+            Due::Warn(Duration::ZERO),
+            "late, but first"
+        );
         let due = stop.due(opened + HARD_CAP, alive, 60 * SECOND);
         assert_eq!(due, Due::Release(ReleaseCause::HardCap));
         assert!(stop.release(ReleaseCause::HardCap));
