@@ -13,6 +13,7 @@ mod dap_sessions;
 mod dap_stops;
 mod debug_lane;
 mod debugger;
+mod descriptors;
 mod examples;
 mod extension;
 mod fast_lane;

@@ -5,6 +5,7 @@ use std::thread;
 use wasmdbg_control::TransactionId;
 use wasmdbg_proxy_wasm::{Embedder, Level, ThreadHandle};
 
+use crate::kept::KeptThreads;
 use crate::ts;
 
 /// Stack of a thread that builds virtual machines when the server's own threads cannot: guests run
@@ -15,12 +16,13 @@ const TASK_STACK: usize = 2 << 20;
 #[derive(Debug)]
 pub(crate) struct Server {
     version: String,
+    threads: KeptThreads,
 }
 
 impl Server {
     /// `version` as the server tells it.
     pub(crate) fn new(version: String) -> Self {
-        Self { version }
+        Self { version, threads: KeptThreads::new(ts::spawn) }
     }
 }
 
@@ -52,14 +54,6 @@ impl Embedder for Server {
     }
 
     fn spawn(&self, name: &str, body: Box<dyn FnOnce() + Send>) -> Result<Box<dyn ThreadHandle>, String> {
-        ts::spawn(name, body).map(|thread| Box::new(Joinable(thread)) as Box<dyn ThreadHandle>)
-    }
-}
-
-struct Joinable(ts::Thread);
-
-impl ThreadHandle for Joinable {
-    fn join(self: Box<Self>) {
-        self.0.join();
+        Ok(Box::new(self.threads.run(name, body)?))
     }
 }

@@ -24,6 +24,7 @@ mod entry;
 mod flow;
 mod hooks;
 mod init;
+mod kept;
 mod parking;
 mod plugin;
 mod release;

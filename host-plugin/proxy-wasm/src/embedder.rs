@@ -23,17 +23,17 @@ pub trait Embedder: Send + Sync + 'static {
     /// machines are built and configured there: it can take long. Called on any thread; returns at once.
     fn task(&self, body: Box<dyn FnOnce() + Send>);
 
-    /// Starts a thread that may call the host's API (ATS: `TSThreadCreate`). Debug slots run on these.
+    /// Runs `body` on a thread that may call the host's API, called `name` meanwhile (ATS: `TSThreadCreate`).
+    /// Debug slots run on these.
     ///
     /// # Errors
-    /// Says why no thread could be made.
+    /// Says why there is no thread for it, and what to do.
     fn spawn(&self, name: &str, body: Box<dyn FnOnce() + Send>) -> Result<Box<dyn ThreadHandle>, String>;
 }
 
-/// A thread made by [`Embedder::spawn`].
+/// A body that [`Embedder::spawn`] runs.
 pub trait ThreadHandle: Send {
-    /// Waits for its end and frees it (ATS: `TSThreadWait`, `TSThreadDestroy`). Never called on an
-    /// event thread.
+    /// Waits for its end. Never called on an event thread.
     fn join(self: Box<Self>);
 }
 

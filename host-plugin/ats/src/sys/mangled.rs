@@ -23,8 +23,6 @@ pub(crate) const MANGLED: &[(&str, &str)] = &[
     ("TSMutexLock", "_Z11TSMutexLockP11tsapi_mutex"),
     ("TSMutexUnlock", "_Z13TSMutexUnlockP11tsapi_mutex"),
     ("TSThreadCreate", "_Z14TSThreadCreatePFPvS_ES_"),
-    ("TSThreadWait", "_Z12TSThreadWaitP12tsapi_thread"),
-    ("TSThreadDestroy", "_Z15TSThreadDestroyP12tsapi_thread"),
     ("TSHttpHookAdd", "_Z13TSHttpHookAdd12TSHttpHookIDP10tsapi_cont"),
     ("TSLifecycleHookAdd", "_Z18TSLifecycleHookAdd17TSLifecycleHookIDP10tsapi_cont"),
     ("TSHttpTxnHookAdd", "_Z16TSHttpTxnHookAddP13tsapi_httptxn12TSHttpHookIDP10tsapi_cont"),

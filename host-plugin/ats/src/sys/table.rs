@@ -86,8 +86,6 @@ table! {
         fn TSMutexLock(TSMutex);
         fn TSMutexUnlock(TSMutex);
         fn TSThreadCreate(TSThreadFunc, *mut c_void) -> TSThread;
-        fn TSThreadWait(TSThread);
-        fn TSThreadDestroy(TSThread);
         fn TSHttpHookAdd(c_int, TSCont);
         fn TSLifecycleHookAdd(c_int, TSCont);
         fn TSHttpTxnHookAdd(TSHttpTxn, c_int, TSCont);

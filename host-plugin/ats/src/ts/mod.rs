@@ -26,6 +26,6 @@ pub(crate) use host::{config_dir, config_integer, prepare, runtime_dir, version}
 pub(crate) use log::{error, note, warning};
 pub(crate) use mutex::Guard;
 pub(crate) use socket::Socket;
-pub(crate) use thread::{EventThread, Thread, is_server_thread, spawn};
+pub(crate) use thread::{EventThread, is_server_thread, name_thread, spawn};
 pub(crate) use txn::{ArgSlot, OverridableKey, Txn};
 pub(crate) use url::Url;

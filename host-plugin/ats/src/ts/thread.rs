@@ -30,15 +30,9 @@ impl EventThread {
 type Body = Box<dyn FnOnce() + Send>;
 
 struct Start {
-    name: CString,
+    name: String,
     body: Body,
 }
-
-/// A thread that may call the server's functions (`TSThreadCreate`).
-pub(crate) struct Thread(NonNull<crate::sys::ThreadTag>);
-
-// SAFETY: the handle is only waited for and destroyed, by its one owner, on any thread of the server.
-unsafe impl Send for Thread {}
 
 thread_local! {
     /// The thread was made by [`spawn`].
@@ -50,34 +44,32 @@ pub(crate) fn is_server_thread() -> bool {
     SPAWNED.get() || EventThread::current().is_some()
 }
 
-/// Starts a thread named `name` (15 bytes show).
+/// Starts a thread named `name` that may call the server's functions (`TSThreadCreate`). It is never waited
+/// for and never destroyed: the server's object of a thread keeps its descriptor even then.
 ///
-/// The event system must run: not before the PORTS_READY event.
+/// The event system must run: not before the PORTS_READY event. Without a free descriptor the server ends the
+/// process.
 ///
 /// # Errors
 /// The server made no thread.
-pub(crate) fn spawn(name: &str, body: Body) -> Result<Thread, String> {
-    let short: String = name.chars().filter(|c| c.is_ascii() && *c != '\0').take(15).collect();
-    let start = Box::new(Start { name: CString::new(short).unwrap_or_default(), body });
-    let data = Box::into_raw(start).cast::<c_void>();
+pub(crate) fn spawn(name: &str, body: Body) -> Result<(), String> {
+    let data = Box::into_raw(Box::new(Start { name: name.to_owned(), body })).cast::<c_void>();
     // SAFETY: `run` has the C signature and takes over `data`.
     let thread: TSThread = unsafe { (api().TSThreadCreate)(run, data) };
-    NonNull::new(thread).map(Thread).ok_or_else(|| {
+    if thread.is_null() {
         // SAFETY: no thread was made, so nobody else has the box.
         drop(unsafe { Box::from_raw(data.cast::<Start>()) });
-        "TSThreadCreate made no thread".to_owned()
-    })
+        return Err("TSThreadCreate made no thread".to_owned());
+    }
+    Ok(())
 }
 
-impl Thread {
-    /// Waits for the thread's end and frees it (`TSThreadWait`, `TSThreadDestroy`).
-    pub(crate) fn join(self) {
-        // SAFETY: the handle came from TSThreadCreate and is used here for the last time.
-        unsafe {
-            (api().TSThreadWait)(self.0.as_ptr());
-            (api().TSThreadDestroy)(self.0.as_ptr());
-        }
-    }
+/// Names the calling thread; 15 bytes show.
+pub(crate) fn name_thread(name: &str) {
+    let short: String = name.chars().filter(|c| c.is_ascii() && *c != '\0').take(15).collect();
+    let short = CString::new(short).unwrap_or_default();
+    // SAFETY: the name ends with a zero byte and has at most 15 bytes before it.
+    unsafe { libc::pthread_setname_np(libc::pthread_self(), short.as_ptr()) };
 }
 
 unsafe extern "C" fn run(data: *mut c_void) -> *mut c_void {
@@ -85,14 +77,9 @@ unsafe extern "C" fn run(data: *mut c_void) -> *mut c_void {
     let start = unsafe { Box::from_raw(data.cast::<Start>()) };
     let Start { name, body } = *start;
     SPAWNED.set(true);
-    // SAFETY: the name ends with a zero byte and has at most 15 bytes.
-    unsafe { libc::pthread_setname_np(libc::pthread_self(), name.as_ptr()) };
+    name_thread(&name);
     if let Err(panic) = std::panic::catch_unwind(std::panic::AssertUnwindSafe(body)) {
-        super::error(&format!(
-            "thread {} ended by a panic: {}",
-            name.to_string_lossy(),
-            super::continuation::reason(&panic)
-        ));
+        super::error(&format!("thread {name} ended by a panic: {}", super::reason(&panic)));
     }
     std::ptr::null_mut()
 }
