@@ -19,6 +19,12 @@ pub trait Embedder: Send + Sync + 'static {
         Level::Info
     }
 
+    /// Whether compiling for the debug lane gives way to everything else on the machine (nice 19). Right for a
+    /// process that serves meanwhile, wrong for one that only waits for it.
+    fn compiles_in_background(&self) -> bool {
+        true
+    }
+
     /// Runs `body` once on a thread that is no event thread (ATS: an `ET_TASK` thread). Virtual
     /// machines are built and configured there: it can take long. Called on any thread; returns at once.
     fn task(&self, body: Box<dyn FnOnce() + Send>);

@@ -30,6 +30,11 @@ impl Embedder for Process {
         Level::Trace
     }
 
+    /// Its user waits for the compile, and nobody else is served.
+    fn compiles_in_background(&self) -> bool {
+        false
+    }
+
     fn task(&self, body: Box<dyn FnOnce() + Send>) {
         if let Err(error) = thread::Builder::new().name("[WASM_TASK]".into()).stack_size(STACK).spawn(body) {
             let message = format!("no thread for a virtual machine: {error}");

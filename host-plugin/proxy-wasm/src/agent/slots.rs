@@ -66,10 +66,13 @@ impl Crew {
         }
         let engine = match &mut self.engine {
             Some(engine) => engine,
-            none => none.insert(
-                DebugEngine::new(self.cache_folder.clone())
-                    .map_err(|error| format!("there is no debug engine on this machine: {error:#}"))?,
-            ),
+            none => {
+                let background = self.lane.runtime.embedder.compiles_in_background();
+                let made = DebugEngine::new(self.cache_folder.clone(), background);
+                none.insert(
+                    made.map_err(|error| format!("there is no debug engine on this machine: {error:#}"))?,
+                )
+            }
         };
         self.compiling.push(hash);
         let lane = Arc::clone(&self.lane);

@@ -55,6 +55,8 @@ pub(crate) enum CompileError {
 pub(crate) struct DebugEngine {
     engine: Engine,
     cache_folder: Option<PathBuf>,
+    /// Compiles give way to everything else.
+    background: bool,
     /// Dropping it ends the ticker.
     ticking: Option<mpsc::Sender<()>>,
     ticker: Option<JoinHandle<()>>,
@@ -67,7 +69,7 @@ pub(crate) type Compiled = Box<dyn FnOnce(Result<DebugModule, CompileError>, Opt
 impl DebugEngine {
     /// # Errors
     /// wasmtime refuses this machine.
-    pub(crate) fn new(cache_folder: Option<PathBuf>) -> wasmtime::Result<Self> {
+    pub(crate) fn new(cache_folder: Option<PathBuf>, background: bool) -> wasmtime::Result<Self> {
         let engine = Engine::new(&config())?;
         let (ticking, stop) = mpsc::channel::<()>();
         let weak = engine.weak();
@@ -86,6 +88,7 @@ impl DebugEngine {
         Ok(Self {
             engine,
             cache_folder,
+            background,
             ticking: Some(ticking),
             ticker: Some(ticker),
             compilers: std::sync::Mutex::default(),
@@ -96,11 +99,11 @@ impl DebugEngine {
         &self.engine
     }
 
-    /// Compiles `bytes` on a thread of its own at nice 19, or takes the code from the disk cache. `done`
+    /// Compiles `bytes` on a thread of its own, or takes the code from the disk cache. `done`
     /// gets the module, and what was wrong with the cache.
     pub(crate) fn compile(&self, hash: ModuleHash, bytes: Arc<[u8]>, done: Compiled) {
         let engine = self.engine.clone();
-        let folder = self.cache_folder.clone();
+        let (folder, background) = (self.cache_folder.clone(), self.background);
         let done = Arc::new(std::sync::Mutex::new(Some(done)));
         let tell = {
             let done = Arc::clone(&done);
@@ -114,7 +117,9 @@ impl DebugEngine {
         let body = {
             let tell = tell.clone();
             move || {
-                be_nice();
+                if background {
+                    be_nice();
+                }
                 let started = Instant::now();
                 let (built, warning) = build(&engine, hash, &bytes, folder);
                 // Nothing of it may stay when this thread is about to be waited for.

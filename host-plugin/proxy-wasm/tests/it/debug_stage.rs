@@ -52,6 +52,10 @@ impl Embedder for Host {
         self.proxy.log(level, filter, transaction, message);
     }
 
+    fn compiles_in_background(&self) -> bool {
+        self.proxy.compiles_in_background()
+    }
+
     fn task(&self, body: Box<dyn FnOnce() + Send>) {
         self.proxy.task(body);
     }
@@ -200,15 +204,15 @@ impl Stage {
         Front { client, events }
     }
 
-    /// A client that is attached to every filter and all transactions.
-    pub(crate) fn attached(&self) -> Front {
-        let front = self.client();
-        front.attach(Attach { all: true, ..attach() }).unwrap();
     /// A connection on which nobody has said anything.
     pub(crate) fn connect(&self) -> UnixStream {
         self.remote.connect().unwrap()
     }
 
+    /// A client that is attached to every filter and all transactions.
+    pub(crate) fn attached(&self) -> Front {
+        let front = self.client();
+        front.attach(Attach { all: true, ..attach() }).unwrap();
         front
     }
 
@@ -323,13 +327,13 @@ impl Flow {
         self.receiver.try_recv().is_err()
     }
 
-    pub(crate) fn client_gone(&self) {
-        self.context.client_gone();
-    }
-
     /// Whether it is under way for so long at least.
     pub(crate) fn is_held_for(&self, time: Duration) -> bool {
         self.receiver.recv_timeout(time).is_err()
+    }
+
+    pub(crate) fn client_gone(&self) {
+        self.context.client_gone();
     }
 
     /// Ends the transaction and waits for it.

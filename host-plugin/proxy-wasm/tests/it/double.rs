@@ -48,6 +48,10 @@ impl Embedder for Proxy {
         self.level.lock().unwrap().unwrap_or(Level::Info)
     }
 
+    fn compiles_in_background(&self) -> bool {
+        false
+    }
+
     fn task(&self, body: Box<dyn FnOnce() + Send>) {
         thread::spawn(body);
     }
