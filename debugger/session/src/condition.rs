@@ -3,7 +3,7 @@
 //! Texts are parsed when the breakpoint is set, so that a mistake is told at once. What is decided here
 //! needs nothing but the stop and the number of hits so far: it can move to where the stop is.
 
-use crate::expression::{self, Expression};
+use crate::expression::{self, Expression, MAX_NODES};
 use crate::value::Format;
 use crate::{Error, EvalError, Stop};
 
@@ -55,7 +55,11 @@ impl Condition {
         let invalid = |what: &'static str| move |source: EvalError| Error::Expression { what, source };
         let when =
             given(when).map(|text| expression::parse(&text)).transpose().map_err(invalid("the condition"))?;
-        let hits = given(hits).map(|text| Hits::parse(&text)).transpose()?;
+        let hits = given(hits).map(|text| {
+            expression::check_length(&text).map_err(invalid("the hit condition"))?;
+            Hits::parse(&text)
+        });
+        let hits = hits.transpose()?;
         let log = given(log).map(|text| message(&text)).transpose().map_err(invalid("the log message"))?;
         Ok(Self { when, hits, log })
     }
@@ -121,8 +125,11 @@ impl Hits {
     }
 }
 
-/// `token is {token}, {{` into pieces; a brace doubled is a brace.
+/// `token is {token}, {{` into pieces; a brace doubled is a brace. All its expressions together are as long
+/// as one may be: they are evaluated at every hit.
 fn message(text: &str) -> Result<Vec<Part>, EvalError> {
+    expression::check_length(text)?;
+    let mut left = MAX_NODES;
     let mut parts = vec![];
     let mut plain = String::new();
     let mut rest = text.char_indices().peekable();
@@ -139,7 +146,7 @@ fn message(text: &str) -> Result<Vec<Part>, EvalError> {
                     message: "the closing } is missing; {{ is a brace".into(),
                 })?;
                 let inner = &text[at + 1..at + 1 + length];
-                let tree = expression::parse(inner)
+                let tree = expression::parse_within(inner, &mut left)
                     .map_err(|error| EvalError { position: at + 1 + error.position, ..error })?;
                 parts.push(Part::Text(std::mem::take(&mut plain)));
                 parts.push(Part::Value(tree));
@@ -196,6 +203,22 @@ mod tests {
         let error = Condition::parse(None, None, Some("{token")).expect_err("open").to_string();
         assert!(error.contains("closing }"), "{error}");
         assert!(Condition::parse(Some(" "), Some(""), None).expect("nothing").when.is_none());
+    }
+
+    #[test]
+    fn texts_that_nobody_writes_are_refused_each_with_its_name() {
+        let (sum, digits) = ("a+".repeat(100_000) + "a", "1".repeat(100_000));
+        let logged = "{a}".repeat(MAX_NODES as usize + 1);
+        for (when, hits, log, said) in [
+            (Some(sum.as_str()), None, None, "the condition: the text is too long"),
+            (None, Some(digits.as_str()), None, "the hit condition: the text is too long"),
+            (None, None, Some(sum.as_str()), "the log message: the text is too long"),
+            (None, None, Some(logged.as_str()), "the log message: more than 500 names"),
+        ] {
+            let error = Condition::parse(when, hits, log).expect_err(said).to_string();
+            assert!(error.starts_with(said) && error.len() < 200, "{error}");
+        }
+        assert!(Condition::parse(None, None, Some(&"{a}".repeat(MAX_NODES as usize))).is_ok());
     }
 
     #[test]

@@ -13,10 +13,11 @@ pub fn demangle(symbol: &str) -> String {
         // The grammar nests; the limit keeps broken symbols from taking the stack.
         let parse = ParseOptions::default().recursion_limit(96);
         let show = DemangleOptions::new().no_params().no_return_type();
+        let mut text = Bounded::default();
         if let Ok(parsed) = Symbol::new_with_options(symbol, &parse)
-            && let Ok(text) = parsed.demangle_with_options(&show)
+            && parsed.structured_demangle(&mut text, &show).is_ok()
         {
-            return without_abi_tags(&text);
+            return without_abi_tags(&text.0);
         }
     }
     // wasm-ld writes C++ names into the name section as people read them, parameters included.
@@ -24,6 +25,24 @@ pub fn demangle(symbol: &str) -> String {
         return without_abi_tags(without_parameters(symbol));
     }
     symbol.to_owned()
+}
+
+/// The longest name in bytes.
+const MAX_NAME: usize = 64 << 10;
+
+/// A text that grows no longer than a name may be: each substitution of a mangled name can hold the one
+/// before it twice, so that a hundred bytes could mean gigabytes.
+#[derive(Default)]
+struct Bounded(String);
+
+impl std::fmt::Write for Bounded {
+    fn write_str(&mut self, text: &str) -> std::fmt::Result {
+        if self.0.len() + text.len() > MAX_NAME {
+            return Err(std::fmt::Error);
+        }
+        self.0.push_str(text);
+        Ok(())
+    }
 }
 
 /// A demangled C++ name without the parameter list at its end.
@@ -205,6 +224,21 @@ mod tests {
         ] {
             assert_eq!(demangle(symbol), name);
         }
+    }
+
+    /// A function whose last template argument is a pair of pairs of pairs …, each the one before twice.
+    fn doubled(times: u8) -> String {
+        let arguments = (1..=times).map(|last| {
+            let last = char::from_digit(u32::from(last), 36).expect("a digit").to_ascii_uppercase();
+            format!("S0_IS{last}_S{last}_E")
+        });
+        format!("_Z1fI1pIiiE{}Evv", arguments.collect::<String>())
+    }
+
+    #[test]
+    fn a_name_that_doubles_itself_stays_mangled() {
+        assert_eq!(demangle(&doubled(1)), "f<p<int, int>, p<p<int, int>, p<int, int> > >");
+        assert_eq!(demangle(&doubled(20)), doubled(20));
     }
 
     #[test]

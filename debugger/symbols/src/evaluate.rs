@@ -15,6 +15,8 @@ type Evaluation<'a> = gimli::Evaluation<Slice<'a>>;
 
 /// An expression may loop (DW_OP_skip); none of a compiler's comes near this.
 const MAX_STEPS: u32 = 10_000;
+/// More parts than any value has; each can run so many steps.
+const MAX_PARTS: usize = 256;
 /// Expressions may call others (DW_OP_call4).
 const MAX_QUESTIONS: usize = 1_000;
 
@@ -108,6 +110,9 @@ impl<'a> Evaluator<'_, 'a> {
                 let end = operations.offset_from(&expression);
                 parts.push(gimli::Expression(whole.range(start..end)));
                 start = end;
+                if parts.len() > MAX_PARTS {
+                    return Err(failure(format!("the location has more than {MAX_PARTS} parts")));
+                }
             }
         }
         if start < whole.len() {

@@ -116,8 +116,14 @@ impl Location {
     }
 }
 
+/// A value in parts that is larger than this comes from broken debug info: compilers split small ones.
+const MOST_IN_PIECES: usize = 1 << 20;
+
 /// Puts pieces together, bit by bit when a piece does not end on a byte.
 fn join_pieces(pieces: &[Piece], size: usize, machine: &dyn Machine) -> Result<Vec<u8>, Unreadable> {
+    if size > MOST_IN_PIECES {
+        return Err(Unreadable(format!("its parts make {size} bytes")));
+    }
     let mut out = vec![0; size];
     let mut at = 0;
     let all = size as u64 * 8;
@@ -126,7 +132,9 @@ fn join_pieces(pieces: &[Piece], size: usize, machine: &dyn Machine) -> Result<V
         if bits == 0 {
             break;
         }
-        let needed = (piece.bit_offset + bits).div_ceil(8) as usize;
+        let needed = piece.bit_offset.checked_add(bits).map(|end| end.div_ceil(8));
+        let needed = needed.and_then(|needed| usize::try_from(needed).ok());
+        let needed = needed.ok_or_else(|| Unreadable("a part of it begins nowhere".into()))?;
         let bytes = piece.place.bytes(needed, machine)?;
         for bit in 0..bits {
             let (from, to) = (piece.bit_offset + bit, at + bit);
@@ -327,6 +335,14 @@ mod tests {
         let memory = Memory(vec![]);
         let pieces = vec![piece(4, Location::Value(vec![0x0a])), piece(4, Location::Value(vec![0x05]))];
         assert_eq!(Location::Pieces(pieces).bytes(1, &memory), Ok(vec![0x5a]));
+    }
+
+    #[test]
+    fn numbers_that_no_piece_has_are_errors() {
+        let far = Piece { bits: Some(8), bit_offset: u64::MAX - 3, place: Location::Value(vec![1, 2]) };
+        assert!(Location::Pieces(vec![far]).bytes(1, &Memory(vec![])).is_err());
+        let one = piece(8, Location::Value(vec![1]));
+        assert!(Location::Pieces(vec![one]).bytes(usize::MAX / 4, &Memory(vec![])).is_err());
     }
 
     #[test]

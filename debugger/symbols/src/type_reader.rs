@@ -1,5 +1,6 @@
 //! Owns the reading of one type entry into a [`Type`]. Follows references only for names.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -12,8 +13,10 @@ use crate::types::{
     Encoding, Enumerator, Member, PointerKind, RecordKind, Type, TypeId, TypeKind, Variant, VariantPart,
 };
 
-/// How many references a made-up name follows (`*const *const [u8]`).
+/// How many references a made-up name follows one behind the other (`*const *const [u8]`).
 const MAX_NAME_DEPTH: usize = 12;
+/// And in all: a function type can have itself as each of its parameters.
+const MAX_NAME_PARTS: u32 = 200;
 /// More members or enumerators than any source has; broken info can claim millions.
 const MAX_CHILDREN: usize = 65_536;
 
@@ -53,24 +56,27 @@ impl DebugInfo {
         let unit = self.unit_of(id.0).ok_or_else(|| DebugInfoError::dwarf(id.0, "a type is in no unit"))?;
         let open = self.open(unit)?;
         let entry = open.unit.entry(open.local(id.0)?).map_err(open.fail(id.0))?;
-        let reader = TypeReader { info: self, open: &open, language: self.language(unit) };
+        let left = Cell::new(MAX_NAME_PARTS);
+        let reader = TypeReader { info: self, open: &open, language: self.language(unit), left: &left };
         let kind = reader.kind(&entry)?;
         let (name, short) = reader.names(id, &entry, &kind, 0);
         Ok(Type { id, name, short, size: reader.size(&entry, &kind), kind, language: reader.language })
     }
 
-    /// A type's name, by at most `depth` more references.
-    fn type_name(&self, id: Option<TypeId>, language: Language, depth: usize) -> String {
+    /// The name of a type that another one's name needs, `depth` references behind it; takes a part from
+    /// what is `left`.
+    fn type_name(&self, id: Option<TypeId>, language: Language, depth: usize, left: &Cell<u32>) -> String {
         let unknown = || if language == Language::Rust { "()" } else { "void" }.to_owned();
         let Some(id) = id else { return unknown() };
-        if depth > MAX_NAME_DEPTH {
+        if depth > MAX_NAME_DEPTH || left.get() == 0 {
             return "…".into();
         }
+        left.set(left.get() - 1);
         let read = || {
             let unit = self.unit_of(id.0)?;
             let open = self.open(unit).ok()?;
             let entry = open.unit.entry(open.local(id.0).ok()?).ok()?;
-            let reader = TypeReader { info: self, open: &open, language };
+            let reader = TypeReader { info: self, open: &open, language, left };
             let kind = reader.kind_for_name(&entry).ok()?;
             Some(reader.names(id, &entry, &kind, depth).0.to_string())
         };
@@ -82,6 +88,8 @@ struct TypeReader<'r, 'a> {
     info: &'r DebugInfo,
     open: &'r OpenUnit<'a>,
     language: Language,
+    /// How many more parts the name may have.
+    left: &'r Cell<u32>,
 }
 
 impl<'a> TypeReader<'_, 'a> {
@@ -344,7 +352,7 @@ impl<'a> TypeReader<'_, 'a> {
 
     fn made_up(&self, entry: &Entry<'a>, kind: &TypeKind, depth: usize) -> String {
         let rust = self.language == Language::Rust;
-        let name = |id: &Option<TypeId>| self.info.type_name(*id, self.language, depth + 1);
+        let name = |id: &Option<TypeId>| self.info.type_name(*id, self.language, depth + 1, self.left);
         match kind {
             TypeKind::Pointer { kind: PointerKind::Pointer, target } if rust => format!("*{}", name(target)),
             TypeKind::Pointer { kind, target } => {
@@ -368,7 +376,8 @@ impl<'a> TypeReader<'_, 'a> {
                 format!("{} {}", name(element), lengths.iter().map(bound).collect::<String>())
             }
             TypeKind::Function { result, parameters } => {
-                let list: Vec<_> = parameters.iter().map(|p| name(&Some(*p))).collect();
+                let shown = parameters.iter().take(self.left.get() as usize + 1);
+                let list: Vec<_> = shown.map(|p| name(&Some(*p))).collect();
                 if rust {
                     let result = result.map(|_| format!(" -> {}", name(result))).unwrap_or_default();
                     format!("fn({}){result}", list.join(", "))
@@ -392,7 +401,8 @@ impl DebugInfo {
         if let Some(size) = TypeReader::number(&entry, gimli::DW_AT_byte_size) {
             return Some(size);
         }
-        let reader = TypeReader { info: self, open: &open, language: Language::Other };
+        let left = Cell::new(0);
+        let reader = TypeReader { info: self, open: &open, language: Language::Other, left: &left };
         match reader.kind_for_name(&entry).ok()? {
             TypeKind::Pointer { .. } => Some(u64::from(open.unit.header.address_size())),
             TypeKind::Alias { target, .. } => self.size_of(target?, depth + 1),

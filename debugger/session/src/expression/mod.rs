@@ -8,4 +8,4 @@ mod parser;
 
 pub(crate) use evaluator::evaluate;
 pub(crate) use operators::{integer, text, truth};
-pub(crate) use parser::{Expression, parse};
+pub(crate) use parser::{Expression, MAX_NODES, check_length, parse, parse_within};

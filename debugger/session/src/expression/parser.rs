@@ -108,12 +108,25 @@ fn precedence(operator: &str) -> Option<(u8, Binary)> {
     })
 }
 
-/// Nesting that no person writes; keeps the parser's own stack small.
+/// The longest text in bytes.
+const MAX_TEXT: usize = 8192;
+
+/// The most nodes of a tree. It can be as deep as it has nodes (`a+a+a`), and evaluating and dropping it
+/// descends as deep; each name in it is a search in the debug info, at every hit of a condition.
+pub(crate) const MAX_NODES: u32 = 500;
+
+/// Brackets and operators in front, one in the other; keeps the parser's own stack small.
 const MAX_DEPTH: u32 = 100;
 
 /// The tree of `text`.
 pub(crate) fn parse(text: &str) -> Result<Expression, EvalError> {
-    let mut parser = Parser { tokens: tokens(text)?, next: 0, depth: 0 };
+    parse_within(text, &mut { MAX_NODES })
+}
+
+/// The tree of `text`, with at most `left` nodes; takes those that it has away from it.
+pub(crate) fn parse_within(text: &str, left: &mut u32) -> Result<Expression, EvalError> {
+    check_length(text)?;
+    let mut parser = Parser { tokens: tokens(text)?, next: 0, depth: 0, left };
     let expression = parser.binary(0)?;
     match parser.peek() {
         Kind::End => Ok(expression),
@@ -121,13 +134,24 @@ pub(crate) fn parse(text: &str) -> Result<Expression, EvalError> {
     }
 }
 
-struct Parser {
+/// Refuses a text that no person writes.
+pub(crate) fn check_length(text: &str) -> Result<(), EvalError> {
+    if text.len() <= MAX_TEXT {
+        return Ok(());
+    }
+    let message = format!("the text is too long: {} bytes, {MAX_TEXT} are the most", text.len());
+    Err(EvalError { position: MAX_TEXT, message })
+}
+
+struct Parser<'a> {
     tokens: Vec<Token>,
     next: usize,
     depth: u32,
+    /// How many nodes there may still be.
+    left: &'a mut u32,
 }
 
-impl Parser {
+impl Parser<'_> {
     fn peek(&self) -> &Kind {
         &self.tokens[self.next].kind
     }
@@ -159,7 +183,7 @@ impl Parser {
             let Some((level, operator)) = precedence(text).filter(|(level, _)| *level > least) else { break };
             let position = self.take().position;
             let right = Box::new(self.binary(level)?);
-            left = Expression { node: Node::Binary { operator, left: Box::new(left), right }, position };
+            left = self.node(Node::Binary { operator, left: Box::new(left), right }, position)?;
         }
         Ok(left)
     }
@@ -177,7 +201,7 @@ impl Parser {
         self.descend(position)?;
         let operand = Box::new(self.unary()?);
         self.depth -= 1;
-        Ok(Expression { node: Node::Unary { operator, operand }, position })
+        self.node(Node::Unary { operator, operand }, position)
     }
 
     fn postfix(&mut self) -> Result<Expression, EvalError> {
@@ -197,7 +221,7 @@ impl Parser {
             } else {
                 return Ok(base);
             };
-            base = Expression { node, position };
+            base = self.node(node, position)?;
         }
     }
 
@@ -238,6 +262,14 @@ impl Parser {
             _ => return Err(self.unexpected("a name or a value")),
         };
         self.take();
+        self.node(node, position)
+    }
+
+    fn node(&mut self, node: Node, position: usize) -> Result<Expression, EvalError> {
+        *self.left = self.left.checked_sub(1).ok_or_else(|| EvalError {
+            position,
+            message: format!("more than {MAX_NODES} names, values and operators: make it shorter"),
+        })?;
         Ok(Expression { node, position })
     }
 
@@ -322,5 +354,24 @@ mod tests {
         }
         assert!(parse(&"(".repeat(5000)).expect_err("deep").message.contains("deeply"));
         assert!(parse(&"*".repeat(5000)).expect_err("deep").message.contains("deeply"));
+    }
+
+    /// What is too much is refused before the tree is there: not only evaluating it, dropping it descends.
+    #[test]
+    fn a_tree_has_no_more_nodes_than_its_depth_may_be() {
+        let (first, more) = ("a".to_owned(), MAX_NODES as usize / 2);
+        let forms = ["+a", "&&a", ".a.a", "[0]"];
+        for form in forms {
+            let longest = first.clone() + &form.repeat(more - 1);
+            parse(&longest).expect(form);
+            let error = parse(&(longest + form + form)).expect_err(form);
+            assert!(error.message.contains("more than 500 names"), "{form}: {error}");
+        }
+        let error = parse(&"a+".repeat(100_000)).expect_err("a long text");
+        assert!(error.message.contains("200000 bytes, 8192 are the most"), "{error}");
+        let mut left = 5;
+        parse_within("a+b", &mut left).expect("three nodes");
+        assert_eq!(left, 2);
+        assert!(parse_within("a+b", &mut left).is_err());
     }
 }

@@ -10,6 +10,10 @@ use super::{Value, ValueState};
 /// How deep [`Value::find`] looks: library types nest their pointers four or five records deep.
 const MAX_NESTING: u32 = 8;
 
+/// Members that one search looks at, of all records together. Records of broken debug info can contain
+/// themselves many times, and then their number grows with each level.
+const MOST_MEMBERS: usize = 1 << 17;
+
 impl Value {
     /// A member of a record as a value.
     pub(crate) fn member(&self, member: &Member) -> Self {
@@ -19,21 +23,22 @@ impl Value {
 
     /// The field of this name, in base classes and anonymous unions too.
     pub(crate) fn field(&self, name: &str) -> Option<Self> {
-        self.search(name, 0, 0)
+        self.search(name, 0, 0, &mut { MOST_MEMBERS })
     }
 
     /// The first field of this name, however deep inside other records (not through pointers).
     pub(crate) fn find(&self, name: &str) -> Option<Self> {
-        self.search(name, MAX_NESTING, 0)
+        self.search(name, MAX_NESTING, 0, &mut { MOST_MEMBERS })
     }
 
-    fn search(&self, name: &str, nesting: u32, level: u32) -> Option<Self> {
+    fn search(&self, name: &str, nesting: u32, level: u32, left: &mut usize) -> Option<Self> {
         // Base classes of base classes: a circle can only come from broken debug info.
         if level > 2 * MAX_NESTING {
             return None;
         }
         let ty = self.resolved()?;
         let TypeKind::Record { members, bases, .. } = &ty.kind else { return None };
+        *left = left.checked_sub(1 + members.len() + bases.len())?;
         if let Some(member) = members.iter().find(|member| member.name.as_deref() == Some(name)) {
             return Some(self.member(member));
         }
@@ -41,26 +46,49 @@ impl Value {
             members.iter().filter(|member| !member.is_static && (nesting > 0 || member.name.is_none()));
         inside.chain(bases).find_map(|member| {
             let deeper = if member.name.is_some() { nesting - 1 } else { nesting };
-            self.member(member).search(name, deeper, level + 1)
+            self.member(member).search(name, deeper, level + 1, left)
         })
     }
 
     /// The first pointer inside, depth first: its address and what the debug info says it points to.
     pub(crate) fn first_pointer(&self) -> Option<(Result<u64, ValueState>, Option<TypeId>)> {
-        self.first_pointer_within(MAX_NESTING)
+        self.first_pointer_within(MAX_NESTING, &mut { MOST_MEMBERS })
     }
 
-    fn first_pointer_within(&self, nesting: u32) -> Option<(Result<u64, ValueState>, Option<TypeId>)> {
+    fn first_pointer_within(
+        &self,
+        nesting: u32,
+        left: &mut usize,
+    ) -> Option<(Result<u64, ValueState>, Option<TypeId>)> {
         let ty = self.resolved()?;
         match &ty.kind {
             TypeKind::Pointer { target, .. } => Some((self.unsigned(), *target)),
-            TypeKind::Record { members, bases, .. } if nesting > 0 => bases
-                .iter()
-                .chain(members)
-                .filter(|member| !member.is_static)
-                .find_map(|member| self.member(member).first_pointer_within(nesting - 1)),
+            TypeKind::Record { members, bases, .. } if nesting > 0 => {
+                *left = left.checked_sub(1 + members.len() + bases.len())?;
+                bases
+                    .iter()
+                    .chain(members)
+                    .filter(|member| !member.is_static)
+                    .find_map(|member| self.member(member).first_pointer_within(nesting - 1, left))
+            }
             _ => None,
         }
+    }
+
+    /// The first part whose type's name begins with `name`, at most `nesting` records deep.
+    pub(crate) fn find_of_type(&self, name: &str, nesting: u32) -> Option<Self> {
+        self.search_type(name, nesting, &mut { MOST_MEMBERS })
+    }
+
+    fn search_type(&self, name: &str, nesting: u32, left: &mut usize) -> Option<Self> {
+        let ty = self.resolved()?;
+        if ty.name.starts_with(name) {
+            return Some(self.clone());
+        }
+        let TypeKind::Record { members, .. } = &ty.kind else { return None };
+        let deeper = nesting.checked_sub(1)?;
+        *left = left.checked_sub(1 + members.len())?;
+        members.iter().find_map(|member| self.member(member).search_type(name, deeper, left))
     }
 
     /// Its bytes as an unsigned number: an integer, a pointer, an enumeration, a record with one field

@@ -135,8 +135,14 @@ struct Inner {
     place: Place,
     /// Bit fields: first bit behind the place's first byte, and width.
     bits: Option<(u64, u64)>,
+    /// How many pointers and wrappers in a row lead here, without a record between them.
+    inside: u32,
     shape: OnceLock<Shape>,
 }
+
+/// More pointers and wrappers in a row than any type has. Broken debug info can have a reference to
+/// itself, and a guest a pointer that points at itself: whoever follows them ends here.
+const MOST_INSIDE: u32 = 32;
 
 impl Value {
     /// A value of a type at a place.
@@ -162,7 +168,9 @@ impl Value {
             declared.as_ref().map_or(String::new(), |ty| shape::view(language).type_name(&ty.name));
         let target = Some(Arc::clone(target));
         let shape = OnceLock::new();
-        Self { inner: Arc::new(Inner { target, declared, type_name, language, place, bits, shape }) }
+        Self {
+            inner: Arc::new(Inner { target, declared, type_name, language, place, bits, inside: 0, shape }),
+        }
     }
 
     /// A value that is not of the program: a literal, the result of an operator, a raw Wasm value.
@@ -178,6 +186,7 @@ impl Value {
             language,
             place,
             bits: None,
+            inside: 0,
             shape: OnceLock::from(shape),
         };
         Self { inner: Arc::new(inner) }
@@ -191,6 +200,11 @@ impl Value {
     /// The same, to be read anew: after memory was written.
     #[must_use]
     pub fn refreshed(&self) -> Self {
+        self.anew(self.inner.inside)
+    }
+
+    /// The same, not read yet, with so many pointers and wrappers in front.
+    fn anew(&self, inside: u32) -> Self {
         let Inner { target: Some(target), declared, type_name, language, place, bits, .. } = &*self.inner
         else {
             return self.clone();
@@ -202,6 +216,7 @@ impl Value {
             language: *language,
             place: place.clone(),
             bits: *bits,
+            inside,
             shape: OnceLock::new(),
         };
         Self { inner: Arc::new(inner) }
@@ -287,7 +302,19 @@ impl Value {
     }
 
     pub(crate) fn shape(&self) -> &Shape {
-        self.inner.shape.get_or_init(|| shape::shape_of(self))
+        self.inner.shape.get_or_init(|| {
+            let inside = self.inner.inside + 1;
+            match shape::shape_of(self) {
+                Shape::Wrapper(_) | Shape::Pointer { pointee: Some(_), .. } if inside > MOST_INSIDE => {
+                    Shape::Missing(ValueState::unreadable("it leads to itself"))
+                }
+                Shape::Wrapper(inner) => Shape::Wrapper(inner.anew(inside)),
+                Shape::Pointer { address, pointee: Some(pointee), style } => {
+                    Shape::Pointer { address, pointee: Some(pointee.anew(inside)), style }
+                }
+                shape => shape,
+            }
+        })
     }
 
     pub(crate) fn language(&self) -> symbols::Language {

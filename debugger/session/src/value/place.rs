@@ -33,6 +33,9 @@ pub(crate) struct Hole {
     state: ValueState,
 }
 
+/// A value in parts that is larger than this comes from broken debug info: compilers split small ones.
+const MOST_IN_PIECES: usize = 1 << 20;
+
 impl Place {
     /// The place that a DWARF location means, for a value of `size` bytes.
     pub(crate) fn new(location: &Location, size: Option<u64>, machine: &dyn Machine) -> Self {
@@ -42,7 +45,8 @@ impl Place {
             Location::OptimizedOut => Self::Missing(ValueState::OptimizedOut),
             Location::Unreadable(why) => Self::Missing(why.clone().into()),
             Location::Pieces(_) => match size.and_then(|size| usize::try_from(size).ok()) {
-                Some(size) => Self::in_pieces(location, size, machine),
+                Some(size) if size <= MOST_IN_PIECES => Self::in_pieces(location, size, machine),
+                Some(size) => Self::Missing(ValueState::unreadable(format!("its parts make {size} bytes"))),
                 None => Self::Missing(ValueState::unreadable("it is in parts and its size is unknown")),
             },
         }
@@ -172,6 +176,15 @@ mod tests {
         let location = Location::Pieces(vec![piece(Location::OptimizedOut)]);
         let place = Place::new(&location, Some(8), &Nothing);
         assert_eq!(place.read(None, 4), Err(ValueState::OptimizedOut));
+    }
+
+    #[test]
+    fn a_size_that_no_value_has_is_not_taken_from_the_heap() {
+        let pieces = vec![Piece { bits: Some(8), bit_offset: 0, place: Location::Value(vec![1]) }];
+        for size in [u64::MAX, 1 << 60, 1 << 21] {
+            let place = Place::new(&Location::Pieces(pieces.clone()), Some(size), &Nothing);
+            assert!(matches!(place, Place::Missing(ValueState::Unreadable(_))), "{size}");
+        }
     }
 
     #[test]

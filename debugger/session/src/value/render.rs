@@ -24,9 +24,13 @@ impl Limits {
     pub(crate) const DISPLAY: Self = Self { depth: 8, elements: 200, text: 4096, total: 64 * 1024 };
 }
 
+/// Fields of all records of one text together, most of which are not shown: broken debug info can have
+/// records of many records of many fields.
+const MOST_FIELDS: usize = 100_000;
+
 /// The text of a value.
 pub(crate) fn text(value: &Value, format: Format, limits: Limits) -> String {
-    let mut writer = Writer { out: String::new(), format, limits };
+    let mut writer = Writer { out: String::new(), format, limits, fields: 0 };
     writer.value(value, limits.depth);
     writer.out
 }
@@ -35,6 +39,8 @@ struct Writer {
     out: String,
     format: Format,
     limits: Limits,
+    /// Of all records so far, shown or not.
+    fields: usize,
 }
 
 impl Writer {
@@ -124,6 +130,7 @@ impl Writer {
 
     fn record(&mut self, label: &str, tuple: bool, fields: &[Variable], rust: bool, depth: u32) {
         self.out.push_str(label);
+        self.fields = self.fields.saturating_add(fields.len());
         if fields.is_empty() {
             if label.is_empty() {
                 self.out.push_str(if rust { "()" } else { "{}" });
@@ -161,7 +168,8 @@ impl Writer {
 
     /// The index to show next, unless enough is shown.
     fn next(&self, shown: u64) -> Option<u64> {
-        (shown < self.limits.elements && self.out.len() < self.limits.total).then_some(shown)
+        let enough = self.out.len() >= self.limits.total || self.fields >= MOST_FIELDS;
+        (shown < self.limits.elements && !enough).then_some(shown)
     }
 
     fn rest(&mut self, shown: u64, length: u64) {

@@ -74,7 +74,7 @@ fn known(value: &Value, ty: &Type) -> Option<Shape> {
         "alloc::string::String" => Some(or_missing(vec_row(&value.field("vec")?, true)?)),
         "alloc::vec::Vec" => Some(or_missing(vec_row(value, false)?)),
         "std::path::PathBuf" | "std::ffi::os_str::OsString" => {
-            let vec = find_of_type(value, "alloc::vec::Vec<u8", 5)?;
+            let vec = value.find_of_type("alloc::vec::Vec<u8", 5)?;
             Some(or_missing(vec_row(&vec, true)?))
         }
         "alloc::rc::Rc" | "alloc::sync::Arc" => counted(value),
@@ -139,17 +139,6 @@ fn sole_field(value: &Value, ty: &Type) -> Option<Value> {
     let mut fields = members.iter().filter(takes_room);
     let first = fields.next()?;
     Some(value.member(first))
-}
-
-/// The first part whose type's name begins with `name`.
-fn find_of_type(value: &Value, name: &str, nesting: u32) -> Option<Value> {
-    let ty = value.resolved()?;
-    if ty.name.starts_with(name) {
-        return Some(value.clone());
-    }
-    let TypeKind::Record { members, .. } = &ty.kind else { return None };
-    let deeper = nesting.checked_sub(1)?;
-    members.iter().find_map(|member| find_of_type(&value.member(member), name, deeper))
 }
 
 /// A type's name as in the source: the standard library's paths and default arguments left out.

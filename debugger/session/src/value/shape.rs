@@ -231,30 +231,53 @@ fn record(value: &Value, ty: &Type, bases: &[Member], members: &[Member], kind: 
     Shape::Record { label, tuple: is_tuple(&fields), fields }
 }
 
+/// Anonymous records in anonymous records that are opened.
+const MOST_ANONYMOUS: u32 = 4;
+
+/// Members of anonymous records that are opened, of all in one record. Broken debug info can have a record
+/// that contains itself many times.
+const MOST_OPENED: usize = 1000;
+
 /// Base classes first, each under its type's name; anonymous unions and structs are opened.
 pub(crate) fn fields(value: &Value, bases: &[Member], members: &[Member]) -> Vec<Variable> {
-    let mut fields = Vec::new();
-    for base in bases {
-        let value = value.member(base);
-        let name = value.resolved().map_or_else(|| "<base>".into(), |ty| ty.short.to_string());
-        fields.push(Variable { name, kind: VariableKind::Field, value });
-    }
-    for member in members.iter().filter(|member| !member.is_static) {
-        let inner = value.member(member);
-        match &member.name {
-            Some(name) => {
-                fields.push(Variable { name: name.to_string(), kind: VariableKind::Field, value: inner });
-            }
-            None => {
-                if let Some(TypeKind::Record { bases, members, .. }) =
-                    inner.resolved().as_deref().map(|ty| &ty.kind)
-                {
-                    fields.extend(self::fields(&inner, bases, members));
-                }
-            }
+    let mut opened = Opened { fields: Vec::new(), left: MOST_OPENED };
+    opened.add(value, bases, members, 0);
+    opened.fields
+}
+
+/// The fields of a record so far, and how many members of anonymous records there may still be.
+struct Opened {
+    fields: Vec<Variable>,
+    left: usize,
+}
+
+impl Opened {
+    fn add(&mut self, value: &Value, bases: &[Member], members: &[Member], level: u32) {
+        for base in bases {
+            let value = value.member(base);
+            let name = value.resolved().map_or_else(|| "<base>".into(), |ty| ty.short.to_string());
+            self.fields.push(Variable { name, kind: VariableKind::Field, value });
+        }
+        for member in members.iter().filter(|member| !member.is_static) {
+            let inner = value.member(member);
+            let name = match &member.name {
+                Some(name) => name.to_string(),
+                None => match inner.resolved().as_deref().map(|ty| &ty.kind) {
+                    Some(TypeKind::Record { bases, members, .. }) => {
+                        let left = self.left.checked_sub(bases.len() + members.len());
+                        if let Some(left) = left.filter(|_| level < MOST_ANONYMOUS) {
+                            self.left = left;
+                            self.add(&inner, bases, members, level + 1);
+                            continue;
+                        }
+                        "<anonymous>".into()
+                    }
+                    _ => continue,
+                },
+            };
+            self.fields.push(Variable { name, kind: VariableKind::Field, value: inner });
         }
     }
-    fields
 }
 
 /// Whether the fields are those of a Rust tuple: `__0`, `__1`, …

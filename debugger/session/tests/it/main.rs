@@ -8,6 +8,7 @@ mod conditions;
 mod containers;
 mod disassembly;
 mod go;
+mod hostile;
 mod machine;
 mod proxy;
 mod scripts;
