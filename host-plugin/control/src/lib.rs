@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod address;
+pub mod admission;
 pub mod breakpoints;
 pub mod client;
 pub mod code;
