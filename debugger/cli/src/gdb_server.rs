@@ -34,5 +34,5 @@ pub(crate) fn run(options: GdbServer, console: &mut Console) -> Result<()> {
     let address = listener.address()?;
     let command = console.paint(Paint::Strong, &format!("process connect --plugin wasm connect://{address}"));
     console.say(&format!("in LLDB 22 or newer:\n  {command}"));
-    Ok(listener.serve(attached)?)
+    Ok(listener.serve(attached, |line| eprintln!("{line}"))?)
 }

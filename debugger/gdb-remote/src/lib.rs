@@ -20,6 +20,8 @@ mod connection;
 mod serve;
 mod space;
 mod target;
+#[cfg(test)]
+mod tests;
 mod threads;
 
 pub use attach::{AttachError, Attached};

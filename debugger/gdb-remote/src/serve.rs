@@ -11,6 +11,7 @@ use gdbstub::conn::Connection as _;
 use gdbstub::stub::state_machine::{GdbStubStateMachine, GdbStubStateMachineInner, state::Running};
 use gdbstub::stub::{GdbStub, MultiThreadStopReason};
 use gdbstub_arch::wasm::reg::id::WasmRegId;
+use wasmdbg_control::admission::Admission;
 use wasmdbg_control::client::CallError;
 use wasmdbg_control::session::Activity;
 use wasmdbg_control::stop::{Interrupt, ReleaseCause, StopReason};
@@ -56,7 +57,7 @@ pub enum ServeError {
 }
 
 /// What the loop waits for.
-enum Input {
+pub(crate) enum Input {
     /// An LLDB has connected.
     Client(TcpStream),
     Bytes(Vec<u8>),
@@ -67,7 +68,7 @@ enum Input {
     Lost,
 }
 
-/// A port for LLDB.
+/// A port for LLDB. At a loopback address it serves this process' own user and root.
 #[derive(Debug)]
 pub struct Listener {
     listener: TcpListener,
@@ -95,15 +96,16 @@ impl Listener {
     }
 
     /// Serves one LLDB after the other until the proxy is gone; one that connects while another is
-    /// served is turned away. Between two of them nothing stays stopped.
+    /// served is turned away, and so is another user's, which is told to `report`. Between two of them
+    /// nothing stays stopped.
     ///
     /// # Errors
     /// See [`ServeError`]; it only ends with one.
-    pub fn serve(self, attached: Attached) -> Result<(), ServeError> {
+    pub fn serve(self, attached: Attached, report: impl Fn(&str) + Send + 'static) -> Result<(), ServeError> {
         let Attached { client, events, modules, .. } = attached;
         let (inputs, input) = mpsc::sync_channel(INPUTS);
         forward(events, inputs.clone())?;
-        accept(self.listener, inputs.clone())?;
+        accept(self.listener, inputs.clone(), report)?;
         let mut filters = Filters::new(client, modules);
         loop {
             let stream = match input.recv() {
@@ -141,18 +143,26 @@ fn forward(events: Events, inputs: SyncSender<Input>) -> io::Result<()> {
 }
 
 /// Connections come from a thread of their own, so that the end of the proxy shows meanwhile.
-fn accept(listener: TcpListener, inputs: SyncSender<Input>) -> io::Result<()> {
+fn accept(
+    listener: TcpListener,
+    inputs: SyncSender<Input>,
+    report: impl Fn(&str) + Send + 'static,
+) -> io::Result<()> {
+    // Elsewhere it is open to whoever reaches it, as the user has said.
+    let own_machine = listener.local_addr()?.ip().is_loopback();
+    let mut admission = Admission::default();
     let body = move || {
         for stream in listener.incoming() {
-            let input = match stream {
-                Ok(stream) => Input::Client(stream),
+            let Ok(stream) = stream else {
                 // Of one connection, or of too many.
-                Err(_) => {
-                    thread::sleep(RETRY);
-                    continue;
-                }
+                thread::sleep(RETRY);
+                continue;
             };
-            if inputs.send(input).is_err() {
+            if own_machine && let Err(refusal) = admission.check(&stream) {
+                refusal.line.iter().for_each(|line| report(line));
+                continue;
+            }
+            if inputs.send(Input::Client(stream)).is_err() {
                 return;
             }
         }
@@ -161,7 +171,7 @@ fn accept(listener: TcpListener, inputs: SyncSender<Input>) -> io::Result<()> {
     Ok(())
 }
 
-fn listen_to(mut stream: TcpStream, inputs: SyncSender<Input>) -> io::Result<()> {
+pub(crate) fn listen_to(mut stream: TcpStream, inputs: SyncSender<Input>) -> io::Result<()> {
     let body = move || {
         let mut chunk = vec![0; 16 << 10];
         while let Ok(count @ 1..) = stream.read(&mut chunk) {
@@ -179,7 +189,7 @@ type Machine<'a> = GdbStubStateMachine<'a, Filters, Buffered>;
 type Fault = gdbstub::stub::GdbStubError<CallError, io::Error>;
 
 /// Serves one LLDB. Returns why there will be no other.
-fn talk(filters: &mut Filters, stream: TcpStream, input: &Receiver<Input>) -> Option<String> {
+pub(crate) fn talk(filters: &mut Filters, stream: TcpStream, input: &Receiver<Input>) -> Option<String> {
     let mut hung_up = false;
     let mut conversation = Conversation { filters, input, alive: None, hung_up: &mut hung_up };
     let ended = conversation.run(&stream);
