@@ -18,6 +18,7 @@ use crate::line::Line;
 use crate::peer::Peer;
 use crate::protocol::{Body, CancelArguments, Category, Event, Incoming, Request, ThreadEvent, capabilities};
 use crate::reconnecting::{self, Waiting};
+use crate::serve::Reach;
 use crate::sources::Sources;
 use crate::threads::Threads;
 
@@ -100,13 +101,15 @@ pub(crate) struct Adapter {
     pub(crate) progresses: u32,
     /// Nothing stops.
     pub(crate) no_debug: bool,
+    /// Which source files the client can ask for.
+    pub(crate) reach: Reach,
     cancelled: Cancelled,
     last_activity: Option<Instant>,
     ending: bool,
 }
 
 impl Adapter {
-    pub(crate) fn new(peer: Peer, input: Sender<Input>, line: Line) -> Self {
+    pub(crate) fn new(peer: Peer, input: Sender<Input>, line: Line, reach: Reach) -> Self {
         Self {
             peer,
             input,
@@ -123,6 +126,7 @@ impl Adapter {
             socket: None,
             progresses: 0,
             no_debug: false,
+            reach,
             cancelled: Cancelled::default(),
             last_activity: None,
             ending: false,

@@ -36,7 +36,8 @@ pub(crate) enum Beginning {
 }
 
 impl Beginning {
-    fn common(&self) -> &CommonArguments {
+    /// What both ways have in common.
+    pub(crate) fn common(&self) -> &CommonArguments {
         match self {
             Self::Attach(arguments) => &arguments.common,
             Self::Launch(arguments) => &arguments.common,

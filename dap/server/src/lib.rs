@@ -29,8 +29,9 @@ pub mod protocol;
 mod reconnecting;
 mod running;
 mod serve;
+mod source_folders;
 mod sources;
 mod stops;
 mod threads;
 
-pub use serve::{Listener, serve, stdio};
+pub use serve::{Listener, Reach, serve, stdio};

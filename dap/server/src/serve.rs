@@ -1,32 +1,56 @@
 //! Where clients come from: standard input and output, or connections to a loopback port. Owns the threads
 //! that read; each client has an adapter of its own.
 
+use std::collections::VecDeque;
 use std::io::{self, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::mpsc;
+use std::time::Duration;
+
+use wasmdbg_control::admission::Admission;
 
 use crate::adapter::{Adapter, Input};
 use crate::framing;
 use crate::line::Line;
 use crate::peer::Peer;
-use crate::protocol::{Decoded, Request, decode};
+use crate::protocol::{Category, Decoded, Event, Outgoing, OutgoingKind, OutputEvent, Request, decode};
 
-/// Serves the client on standard input and output to its end.
+/// Refused connections that are kept: one that is closed while its client writes takes the message away from
+/// it. The next ones push them out.
+const PARTING: usize = 16;
+
+/// Until the next try when the system gives no connection.
+const RETRY: Duration = Duration::from_millis(100);
+
+/// Serves the client on standard input and output to its end: the editor that started this process.
 ///
 /// # Errors
 /// No thread can be started.
 pub fn stdio() -> io::Result<()> {
-    serve(io::stdin(), io::stdout())
+    serve(io::stdin(), io::stdout(), Reach::AllFiles)
+}
+
+/// Which source files a client can ask for; of both only those that the debug info names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// Whatever this process can read: the client started it.
+    AllFiles,
+    /// Those where sources lie: see `source_folders`.
+    SourceFolders,
 }
 
 /// Serves one client to its end: until it disconnects or its stream ends.
 ///
 /// # Errors
 /// No thread can be started.
-pub fn serve(input: impl Read + Send + 'static, output: impl Write + Send + 'static) -> io::Result<()> {
+pub fn serve(
+    input: impl Read + Send + 'static,
+    output: impl Write + Send + 'static,
+    reach: Reach,
+) -> io::Result<()> {
     let (sender, inputs) = mpsc::channel();
     let line = Line::default();
-    let adapter = Adapter::new(Peer::new(Box::new(output)), sender.clone(), line.clone());
+    let adapter = Adapter::new(Peer::new(Box::new(output)), sender.clone(), line.clone(), reach);
     let cancelled = adapter.cancelled();
     std::thread::Builder::new().name("wasmdbg-dap-read".into()).spawn(move || {
         let mut input = BufReader::new(input);
@@ -64,7 +88,7 @@ pub fn serve(input: impl Read + Send + 'static, output: impl Write + Send + 'sta
     Ok(())
 }
 
-/// Accepts clients at a loopback port; any number at once.
+/// Accepts clients at a loopback port; any number at once, of this process' own user and of root.
 #[derive(Debug)]
 pub struct Listener {
     listener: TcpListener,
@@ -93,22 +117,47 @@ impl Listener {
         self.listener.local_addr()
     }
 
-    /// Serves clients for ever.
-    ///
-    /// # Errors
-    /// Connections cannot be accepted any more.
-    pub fn run(&self) -> io::Result<()> {
+    /// Serves clients for ever; `report` gets a line when another user's is refused.
+    pub fn run(&self, mut report: impl FnMut(&str)) -> ! {
+        let mut admission = Admission::default();
+        let mut parting = VecDeque::new();
         loop {
-            let (stream, _) = self.listener.accept()?;
-            std::thread::Builder::new().name("wasmdbg-dap".into()).spawn(move || {
+            let Ok((stream, _)) = self.listener.accept() else {
+                // Of one connection, or of too many.
+                std::thread::sleep(RETRY);
+                continue;
+            };
+            if let Err(refusal) = admission.check(&stream) {
+                turn_away(&stream, &refusal.why);
+                parting.push_back(stream);
+                if parting.len() > PARTING {
+                    parting.pop_front();
+                }
+                refusal.line.iter().for_each(|line| report(line));
+                continue;
+            }
+            let client = move || {
                 // Steps are many small messages.
                 let _ = stream.set_nodelay(true);
-                if let Ok(reading) = stream.try_clone() {
-                    let Ok(writing) = stream.try_clone() else { return };
-                    let _ = serve(reading, writing);
+                if let (Ok(reading), Ok(writing)) = (stream.try_clone(), stream.try_clone()) {
+                    let _ = serve(reading, writing, Reach::SourceFolders);
                 }
-                let _ = stream.shutdown(std::net::Shutdown::Both);
-            })?;
+                let _ = stream.shutdown(Shutdown::Both);
+            };
+            // Without a thread the connection ends.
+            let _ = std::thread::Builder::new().name("wasmdbg-dap".into()).spawn(client);
         }
     }
+}
+
+/// Says why in the client's console, as far as that costs no time: the client is not waited for.
+fn turn_away(mut stream: &TcpStream, why: &str) {
+    let output = format!("wasmdbg does not serve this connection: {why}\n");
+    let event =
+        Event::Output(OutputEvent { category: Category::Important, output, source: None, line: None });
+    let message = Outgoing { seq: 1, kind: OutgoingKind::Event { event: &event } };
+    if let (Ok(()), Ok(body)) = (stream.set_nonblocking(true), serde_json::to_vec(&message)) {
+        let _ = framing::write(&mut stream, &body);
+    }
+    let _ = stream.shutdown(Shutdown::Write);
 }

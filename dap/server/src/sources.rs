@@ -12,6 +12,8 @@ use crate::protocol::{
     Body, LoadedSourcesBody, Module, ModulesArguments, ModulesBody, PathFormat, Source, SourceArguments,
     SourceBody, given,
 };
+use crate::serve::Reach;
+use crate::source_folders::SourceFolders;
 
 /// What is known of the debug info's files.
 #[derive(Debug, Default)]
@@ -84,9 +86,28 @@ impl Adapter {
             }
             (None, None) => return Err("give a source".into()),
         };
-        let bytes =
-            std::fs::read(&path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+        let bytes = match self.reach {
+            Reach::AllFiles => {
+                std::fs::read(&path).map_err(|error| format!("cannot read {}: {error}", path.display()))?
+            }
+            Reach::SourceFolders => self.source_folders().read(&path)?,
+        };
         Ok(Some(Body::from(SourceBody { content: String::from_utf8_lossy(&bytes).into_owned() })))
+    }
+
+    /// Where this session's sources lie: the workspace, beside its modules, where the client's mappings lead.
+    fn source_folders(&self) -> SourceFolders {
+        let mut own: Vec<PathBuf> = std::env::current_dir().into_iter().collect();
+        if let Some(beginning) = &self.beginning {
+            let common = beginning.common();
+            own.extend(common.cwd.iter().map(PathBuf::from));
+            own.extend(common.source_map.values().map(PathBuf::from));
+        }
+        if let Phase::Live(session) = &self.phase {
+            let files = session.modules().into_iter().filter_map(|module| module.symbols_from);
+            own.extend(files.filter_map(|file| file.parent().map(Path::to_owned)));
+        }
+        SourceFolders::new(own)
     }
 
     pub(crate) fn loaded_sources(&mut self) -> Answer {

@@ -14,5 +14,5 @@ pub(crate) fn run(listen: Option<SocketAddr>, console: &mut Console) -> Result<(
     };
     let listener = Listener::bind(address).with_context(|| format!("cannot listen at {address}"))?;
     console.say(&format!("debug adapter at {}", listener.address()?));
-    listener.run().context("cannot accept editors any more")
+    listener.run(|line| eprintln!("{line}"))
 }

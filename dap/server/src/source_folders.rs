@@ -1,0 +1,143 @@
+//! Where the sources of filters lie on this machine: what a client at a port may ask the text of. The debug
+//! info of a module names files, and whoever made the module chose the names: one of them could be a key in
+//! its reader's home.
+
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::AsRawFd;
+use std::path::{Path, PathBuf};
+
+/// Where distributions, toolchains and SDKs put sources and headers.
+const SYSTEM: [&str; 9] = [
+    "/usr/include",
+    "/usr/lib",
+    "/usr/share",
+    "/usr/src",
+    "/usr/local/include",
+    "/usr/local/lib",
+    "/usr/local/share",
+    "/usr/local/go",
+    "/opt/wasi-sdk",
+];
+
+/// Variables that name the folder of a toolchain or SDK.
+const NAMED: [&str; 3] = ["WASI_SDK_PATH", "EMSDK", "GOROOT"];
+
+/// The longest file in bytes.
+const MOST_BYTES: u64 = 64 << 20;
+
+/// Folders, as the system names them: no symbolic links, no `..`.
+#[derive(Debug)]
+pub(crate) struct SourceFolders {
+    folders: Vec<PathBuf>,
+}
+
+impl SourceFolders {
+    /// The session's own folders, and those of the system and this user's toolchains. A folder that does not
+    /// exist holds nothing, and the root of all folders is none: a service is started there.
+    pub(crate) fn new(own: impl IntoIterator<Item = PathBuf>) -> Self {
+        let toolchains = toolchains(|name| std::env::var_os(name).map(PathBuf::from));
+        let all = own.into_iter().chain(toolchains).chain(SYSTEM.map(PathBuf::from));
+        let real = all.filter_map(|folder| folder.canonicalize().ok());
+        Self { folders: real.filter(|folder| folder.parent().is_some()).collect() }
+    }
+
+    /// The text of a file in one of them.
+    pub(crate) fn read(&self, path: &Path) -> Result<Vec<u8>, String> {
+        let cannot = |error: std::io::Error| format!("cannot read {}: {error}", path.display());
+        let file = File::open(path).map_err(cannot)?;
+        // Of what is open, not of a path that can become another one meanwhile.
+        let real = std::fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd())).map_err(cannot)?;
+        if !self.folders.iter().any(|folder| real.starts_with(folder)) {
+            return Err(format!(
+                "{} is not shown at a port: it lies outside of the workspace, the module's folder and the \
+                 toolchains; \"sourceMap\" in launch.json names further folders",
+                real.display()
+            ));
+        }
+        let mut text = Vec::new();
+        file.take(MOST_BYTES).read_to_end(&mut text).map_err(cannot)?;
+        Ok(text)
+    }
+}
+
+/// What cargo, rustup and Go have fetched for this user.
+fn toolchains(variable: impl Fn(&str) -> Option<PathBuf>) -> Vec<PathBuf> {
+    let home = variable("HOME");
+    let place = |name: &str, usual: &str| variable(name).or_else(|| Some(home.as_ref()?.join(usual)));
+    let fetched: [(Option<PathBuf>, &[&str]); 3] = [
+        (place("CARGO_HOME", ".cargo"), &["registry", "git"]),
+        (place("RUSTUP_HOME", ".rustup"), &["toolchains"]),
+        (place("GOPATH", "go"), &["pkg/mod"]),
+    ];
+    let mut all = Vec::new();
+    for (base, names) in &fetched {
+        all.extend(base.iter().flat_map(|base| names.iter().map(move |name| base.join(name))));
+    }
+    all.extend(NAMED.iter().filter_map(|name| variable(name)));
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    /// A folder with `own/a.rs`, `own2/secret` and links between them; removed at the end.
+    struct Tree(PathBuf);
+
+    impl Tree {
+        fn new() -> Self {
+            let root = std::env::temp_dir().join(format!("wasmdbg-sources-{}", std::process::id()));
+            for folder in ["own", "own2", "linked"] {
+                std::fs::create_dir_all(root.join(folder)).unwrap();
+            }
+            std::fs::write(root.join("own/a.rs"), "fn a() {}\n").unwrap();
+            std::fs::write(root.join("own2/secret"), "secret\n").unwrap();
+            symlink(root.join("own2/secret"), root.join("own/innocent.rs")).unwrap();
+            symlink(root.join("own2"), root.join("own/folder")).unwrap();
+            symlink(root.join("own"), root.join("linked/own")).unwrap();
+            Self(root)
+        }
+    }
+
+    impl Drop for Tree {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_dir_all(&self.0);
+        }
+    }
+
+    #[test]
+    fn only_what_really_lies_below_a_folder() {
+        let tree = Tree::new();
+        let at = |path: &str| tree.0.join(path);
+        let folders = SourceFolders::new([at("own"), at("absent")]);
+        assert_eq!(folders.read(&at("own/a.rs")).unwrap(), b"fn a() {}\n");
+        assert_eq!(folders.read(&at("own2/../linked/own/a.rs")).unwrap(), b"fn a() {}\n");
+        for path in ["own2/secret", "own/../own2/secret", "own/innocent.rs", "own/folder/secret"] {
+            let why = folders.read(&at(path)).unwrap_err();
+            assert!(why.contains("own2/secret is not shown at a port"), "{path}: {why}");
+        }
+        assert!(folders.read(&at("own/b.rs")).unwrap_err().contains("cannot read"));
+        // A workspace that is itself a link, and one that is everything.
+        assert!(SourceFolders::new([at("linked/own")]).read(&at("own/a.rs")).is_ok());
+        assert!(SourceFolders::new([PathBuf::from("/")]).read(&at("own/a.rs")).is_err());
+    }
+
+    #[test]
+    fn toolchains_are_where_their_variables_say_or_in_the_home() {
+        let all = |set: &'static [(&str, &str)]| {
+            let variable = move |name: &str| {
+                set.iter().find(|(known, _)| *known == name).map(|(_, value)| PathBuf::from(value))
+            };
+            toolchains(variable).iter().map(|path| path.display().to_string()).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            all(&[("HOME", "/h")]),
+            ["/h/.cargo/registry", "/h/.cargo/git", "/h/.rustup/toolchains", "/h/go/pkg/mod"]
+        );
+        assert_eq!(all(&[("CARGO_HOME", "/c"), ("WASI_SDK_PATH", "/w")]), ["/c/registry", "/c/git", "/w"]);
+        assert!(all(&[]).is_empty());
+    }
+}
