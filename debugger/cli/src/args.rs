@@ -55,7 +55,7 @@ wasmdbg: a debugger for Proxy-Wasm filters in a running proxy
       Serves LLDB 22 or newer: `process connect --plugin wasm connect://ADDRESS:PORT`. Only requests that
       match stop; LLDB sees one of them at a time.
 
-      --listen ADDRESS:PORT where (default: 127.0.0.1:0, a free port, which is printed)
+      --listen ADDRESS:PORT where, for this user and root (default: 127.0.0.1:0, a free port, which is printed)
       --allow-remote        let other machines connect: whoever reaches the port controls the filters
       --filter, --when, --all, --deadline as for attach
 
@@ -69,7 +69,8 @@ wasmdbg: a debugger for Proxy-Wasm filters in a running proxy
       -- ARGUMENTS          for the debugger, as in `-- --batch -o bt`
 
   wasmdbg dap [--listen ADDRESS:PORT]
-      Serves an editor by the Debug Adapter Protocol, on standard input and output or at a loopback port.
+      Serves an editor by the Debug Adapter Protocol, on standard input and output, or any number of this
+      user and root at a loopback port.
 
   wasmdbg help | --help | --version
 

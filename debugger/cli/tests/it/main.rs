@@ -2,6 +2,7 @@
 
 mod command_line;
 mod listing;
+mod ports;
 mod prompt;
 mod proxy;
 mod terminal;

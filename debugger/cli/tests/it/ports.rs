@@ -1,0 +1,94 @@
+//! The ports of `wasmdbg dap --listen` and `wasmdbg gdb-server`: whoever reaches one has the rights of the
+//! user who runs it, so other users must not.
+
+use std::io::{BufRead, BufReader, Read};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, Stdio};
+
+use crate::proxy::{NOBODY, Play, Proxy, can_be_nobody, wasmdbg};
+
+/// A server and what it has said; ended when dropped.
+struct Server {
+    child: Child,
+    port: String,
+}
+
+impl Server {
+    /// Starts it; `before` stands in front of its address in its output.
+    fn start(arguments: &[&str], before: &str) -> Self {
+        let mut child = wasmdbg(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut output = BufReader::new(child.stdout.take().unwrap());
+        let mut line = String::new();
+        while !line.contains(before) {
+            line.clear();
+            assert!(output.read_line(&mut line).unwrap() > 0, "no line with {before}");
+        }
+        let port = line.trim().rsplit(':').next().unwrap().to_owned();
+        Self { child, port }
+    }
+
+    /// What a client gets that says `text` and reads to the end of the connection, or so many bytes.
+    fn talk(&self, user: Option<u32>, text: &str, bytes: usize) -> String {
+        let script = "exec 3<>/dev/tcp/127.0.0.1/$0 && printf %s \"$1\" >&3; head -c \"$2\" <&3";
+        let mut client = Command::new("bash");
+        client.args(["-c", script, &self.port, text, &bytes.to_string()]).current_dir("/");
+        if let Some(user) = user {
+            client.uid(user).gid(user);
+        }
+        let output = client.output().unwrap();
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    /// Ends it; what it has complained about.
+    fn end(mut self) -> String {
+        self.child.kill().unwrap();
+        let mut said = String::new();
+        self.child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+        said
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+const INITIALIZE: &str = "{\"seq\":1,\"type\":\"request\",\"command\":\"initialize\"}";
+
+#[test]
+fn another_users_editor_is_turned_away() {
+    if !can_be_nobody() {
+        return;
+    }
+    let server = Server::start(&["dap", "--listen", "127.0.0.1:0"], "debug adapter at");
+    let initialize = format!("Content-Length: {}\r\n\r\n{INITIALIZE}", INITIALIZE.len());
+    let said = server.talk(Some(NOBODY), &initialize, 100_000);
+    assert!(!said.contains("capabilities") && !said.contains("initialize"), "{said}");
+    assert!(said.contains("\"event\":\"output\""), "{said}");
+    assert!(said.contains("user 65534 may not connect, only user 0 who runs this and root"), "{said}");
+    let said = server.talk(None, &initialize, 200);
+    assert!(said.contains("\"command\":\"initialize\"") && said.contains("\"success\":true"), "{said}");
+    let complained = server.end();
+    assert_eq!(complained.lines().count(), 1, "{complained}");
+    assert!(complained.starts_with("refused a connection from 127.0.0.1:"), "{complained}");
+    assert!(complained.contains(": user 65534 may not connect"), "{complained}");
+}
+
+#[test]
+fn another_users_lldb_is_turned_away() {
+    if !can_be_nobody() {
+        return;
+    }
+    let proxy = Proxy::start(Play::Nothing);
+    let server = Server::start(
+        &["gdb-server", &proxy.socket(), "--listen", "127.0.0.1:0"],
+        "process connect --plugin wasm connect://",
+    );
+    let hello = "$QStartNoAckMode#b0";
+    assert_eq!(server.talk(Some(NOBODY), hello, 100), "");
+    assert_eq!(server.talk(None, hello, 7), "+$OK#9a");
+    let complained = server.end();
+    assert!(complained.contains("user 65534 may not connect"), "{complained}");
+}
