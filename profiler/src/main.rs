@@ -5,7 +5,14 @@ mod command;
 
 use std::process::ExitCode;
 
+/// The processor whose registers, unwinding and stubs of linkers are known here.
+const PROCESSOR: &str = "x86_64";
+
 fn main() -> ExitCode {
+    if std::env::consts::ARCH != PROCESSOR {
+        eprintln!("wasmprof: stacks are read on {PROCESSOR} only, and this is {}", std::env::consts::ARCH);
+        return ExitCode::FAILURE;
+    }
     match command::run(std::env::args_os().skip(1).collect()) {
         Ok(()) => ExitCode::SUCCESS,
         // `wasmprof report … | head` is no failure.
