@@ -16,6 +16,7 @@ typedef struct tsapi_cont *TSVConn;
 typedef struct tsapi_action *TSAction;
 typedef int64_t TSHRTime;
 typedef int64_t TSMgmtInt;
+typedef float TSMgmtFloat;
 enum TSReturnCode : int;
 enum TSEvent : int;
 enum TSHttpHookID : int;

@@ -9,11 +9,9 @@ use wasmdbg_proxy_wasm::{Embedder, Filter, FilterConfig, Runtime, Settings};
 
 use crate::embedder::Server;
 use crate::plugin::{Plugin, plugin};
-use crate::{agent, ts};
+use crate::{agent, records, ts};
 
-/// The record with the stack size of the server's threads.
-const STACK_RECORD: &str = "proxy.config.thread.default.stacksize";
-/// Its value when the server does not tell.
+/// The stack of the server's threads when it does not say, in bytes.
 const STACK: usize = 1 << 20;
 
 /// One line of plugin.config that names this plugin, without the plugin's own name. Tells the server's log
@@ -52,7 +50,7 @@ fn start(words: &[String]) -> Result<(), String> {
         None => Settings::default(),
     };
     let control = settings.control.clone();
-    let stack = ts::config_integer(STACK_RECORD)
+    let stack = ts::config_integer(records::STACK_SIZE)
         .and_then(|stack| usize::try_from(stack).ok())
         .filter(|stack| *stack > 0)
         .unwrap_or(STACK);
@@ -61,7 +59,8 @@ fn start(words: &[String]) -> Result<(), String> {
         Ok(made) => made,
         // The filters are there, with their fail policies, and run nothing.
         Err(error) => {
-            refusal = Some(format!("{error} ({STACK_RECORD} in records.config)"));
+            let record = records::STACK_SIZE.name(&ts::version());
+            refusal = Some(format!("{error} (the server's record {record})"));
             Runtime::new(server, settings, STACK).map_err(|error| format!("no filter runs: {error}"))?
         }
     };
@@ -121,13 +120,15 @@ fn unreadable(path: &Path) -> FilterConfig {
 
 /// How many event threads the server will have, as far as its records tell.
 fn event_threads() -> usize {
-    let by_itself = ts::config_integer("proxy.config.exec_thread.autoconfig").unwrap_or(1) != 0;
-    let limit =
-        ts::config_integer("proxy.config.exec_thread.limit").and_then(|limit| usize::try_from(limit).ok());
-    match limit {
-        Some(limit) if !by_itself => limit.max(1),
-        // The server's own default; threads beyond it find the stock empty once.
-        _ => std::thread::available_parallelism().map_or(1, |cpus| cpus.get().div_ceil(2) * 3),
+    let limit = ts::config_integer(records::THREADS).and_then(|limit| usize::try_from(limit).ok());
+    match (ts::config_integer(records::AUTOMATIC_THREADS), limit) {
+        (Some(0), Some(limit)) => limit.max(1),
+        _ => {
+            let processors = std::thread::available_parallelism().map_or(1, usize::from);
+            let scale = ts::config_fraction(records::THREADS_PER_PROCESSOR).unwrap_or(1.0);
+            // As the server computes it. Threads beyond it find the stock empty once.
+            ((processors as f32 * scale) as usize).max(1)
+        }
     }
 }
 

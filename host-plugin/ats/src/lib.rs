@@ -27,6 +27,7 @@ mod init;
 mod kept;
 mod parking;
 mod plugin;
+mod records;
 mod release;
 mod symbolise;
 #[expect(unsafe_code, reason = "the server's C interface")]

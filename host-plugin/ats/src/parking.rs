@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 use wasmdbg_control::server::Waker;
 use wasmdbg_proxy_wasm::debug::DebugContext;
 
+use crate::records::{self, Record};
 use crate::ts::{OverridableKey, Socket, Txn};
 
 /// Twice as long as a stop may last.
@@ -28,11 +29,8 @@ const LONG: Duration = Duration::from_secs(1200);
 const LOOK: Duration = Duration::from_millis(500);
 
 /// Settings whose timeouts run while a transaction is parked.
-const TIMEOUTS: [&str; 3] = [
-    "proxy.config.http.transaction_no_activity_timeout_in",
-    "proxy.config.http.transaction_no_activity_timeout_out",
-    "proxy.config.http.transaction_active_timeout_in",
-];
+const TIMEOUTS: [Record; 3] =
+    [records::CLIENT_INACTIVITY, records::ORIGIN_INACTIVITY, records::CLIENT_ACTIVITY];
 
 /// The settings of a transaction before they were raised.
 #[derive(Debug, Clone, Copy)]

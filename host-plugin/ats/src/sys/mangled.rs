@@ -7,6 +7,7 @@ pub(crate) const MANGLED: &[(&str, &str)] = &[
     ("TSConfigDirGet", "_Z14TSConfigDirGetv"),
     ("TSRuntimeDirGet", "_Z15TSRuntimeDirGetv"),
     ("TSMgmtIntGet", "_Z12TSMgmtIntGetPKcPl"),
+    ("TSMgmtFloatGet", "_Z14TSMgmtFloatGetPKcPf"),
     ("TSError", "_Z7TSErrorPKcz"),
     ("TSWarning", "_Z9TSWarningPKcz"),
     ("TSNote", "_Z6TSNotePKcz"),

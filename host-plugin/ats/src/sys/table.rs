@@ -70,6 +70,7 @@ table! {
         fn TSConfigDirGet() -> *const c_char;
         fn TSRuntimeDirGet() -> *const c_char;
         fn TSMgmtIntGet(*const c_char, *mut i64) -> c_int;
+        fn TSMgmtFloatGet(*const c_char, *mut f32) -> c_int;
         fn TSError(*const c_char; ...);
         fn TSWarning(*const c_char; ...);
         fn TSNote(*const c_char; ...);

@@ -5,6 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use super::log;
+use crate::records::Record;
 use crate::sys::{self, TS_SUCCESS, TSPluginRegistrationInfo, api};
 
 /// Registers the plugin and fills the table of functions. A plugin that does not register ends the
@@ -59,12 +60,21 @@ pub(crate) fn runtime_dir() -> PathBuf {
     path(unsafe { (api().TSRuntimeDirGet)() })
 }
 
-/// An integer of records.config (`TSMgmtIntGet`).
-pub(crate) fn config_integer(name: &str) -> Option<i64> {
-    let name = CString::new(name).ok()?;
+/// The value of an integer record (`TSMgmtIntGet`).
+pub(crate) fn config_integer(record: Record) -> Option<i64> {
+    let name = CString::new(record.name(&version())).ok()?;
     let mut value = 0;
     // SAFETY: `name` ends with a zero byte, `value` is written when the result is TS_SUCCESS.
     let result = unsafe { (api().TSMgmtIntGet)(name.as_ptr(), &raw mut value) };
+    (result == TS_SUCCESS).then_some(value)
+}
+
+/// The value of a record with a fraction (`TSMgmtFloatGet`).
+pub(crate) fn config_fraction(record: Record) -> Option<f32> {
+    let name = CString::new(record.name(&version())).ok()?;
+    let mut value = 0.0;
+    // SAFETY: as in `config_integer`.
+    let result = unsafe { (api().TSMgmtFloatGet)(name.as_ptr(), &raw mut value) };
     (result == TS_SUCCESS).then_some(value)
 }
 

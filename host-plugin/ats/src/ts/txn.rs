@@ -7,9 +7,11 @@ use std::sync::Arc;
 use super::address::Endpoint;
 use super::continuation::Event;
 use super::header::Header;
+use super::host;
 use super::mutex::Guard;
 use super::socket::Socket;
 use super::vconn::VConn;
+use crate::records::Record;
 use crate::sys::{self, TS_SUCCESS, TxnTag, api};
 
 /// A transaction between its TXN_START and the end of its TXN_CLOSE.
@@ -244,14 +246,14 @@ fn server_copy(text: &[u8], zero: bool) -> Option<*mut c_void> {
     Some(copy)
 }
 
-/// A setting of records.config that can be changed per transaction.
+/// A record that can be changed per transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct OverridableKey(c_int);
 
 impl OverridableKey {
     /// Finds it by name: the numbers differ between versions.
-    pub(crate) fn find(name: &str) -> Option<Self> {
-        let name = CString::new(name).ok()?;
+    pub(crate) fn find(record: Record) -> Option<Self> {
+        let name = CString::new(record.name(&host::version())).ok()?;
         let (mut key, mut kind) = (0, 0);
         // SAFETY: a length of -1 means that the name ends with a zero byte; both are written on success.
         let result = unsafe { (api().TSHttpTxnConfigFind)(name.as_ptr(), -1, &raw mut key, &raw mut kind) };

@@ -1,10 +1,12 @@
 /* A host that exports the plugin interface under C++ symbols, as Traffic Server 10 does, loads a
    plugin and tells on standard output what the plugin asks of it. The symbols come from stubs.h,
-   which the test writes: STUB(name, symbol) for what is only there to be found. */
+   which the test writes: STUB(name, symbol) for what is only there to be found, and RECORDS, the
+   names of its records. */
 #include <dlfcn.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define EXPORT(result, name, symbol, parameters) \
     result name parameters __asm__(symbol);      \
@@ -57,12 +59,36 @@ EXPORT(void, host_note, SYMBOL_TSNote, (const char *format, ...))
 EXPORT(const char *, host_version, SYMBOL_TSTrafficServerVersionGet, (void)) { return "10.2.0"; }
 EXPORT(const char *, host_config, SYMBOL_TSConfigDirGet, (void)) { return getenv("HOST_DIR"); }
 EXPORT(const char *, host_runtime, SYMBOL_TSRuntimeDirGet, (void)) { return getenv("HOST_DIR"); }
+/* Whether there is such a record; the server itself says nothing of one that it does not know. */
+static int is_record(const char *name)
+{
+    for (size_t record = 0; record < sizeof RECORDS / sizeof *RECORDS; record++) {
+        if (strcmp(name, RECORDS[record]) == 0) {
+            return 1;
+        }
+    }
+    printf("no such record: %s\n", name);
+    return 0;
+}
+
 EXPORT(int, host_integer, SYMBOL_TSMgmtIntGet, (const char *name, long *value))
 {
-    const char *text = getenv("HOST_STACK");
-    (void)name;
-    *value = text ? atol(text) : 1048576;
+    if (!is_record(name)) {
+        return -1;
+    }
+    if (strcmp(name, "proxy.config.thread.default.stacksize") == 0) {
+        *value = atol(getenv("HOST_STACK"));
+    } else if (strcmp(name, "proxy.config.exec_thread.limit") == 0) {
+        *value = 8;
+    } else {
+        *value = 0;
+    }
     return 0;
+}
+EXPORT(int, host_fraction, SYMBOL_TSMgmtFloatGet, (const char *name, float *value))
+{
+    *value = 1;
+    return is_record(name) ? 0 : -1;
 }
 EXPORT(int, host_reserve, SYMBOL_TSUserArgIndexReserve, (int type, const char *name, const char *about, int *index))
 {
@@ -72,9 +98,9 @@ EXPORT(int, host_reserve, SYMBOL_TSUserArgIndexReserve, (int type, const char *n
 }
 EXPORT(int, host_find, SYMBOL_TSHttpTxnConfigFind, (const char *name, int length, int *key, int *type))
 {
-    (void)name, (void)length;
+    (void)length;
     *key = *type = 1;
-    return 0;
+    return is_record(name) ? 0 : -1;
 }
 EXPORT(void *, host_cont, SYMBOL_TSContCreate, (void *handler, void *mutex))
 {

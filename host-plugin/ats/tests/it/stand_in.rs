@@ -1,4 +1,5 @@
-//! The plugin in a host that has the C++ names of Traffic Server 10, and in one that lacks functions.
+//! The plugin in a host that has the C++ names and the records of Traffic Server 10, and in one that lacks
+//! functions.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -8,7 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use crate::mangled::MANGLED;
 
 /// What `host.c` implements; it finds the symbols as `SYMBOL_…`.
-const IMPLEMENTED: [&str; 14] = [
+const IMPLEMENTED: [&str; 15] = [
     "TSPluginRegister",
     "TSError",
     "TSWarning",
@@ -17,6 +18,7 @@ const IMPLEMENTED: [&str; 14] = [
     "TSConfigDirGet",
     "TSRuntimeDirGet",
     "TSMgmtIntGet",
+    "TSMgmtFloatGet",
     "TSUserArgIndexReserve",
     "TSHttpTxnConfigFind",
     "TSContCreate",
@@ -24,6 +26,9 @@ const IMPLEMENTED: [&str; 14] = [
     "TSHttpHookAdd",
     "TSLifecycleHookAdd",
 ];
+
+/// The names of the records of 10.2.0, one a line.
+const RECORDS: &str = include_str!("../../names/records-10.txt");
 
 /// A folder that goes when the test is over.
 struct Folder(PathBuf);
@@ -66,6 +71,11 @@ impl Host {
                 writeln!(stubs, "STUB(stub_{name}, \"{symbol}\")").expect("text");
             }
         }
+        writeln!(stubs, "static const char *const RECORDS[] = {{").expect("text");
+        for name in RECORDS.lines().filter(|line| !line.starts_with('#')) {
+            writeln!(stubs, "    \"{name}\",").expect("text");
+        }
+        writeln!(stubs, "}};").expect("text");
         std::fs::write(folder.path().join("stubs.h"), stubs).expect("stubs.h");
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/host.c");
         let built = Command::new("cc")
@@ -112,10 +122,13 @@ const FILTER: &str =
     "config:\n  name: small\n  vmConfig:\n    code:\n      local:\n        filename: small.wasm\n";
 
 fn small() -> Vec<u8> {
-    let text = r#"(module (memory (export "memory") 1)
+    let text = r#"(module (import "env" "proxy_log" (func $log (param i32 i32 i32) (result i32)))
+        (memory (export "memory") 1) (data (i32.const 64) "configured")
         (func (export "proxy_abi_version_0_2_1"))
         (func (export "proxy_on_memory_allocate") (param i32) (result i32) i32.const 16)
         (func (export "proxy_on_context_create") (param i32 i32))
+        (func (export "proxy_on_configure") (param i32 i32) (result i32)
+            (drop (call $log (i32.const 2) (i32.const 64) (i32.const 10))) i32.const 1)
         (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32) i32.const 0))"#;
     wat::parse_str(text).expect("a module")
 }
@@ -130,8 +143,19 @@ fn a_host_with_cpp_names_gets_the_plugin_with_its_filter() {
     // READ_REQUEST_HDR and TXN_CLOSE; no SEND_RESPONSE_HDR, for which the filter exports nothing.
     assert!(seen.contains("hook: 0\n") && seen.contains("hook: 10\n"), "{seen}");
     assert!(!seen.contains("error: "), "{seen}");
+    assert!(!seen.contains("no such record"), "{seen}");
     assert!(seen.contains("init returned\n"), "{seen}");
     assert!(seen.contains("unloaded: no\n"), "{seen}");
+}
+
+#[test]
+fn each_event_thread_finds_a_virtual_machine() {
+    let host = Host::without(&[]);
+    host.write("small.yaml", FILTER.as_bytes());
+    host.write("small.wasm", &small());
+    let seen = host.load(&["small.yaml"], 1 << 20);
+    // Eight threads, and a spare.
+    assert_eq!(seen.lines().filter(|line| line.ends_with("configured")).count(), 9, "{seen}");
 }
 
 #[test]
