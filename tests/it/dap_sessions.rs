@@ -213,7 +213,8 @@ fn leave(ats: &Ats, moment: Moment, exit: Exit) -> Result<()> {
 
 #[test]
 fn an_attach_is_cancelled() -> Result<()> {
-    let ats = server()?;
+    // There is something to cancel as long as it compiles.
+    let ats = Ats::options().filter(Filter::example("rust-token", "debug")).compile_anew().start()?;
     let mut editor = Editor::over(Dap::start()?);
     editor.dap.ask("initialize", &json!({ "supportsProgressReporting": true }))?;
     let attach = editor.dap.send("attach", &json!({ "pid": ats.pid() }))?;
@@ -263,7 +264,7 @@ fn the_end_of_the_proxy_ends_the_session_once() -> Result<()> {
 
 #[test]
 fn the_deadline_lets_go_and_says_so() -> Result<()> {
-    let ats = server()?;
+    let ats = Ats::options().filter(Filter::example("rust-token", "debug")).deadlines_pass().start()?;
     let mut editor = Editor::attach(&ats, &json!({ "deadline": "1500ms" }))?;
     editor.break_at(&[(PRIME, json!({}))])?;
     let pending = editor.request(&ats, "7");

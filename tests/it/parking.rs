@@ -102,7 +102,7 @@ fn a_killed_debugger_releases_its_request_within_a_second_a_hundred_times() -> R
 
 #[test]
 fn a_silent_debugger_releases_at_the_deadline() -> Result<()> {
-    let ats = Ats::options().filter(Filter::example("rust-token", "debug")).start()?;
+    let ats = Ats::options().filter(Filter::example("rust-token", "debug")).deadlines_pass().start()?;
     let mut debugger = Debugger::attach(&ats, "rust-token", &["--deadline", "3s", "-ex", "break judge"])?;
     let request = debugger.request("/cache/10/x").header("token", "7");
     let pending = debugger.stop(&ats, request)?;
@@ -213,7 +213,7 @@ fn one_stopped_stream_leaves_the_other_streams_of_its_connection_alone() -> Resu
 /// The deadline counts from the last command: a user at work is not cut off.
 #[test]
 fn commands_put_the_deadline_off_and_a_warning_precedes_it() -> Result<()> {
-    let ats = Ats::options().filter(Filter::example("rust-token", "debug")).start()?;
+    let ats = Ats::options().filter(Filter::example("rust-token", "debug")).deadlines_pass().start()?;
     let mut debugger = Debugger::attach(&ats, "rust-token", &["--deadline", "6s", "-ex", "break judge"])?;
     let request = debugger.request("/cache/10/x").header("token", "7");
     let pending = debugger.stop(&ats, request)?;

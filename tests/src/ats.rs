@@ -3,13 +3,15 @@
 //!
 //! It never touches the system's configuration, logs or service, and any user may run it.
 
+use std::ffi::OsStr;
+use std::io::Write as _;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use nix::sys::signal::Signal;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, bind, setsockopt, socket, sockopt};
 
@@ -17,12 +19,14 @@ use crate::http::{self, Request, Response};
 use crate::process;
 use crate::scratch::{PATIENCE, Scratch, wait_for};
 
+mod code;
 mod config;
+mod records;
+mod server;
+mod verdict;
 
 pub use config::{Filter, Options, example};
-
-/// Where Debian puts Traffic Server's own plugins.
-pub const MODULES: &str = "/usr/lib/trafficserver/modules";
+pub use server::Server;
 
 /// A running Traffic Server.
 #[derive(Debug)]
@@ -34,6 +38,7 @@ pub struct Ats {
     tls: Option<SocketAddr>,
     scratch: Scratch,
     options: Options,
+    born: Instant,
 }
 
 impl Ats {
@@ -60,9 +65,11 @@ impl Ats {
         let scratch = Scratch::new("ats")?;
         let address = free_address()?;
         let tls = if options.tls { Some(free_address()?) } else { None };
-        config::write(&scratch, options, address, tls)?;
-        let (child, reaper) = spawn(options, scratch.path())?;
-        let mut ats = Self { child, reaper, address, tls, scratch, options: options.clone() };
+        let server = Server::get()?;
+        config::write(&scratch, server, options, address, tls)?;
+        let (child, reaper) = spawn(server, options, scratch.path())?;
+        let (options, born) = (options.clone(), Instant::now());
+        let mut ats = Self { child, reaper, address, tls, scratch, options, born };
         ats.wait_until_ready()?;
         Ok(ats)
     }
@@ -70,7 +77,7 @@ impl Ats {
     /// Ends it with `signal`; its files stay for [`Ats::start_again`], and so does its port.
     ///
     /// # Errors
-    /// When it does not end within ten seconds.
+    /// As for [`Ats::stop`].
     pub fn end_for_now(&mut self, signal: Signal) -> Result<Port> {
         process::signal(self.child.id(), signal)?;
         self.end()?;
@@ -84,7 +91,7 @@ impl Ats {
     pub fn start_again(&mut self, port: Port) -> Result<()> {
         // Its lines tell when it is ready.
         std::fs::remove_file(self.folder().join("log/diags.log"))?;
-        (self.child, self.reaper) = spawn(&self.options, self.scratch.path())?;
+        (self.child, self.reaper) = spawn(Server::get()?, &self.options, self.scratch.path())?;
         let ready = self.wait_until_ready();
         drop(port);
         ready
@@ -92,13 +99,13 @@ impl Ats {
 
     fn wait_until_ready(&mut self) -> Result<()> {
         let start = Instant::now();
+        // The port accepts before the plugins and the cache are ready; this line comes when they are.
+        let ready = if Server::get()?.major < 10 { "traffic server running" } else { "is fully initialized" };
         loop {
             if let Some(status) = self.child.try_wait()? {
                 bail!("traffic_server ended at start ({status}):\n{}{}", self.output(), self.diags());
             }
-            // The port accepts before the plugins are ready; this line comes when they are.
-            let ready = self.diags().contains("traffic server running");
-            if ready && TcpStream::connect(self.address).is_ok() {
+            if self.diags().contains(ready) && TcpStream::connect(self.address).is_ok() {
                 return Ok(());
             }
             if start.elapsed() > PATIENCE {
@@ -193,7 +200,8 @@ impl Ats {
     /// Ends it as an operator would, with SIGTERM, and says how it ended.
     ///
     /// # Errors
-    /// When it does not end within ten seconds.
+    /// When it does not end, or its logs say that it crashed, that the plugin has a fault, or that a stop
+    /// went on by its deadline (see [`Options::deadlines_pass`]).
     pub fn stop(mut self) -> Result<std::process::ExitStatus> {
         self.end()
     }
@@ -205,10 +213,9 @@ impl Ats {
             None => {
                 process::signal(self.child.id(), Signal::SIGTERM)?;
                 let child = &mut self.child;
-                let ended =
-                    wait_for("the end of traffic_server after SIGTERM", Duration::from_secs(10), || {
-                        child.try_wait().ok().flatten()
-                    });
+                let ended = wait_for("the end of traffic_server after SIGTERM", PATIENCE, || {
+                    child.try_wait().ok().flatten()
+                });
                 if ended.is_err() {
                     self.child.kill()?;
                     self.child.wait()?;
@@ -219,22 +226,43 @@ impl Ats {
         // First the reaper: the id it would signal is free now.
         let _ = self.reaper.kill();
         let _ = self.reaper.wait();
+        if !self.options.compile_anew {
+            code::take_from(self.scratch.path())?;
+        }
+        let faults = verdict::faults(self.scratch.path(), self.options.deadlines_pass);
+        ensure!(faults.is_empty(), "the logs of this traffic_server say:\n{}", faults.join("\n"));
         ended
     }
 }
 
 impl Drop for Ats {
+    /// Fails the test for what its server's logs say, when nothing else has.
     fn drop(&mut self) {
-        if let Err(error) = self.end() {
-            eprintln!("{error:#}");
+        let ended = self.end();
+        note_time(self.born.elapsed());
+        match ended {
+            Err(error) if std::thread::panicking() => eprintln!("{error:#}"),
+            Err(error) => panic!("{error:#}"),
+            Ok(_) => {}
         }
     }
 }
 
+/// Adds a line `SECONDS TEST` to the file named by `WASMDBG_TIMES`: what servers of which test ran how long.
+fn note_time(time: Duration) {
+    let Some(path) = std::env::var_os("WASMDBG_TIMES") else { return };
+    // The test runner names a test's thread after it.
+    let line = format!("{:7.1} {}\n", time.as_secs_f64(), std::thread::current().name().unwrap_or("?"));
+    let file = std::fs::OpenOptions::new().create(true).append(true).open(path);
+    if let Err(error) = file.and_then(|mut file| file.write_all(line.as_bytes())) {
+        eprintln!("WASMDBG_TIMES: {error}");
+    }
+}
+
 /// Starts the server, and what ends it when this process dies.
-fn spawn(options: &Options, folder: &Path) -> Result<(Child, Child)> {
+fn spawn(server: &Server, options: &Options, folder: &Path) -> Result<(Child, Child)> {
     let file = std::fs::File::create(folder.join("log/output"))?;
-    let mut words = options.wrapper.iter().map(String::as_str).chain(["traffic_server"]);
+    let mut words = options.wrapper.iter().map(OsStr::new).chain([server.program.as_os_str()]);
     let mut command = Command::new(words.next().unwrap_or_default());
     command.args(words);
     command.env("TS_RUNROOT", folder.join("runroot.yaml")).stdin(Stdio::null());
@@ -245,7 +273,7 @@ fn spawn(options: &Options, folder: &Path) -> Result<(Child, Child)> {
         .stdout(file.try_clone()?)
         .stderr(file)
         .spawn()
-        .context("cannot start traffic_server: `tests/setup/install.sh ats` installs Debian's")?;
+        .with_context(|| format!("cannot start {}", server.program.display()))?;
     match start_reaper(child.id(), folder) {
         Ok(reaper) => Ok((child, reaper)),
         Err(error) => {

@@ -1,4 +1,4 @@
-//! The files of an isolated Traffic Server 9.2: runroot, records, remap rules, plugins, filters.
+//! The files of an isolated Traffic Server: runroot, remap rules, plugins, filters.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -6,7 +6,8 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
-use super::{Ats, MODULES};
+use super::server::Server;
+use super::{Ats, code, records};
 use crate::process;
 use crate::scratch::Scratch;
 
@@ -23,6 +24,8 @@ pub struct Options {
     pub(super) http2: bool,
     pub(super) environment: Vec<(String, String)>,
     pub(super) wrapper: Vec<String>,
+    pub(super) deadlines_pass: bool,
+    pub(super) compile_anew: bool,
 }
 
 impl Default for Options {
@@ -38,6 +41,8 @@ impl Default for Options {
             http2: false,
             environment: Vec::new(),
             wrapper: Vec::new(),
+            deadlines_pass: false,
+            compile_anew: false,
         }
     }
 }
@@ -107,10 +112,25 @@ impl Options {
     }
 
     /// A command that runs the server, such as valgrind with its options; it must become the server
-    /// (exec), not stay its parent.
+    /// (exec). One that stays its parent must end with it, and its test ends the server.
     #[must_use]
     pub fn under(mut self, wrapper: &[String]) -> Self {
         self.wrapper = wrapper.to_vec();
+        self
+    }
+
+    /// The first attach compiles, whatever earlier servers have compiled.
+    #[must_use]
+    pub fn compile_anew(mut self) -> Self {
+        self.compile_anew = true;
+        self
+    }
+
+    /// Its test wants stops to go on by their deadline. With any other one that is a failure: what it waits
+    /// for would come without what it tests.
+    #[must_use]
+    pub fn deadlines_pass(mut self) -> Self {
+        self.deadlines_pass = true;
         self
     }
 
@@ -221,6 +241,7 @@ pub fn example(name: &str, build: &str) -> PathBuf {
 
 pub(super) fn write(
     scratch: &Scratch,
+    server: &Server,
     options: &Options,
     address: SocketAddr,
     tls: Option<SocketAddr>,
@@ -228,16 +249,20 @@ pub(super) fn write(
     for folder in ["etc", "share", "plugins", "run", "log", "cache"] {
         std::fs::create_dir(scratch.path().join(folder))?;
     }
-    scratch.write("runroot.yaml", runroot(scratch.path()))?;
-    scratch.write("etc/records.config", records(options, address, tls))?;
+    scratch.write("runroot.yaml", runroot(scratch.path(), &server.prefix))?;
+    records::write(scratch, server, options, address, tls)?;
     scratch.write("etc/storage.config", format!("{} 64M\n", scratch.path().join("cache").display()))?;
     scratch.write("etc/ip_allow.yaml", IP_ALLOW)?;
     let mut remaps = options.remaps.join("\n");
     // The generator answers /cache/BYTES/NAME and /nocache/BYTES/NAME without an origin.
-    remaps.push_str(&format!("\nmap / http://127.0.0.1:1/ @plugin={MODULES}/generator.so\n"));
+    let generator = server.plugins.join("generator.so");
+    remaps.push_str(&format!("\nmap / http://127.0.0.1:1/ @plugin={}\n", generator.display()));
     scratch.write("etc/remap.config", remaps)?;
     if tls.is_some() {
         write_certificate(scratch)?;
+    }
+    if !options.compile_anew {
+        code::hand_to(scratch.path(), options.filters.iter().map(|filter| filter.module.as_path()))?;
     }
     write_plugins(scratch, options)
 }
@@ -261,42 +286,14 @@ fn write_plugins(scratch: &Scratch, options: &Options) -> Result<()> {
     Ok(())
 }
 
-fn runroot(folder: &Path) -> String {
-    let own = folder.display();
+fn runroot(folder: &Path, installed: &Path) -> String {
+    let (own, installed) = (folder.display(), installed.display());
     format!(
-        "prefix: {own}\nexec_prefix: /usr\nbindir: /usr/bin\nsbindir: /usr/sbin\nsysconfdir: {own}/etc\n\
-         datadir: {own}/share\nincludedir: /usr/include\nlibdir: /usr/lib/trafficserver\n\
+        "prefix: {own}\nexec_prefix: {installed}\nbindir: {installed}/bin\nsbindir: {installed}/sbin\n\
+         sysconfdir: {own}/etc\ndatadir: {own}/share\nincludedir: {installed}/include\nlibdir: {installed}/lib\n\
          libexecdir: {own}/plugins\nlocalstatedir: {own}/run\nruntimedir: {own}/run\nlogdir: {own}/log\n\
          cachedir: {own}/cache\n"
     )
-}
-
-fn records(options: &Options, address: SocketAddr, tls: Option<SocketAddr>) -> String {
-    let mut ports = format!("{}:ip-in=127.0.0.1", address.port());
-    if options.http2 {
-        ports.push_str(":proto=http2;http");
-    }
-    if let Some(tls) = tls {
-        ports.push_str(&format!(" {}:ip-in=127.0.0.1:ssl:proto=http2;http", tls.port()));
-    }
-    let mut text = String::new();
-    let own = [
-        format!("http.server_ports STRING {ports}"),
-        // Keeps the user who starts it.
-        "admin.user_id STRING #-1".into(),
-        "exec_thread.autoconfig INT 0".into(),
-        format!("exec_thread.limit INT {}", options.event_threads),
-        "crash_log_helper STRING NULL".into(),
-        "diags.output.diag STRING E".into(),
-        "net.connections_throttle INT 10000".into(),
-    ];
-    for record in own {
-        text.push_str(&format!("CONFIG proxy.config.{record}\n"));
-    }
-    for record in &options.records {
-        text.push_str(&format!("CONFIG {record}\n"));
-    }
-    text
 }
 
 /// Without this file every client is refused.

@@ -92,7 +92,10 @@ pub fn rows() -> Result<Vec<Row>> {
 
 fn of_a_large_module() -> Result<Vec<Row>> {
     let module = large::module()?;
-    let server = Ats::options().filter(Filter::new("large", &module).configuration("token quiet")).start()?;
+    let server = Ats::options()
+        .compile_anew()
+        .filter(Filter::new("large", &module).configuration("token quiet"))
+        .start()?;
     let line = json!({ "source": { "path": source() }, "breakpoints": [{ "line": breakpoint_line()? }] });
     // Not counted: compiles the debug lane.
     Editor::attach(&server, "setBreakpoints", &line)?.0.dap.ask("disconnect", &Value::Null)?;
@@ -125,7 +128,7 @@ fn of_a_large_module() -> Result<Vec<Row>> {
 
 fn of_a_wide_stop() -> Result<Vec<Row>> {
     let module = repository().join("tests/fixtures/wide/wide.debug.wasm");
-    let server = Ats::options().filter(Filter::new("wide", &module)).start()?;
+    let server = Ats::options().compile_anew().filter(Filter::new("wide", &module)).start()?;
     let function = json!({ "breakpoints": [{ "name": "wide::checkpoint" }] });
     let (mut editor, _) = Editor::attach(&server, "setFunctionBreakpoints", &function)?;
     let (mut shown, mut pages) = (Vec::new(), Vec::new());

@@ -26,7 +26,7 @@ pub fn rows() -> Result<Vec<Row>> {
     let module = module()?;
     let size = std::fs::metadata(&module)?.len();
     let filter = Filter::new(FILTER, &module).configuration("token quiet");
-    let server = Ats::options().filter(filter).start()?;
+    let server = Ats::options().compile_anew().filter(filter).start()?;
     server.fetch(&request(LIGHT))?;
 
     let first = Session::attach(&server, FILTER)?;

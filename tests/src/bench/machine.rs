@@ -2,6 +2,7 @@
 
 use std::process::Command;
 
+use crate::ats::Server;
 use crate::process;
 
 /// One line for the head of the table.
@@ -19,8 +20,7 @@ pub fn describe() -> String {
 /// Versions of everything that takes part, one line.
 #[must_use]
 pub fn versions() -> String {
-    let server = run("traffic_server", &["-V"]).unwrap_or_default();
-    let server = server.split_whitespace().nth(2).unwrap_or("?").to_string();
+    let server = Server::get().map_or("?", |server| server.version.as_str());
     let compiler = run("cc", &["--version"]).unwrap_or_default();
     let compiler = compiler.lines().next().unwrap_or("cc ?").to_string();
     let rust = run("rustc", &["--version"]).unwrap_or_default();

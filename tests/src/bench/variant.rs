@@ -5,7 +5,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::ats::{Ats, Filter, MODULES, Options};
+use crate::ats::{Ats, Filter, Options, Server};
 use crate::http::Request;
 use crate::process;
 
@@ -57,7 +57,10 @@ impl Variant {
     /// When the C compiler fails.
     pub fn options(self, folder: &Path) -> Result<Options> {
         let source = |name: &str| process::repository().join("tests/bench").join(name);
-        let options = Ats::options();
+        let of_server = |plugin: &str, file: &str| -> Result<String> {
+            Ok(format!("{} {}", Server::get()?.plugins.join(plugin).display(), source(file).display()))
+        };
+        let options = Ats::options().compile_anew();
         let filter = || Filter::example(FILTER, "release").configuration("token quiet");
         Ok(match self {
             Self::Nothing => options,
@@ -65,11 +68,8 @@ impl Variant {
                 let plugin = compile(&source("token.c"), folder)?;
                 options.plugin_line(&plugin.display().to_string())
             }
-            Self::HeaderRewrite => options
-                .plugin_line(&format!("{MODULES}/header_rewrite.so {}", source("token.rules").display())),
-            Self::Lua => {
-                options.plugin_line(&format!("{MODULES}/tslua.so {}", source("token.lua").display()))
-            }
+            Self::HeaderRewrite => options.plugin_line(&of_server("header_rewrite.so", "token.rules")?),
+            Self::Lua => options.plugin_line(&of_server("tslua.so", "token.lua")?),
             Self::Wasm | Self::WasmParked => options.filter(filter()),
             Self::WasmNoControl => options.filter(filter()).settings("control:\n  enabled: false\n"),
         })

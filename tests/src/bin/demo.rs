@@ -50,6 +50,7 @@ fn run() -> Result<()> {
     let token = token()?;
     title("An isolated Traffic Server with the plugin and two filters");
     let ats = Ats::options()
+        .compile_anew()
         .filter(Filter::example("rust-token", "debug"))
         .filter(Filter::example("cpp-headers", "release").configuration("8192"))
         .start()?;
@@ -149,7 +150,7 @@ fn kill_the_debugger(ats: &Ats) -> Result<()> {
 /// Part four: inlined frames, in the optimised build of the same filter.
 fn optimised() -> Result<()> {
     title("The optimised build: is_prime and judge are inlined, bt shows them all the same");
-    let ats = Ats::options().filter(Filter::example("rust-token", "release")).start()?;
+    let ats = Ats::options().compile_anew().filter(Filter::example("rust-token", "release")).start()?;
     let line = line_of("while divisor <= number / divisor")?;
     let mut debugger = Debugger::attach(&ats, "rust-token", &["-ex", &format!("break lib.rs:{line}")])?;
     let pending = debugger.stop(&ats, Request::get("/cache/20/optimised").header("token", "1000003"))?;
