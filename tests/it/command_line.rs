@@ -3,14 +3,12 @@
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 use std::process::Output;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use anyhow::{Context, Result};
 use serde_json::Value;
 use wasmdbg_tests::ats::{Ats, Filter, example};
 use wasmdbg_tests::http::{Pending, Request};
+use wasmdbg_tests::load::{Load, Plan};
 use wasmdbg_tests::module;
 use wasmdbg_tests::scratch::{PATIENCE, Scratch};
 use wasmdbg_tests::wasmdbg::{Wasmdbg, run, run_in};
@@ -207,7 +205,7 @@ fn commands_come_from_a_file_and_from_a_pipe() -> Result<()> {
     piped.ask("break judge", "judge")?;
     piped.ask("info breakpoints", "judge")?;
     piped.send("quit")?;
-    assert_eq!(piped.wait(Duration::from_secs(20))?.code(), Some(0), "{}", piped.transcript());
+    assert_eq!(piped.wait(PATIENCE)?.code(), Some(0), "{}", piped.transcript());
     Ok(())
 }
 
@@ -233,18 +231,6 @@ fn an_absent_source_is_named_with_what_to_do() -> Result<()> {
     let module = scratch.write("token.wasm", std::fs::read(example("rust-token", "debug"))?)?;
     let ats = Ats::options().filter(Filter::new("token", &module).configuration("token")).start()?;
     let pid = ats.pid().to_string();
-    let request = Request::get("/cache/10/x").header("token", "7");
-    let address = ats.address();
-    let over = Arc::new(AtomicBool::new(false));
-    let ended = Arc::clone(&over);
-    let client = std::thread::spawn(move || {
-        // Until the debugger has seen one: attach may take a while.
-        while !ended.load(Ordering::Relaxed) {
-            let response = wasmdbg_tests::http::fetch(address, &request)?;
-            anyhow::ensure!(response.status == 200, "status {}", response.status);
-        }
-        Ok(())
-    });
     let arguments = [
         "attach",
         &pid,
@@ -259,12 +245,15 @@ fn an_absent_source_is_named_with_what_to_do() -> Result<()> {
         "-ex",
         "list",
     ];
-    let output = run_in(scratch.path(), &arguments);
-    over.store(true, Ordering::Relaxed);
-    let text = said(&output?);
+    // Requests come as long as it is attached, so that one of them stops.
+    let plan = Plan::new(1, Request::get("/cache/10/x").header("token", "7")).within(PATIENCE);
+    let client = Load::start(ats.address(), &plan);
+    let output = run_in(scratch.path(), &arguments)?;
+    let text = said(&output);
     assert!(text.contains("lib.rs:"), "positions need no source: {text}");
     assert!(text.contains("src/lib.rs") && text.contains("director"), "list says where to look: {text}");
-    client.join().map_err(|_| anyhow::anyhow!("the client panicked"))??;
+    let lap = client.stop();
+    assert_eq!(lap.errors, 0, "{:?}", lap.first_error);
     Ok(())
 }
 

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use wasmdbg_tests::ats::{Ats, Filter};
 use wasmdbg_tests::dap::Dap;
-use wasmdbg_tests::http::{Connection, Pending, Request, fetch};
+use wasmdbg_tests::http::{Pending, Request, fetch, is_refused};
 use wasmdbg_tests::process::repository;
 use wasmdbg_tests::scratch::{PATIENCE, Scratch, wait_for};
 
@@ -119,7 +119,7 @@ fn it_stops_on_entry_serves_restarts_with_its_breakpoints_and_terminates() -> Re
     editor.dap.ask("terminate", &Value::Null)?;
     editor.dap.event("exited")?;
     editor.dap.event("terminated")?;
-    wait_for("the port's end", PATIENCE, || Connection::open(served, PATIENCE).err())?;
+    wait_for("the port's end", PATIENCE, || matches!(is_refused(served), Ok(true)).then_some(()))?;
     Ok(())
 }
 

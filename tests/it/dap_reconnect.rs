@@ -43,7 +43,7 @@ fn a_proxy_that_crashed_is_attached_to_again_and_the_same_requests_stop() -> Res
     let lost = editor.request(&ats, "7");
     let thread = editor.stopped()?;
     let port = ats.end_for_now(Signal::SIGKILL)?;
-    assert!(lost.wait().is_err());
+    lost.wait_for_loss()?;
     editor.dap.event_where("thread", |body| *body == json!({ "reason": "exited", "threadId": thread }))?;
     let told = changed(&mut editor, &set[0]["id"])?;
     assert_eq!((&told["verified"], &told["reason"]), (&json!(false), &json!("pending")));

@@ -391,7 +391,7 @@ fn a_loop_is_paused() -> Result<()> {
     let mut editor = Editor::attach(&ats, &json!({}))?;
     let idle = editor.dap.refused("pause", &json!({ "threadId": 1 }))?;
     assert!(!idle.is_empty());
-    let _pending = Pending::start(ats.address(), editor.matching(editor_request("request=loop")), PATIENCE);
+    let pending = Pending::start(ats.address(), editor.matching(editor_request("request=loop")), PATIENCE);
     let thread = editor.dap.event_where("thread", |body| body["reason"] == "started")?["threadId"].as_i64();
     let thread = thread.unwrap_or_default();
     wait_for("the loop", PATIENCE, || {
@@ -404,6 +404,8 @@ fn a_loop_is_paused() -> Result<()> {
     let stack = editor.dap.ask("stackTrace", &json!({ "threadId": thread }))?["stackFrames"].to_string();
     assert!(stack.contains("proxy_on_request_headers"), "{stack}");
     editor.dap.ask("disconnect", &json!({}))?;
+    // Its budget ends it, by the fail policy.
+    assert_eq!(pending.wait()?.status, 200);
     Ok(())
 }
 

@@ -23,7 +23,8 @@ fn stepping_in_a_large_module_costs_event_threads_nothing() -> Result<()> {
     let scratch = Scratch::new("large")?;
     let module = build::large(&scratch)?;
     assert!(std::fs::metadata(&module)?.len() >= 2_000_000);
-    let ats = Ats::options().filter(Filter::new("large", &module).configuration("8192")).start()?;
+    let ats =
+        Ats::options().filter(Filter::new("large", &module).configuration("8192")).compile_anew().start()?;
     let mut debugger = Debugger::attach(&ats, "large", &["-ex", "break measure"])?;
     let request = debugger.request("/cache/10/x");
     let pending = debugger.stop(&ats, request)?;
@@ -155,8 +156,7 @@ fn a_breakpoint_in_configure_stops_later_slots_as_the_root_context() -> Result<(
     let first = debugger.stop(&ats, first)?;
     let second = Pending::start(ats.address(), second, PATIENCE);
     debugger.ask("continue", STOPPED)?;
-    let transactions = debugger.ask("info transactions", "#")?;
-    assert!(!transactions.is_empty());
+    debugger.ask("bt", "proxy_on_configure")?;
     debugger.wasmdbg.send("detach")?;
     assert_eq!(first.wait()?.status, 200);
     assert_eq!(second.wait()?.status, 200);

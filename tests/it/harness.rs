@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 use anyhow::{Context, Result};
 use wasmdbg_tests::ats::Ats;
@@ -57,7 +56,7 @@ fn streams_share_one_http2_connection() -> Result<()> {
     for number in 0..5 {
         streams.add(&format!("/nocache/10/{number}"), &[("number", "1")]);
     }
-    let finished = streams.start()?.wait_for(5, Duration::from_secs(20))?;
+    let finished = streams.start()?.wait_for(5, PATIENCE)?;
     assert!(finished.iter().all(|one| (one.status, one.version.as_str()) == (200, "2")), "{finished:?}");
     assert_eq!(finished.iter().map(|one| one.connects).sum::<u32>(), 1, "{finished:?}");
     Ok(())
@@ -73,7 +72,7 @@ fn a_killed_owner_takes_its_server_along() -> Result<()> {
         .context("ats-sandbox starts")?;
     let said = Transcript::follow(owner.stdout.take().context("a pipe")?);
     let value = |key: &str| {
-        said.wait(key, 0, Duration::from_secs(30), |text| {
+        said.wait(key, 0, PATIENCE, |text| {
             let line = text.lines().find_map(|line| line.strip_prefix(key))?;
             text.contains("press Enter").then(|| line.trim().to_string())
         })

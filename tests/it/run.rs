@@ -6,7 +6,7 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 use nix::sys::signal::Signal;
 use wasmdbg_tests::ats::example;
-use wasmdbg_tests::http::{Connection, Pending, Request, fetch};
+use wasmdbg_tests::http::{Connection, Pending, Request, fetch, is_refused};
 use wasmdbg_tests::origin::{Answer, Origin};
 use wasmdbg_tests::process::repository;
 use wasmdbg_tests::scratch::{PATIENCE, Scratch};
@@ -269,6 +269,6 @@ fn an_interrupt_stops_a_loop_and_the_end_of_input_ends_it() -> Result<()> {
     // A SIGINT that came too early is a command that failed.
     assert!(wasmdbg.wait(PATIENCE)?.code().is_some(), "{}", wasmdbg.transcript());
     drop(pending);
-    assert!(Connection::open(address, PATIENCE).is_err(), "the port is closed");
+    assert!(is_refused(address)?, "the port is closed");
     Ok(())
 }

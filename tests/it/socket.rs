@@ -4,11 +4,11 @@
 use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
-use std::time::Duration;
 
 use anyhow::{Context, Result};
 use wasmdbg_tests::ats::{Ats, Filter};
 use wasmdbg_tests::http::Request;
+use wasmdbg_tests::scratch::PATIENCE;
 
 use crate::debugger::Debugger;
 
@@ -17,7 +17,7 @@ struct Raw(UnixStream);
 impl Raw {
     fn connect(ats: &Ats) -> Result<Self> {
         let stream = UnixStream::connect(ats.socket()?).context("the control socket accepts")?;
-        stream.set_read_timeout(Some(Duration::from_secs(20)))?;
+        stream.set_read_timeout(Some(PATIENCE))?;
         Ok(Self(stream))
     }
 

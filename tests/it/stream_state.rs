@@ -99,12 +99,12 @@ fn an_editor_has_scopes_for_them_and_conditions_use_them() -> Result<()> {
 fn a_host_function_is_a_place_to_stop() -> Result<()> {
     let ats = server()?;
     let mut debugger = Debugger::attach(&ats, "rust-token", &[])?;
+    debugger.ask("break proxy_no_such_function", "proxy_no_such_function")?;
     debugger.ask("break proxy_send_local_response", "(2 places)")?;
     let request = debugger.request("/cache/10/x").header("token", "8");
     let pending = debugger.stop(&ats, request)?;
     debugger.ask("bt", "rust_token::TokenFilter as proxy_wasm::traits::HttpContext")?;
     debugger.wasmdbg.send("continue")?;
     assert_eq!(pending.wait()?.status, 403);
-    debugger.ask("break proxy_no_such_function", "proxy_no_such_function")?;
     Ok(())
 }

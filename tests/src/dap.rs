@@ -125,7 +125,7 @@ impl Dap {
             if let Some(response) = self.responses.remove(&seq) {
                 return Ok(response);
             }
-            self.receive(end)?;
+            self.receive(end).with_context(|| format!("no response to request {seq}"))?;
         }
     }
 

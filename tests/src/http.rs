@@ -2,7 +2,7 @@
 //!
 //! It says exactly what came back; it never retries and never follows a redirect.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
@@ -213,7 +213,29 @@ pub fn fetch(address: SocketAddr, request: &Request) -> Result<Response> {
 /// # Errors
 /// When the response does not come whole within `limit`.
 pub fn fetch_within(address: SocketAddr, request: &Request, limit: Duration) -> Result<Response> {
-    Connection::open(address, limit)?.exchange(request)
+    let response = Connection::open(address, limit)?.exchange(request);
+    response.map_err(|error| match is_timeout(&error) {
+        true => error.context(format!("{} {}: waited {limit:?} in vain", request.method, request.path)),
+        false => error,
+    })
+}
+
+/// Whether time was up, and the connection did not end.
+fn is_timeout(error: &anyhow::Error) -> bool {
+    let kinds = error.chain().filter_map(|cause| cause.downcast_ref::<io::Error>()).map(io::Error::kind);
+    kinds.into_iter().any(|kind| matches!(kind, io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut))
+}
+
+/// Whether nobody listens at `address` any more.
+///
+/// # Errors
+/// When connections fail for another reason.
+pub fn is_refused(address: SocketAddr) -> Result<bool> {
+    match TcpStream::connect(address) {
+        Ok(_) => Ok(false),
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(true),
+        Err(error) => Err(error).with_context(|| format!("cannot connect to {address}")),
+    }
 }
 
 /// A request that another thread waits for.
@@ -245,12 +267,44 @@ impl Pending {
             Err(_) => bail!("the client thread panicked"),
         }
     }
+
+    /// Waits for the end of its connection, whose server dies.
+    ///
+    /// # Errors
+    /// When it is answered, or its time is up: a connection that does not end is not one that was lost.
+    pub fn wait_for_loss(self) -> Result<()> {
+        match self.wait() {
+            Ok(response) => bail!("the request was answered with {}", response.status),
+            Err(error) if is_timeout(&error) => Err(error),
+            Err(_) => Ok(()),
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Request, fetch};
+    use std::net::TcpListener;
+    use std::time::Duration;
+
+    use super::{Pending, Request, fetch, is_refused};
     use crate::origin::{Answer, Origin};
+    use crate::scratch::PATIENCE;
+
+    #[test]
+    fn a_server_that_is_silent_is_not_one_that_is_gone() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let start = |limit| Pending::start(address, Request::get("/"), limit);
+        let error = start(Duration::from_millis(50)).wait_for_loss().unwrap_err();
+        assert!(error.to_string().contains("waited 50ms in vain"), "{error:#}");
+        assert!(!is_refused(address).unwrap());
+        let lost = start(PATIENCE);
+        drop(listener.accept().unwrap());
+        // Whoever was accepted first is gone; the other one's connection ends with the listener.
+        drop(listener);
+        lost.wait_for_loss().unwrap();
+        assert!(is_refused(address).unwrap());
+    }
 
     #[test]
     fn a_chunked_body_is_joined() {

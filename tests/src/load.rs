@@ -31,6 +31,20 @@ impl Plan {
         Self { clients, request, status: 200, interval: Duration::ZERO, limit: Duration::from_secs(10) }
     }
 
+    /// The same with another limit for a response.
+    #[must_use]
+    pub fn within(mut self, limit: Duration) -> Self {
+        self.limit = limit;
+        self
+    }
+
+    /// The same with another status that is no error.
+    #[must_use]
+    pub fn answered(mut self, status: u16) -> Self {
+        self.status = status;
+        self
+    }
+
     /// The same with a pause between requests.
     #[must_use]
     pub fn every(mut self, interval: Duration) -> Self {

@@ -159,6 +159,9 @@ fn traffic_server_in_namespaces() {
     let dump = Path::new(printed.split(": ").next().unwrap());
     assert!(dump.ends_with("jit-1.dump") && dump.exists(), "{printed}");
     assert_eq!(load.stop().errors, 0);
+    // Its parent, which waits for it, is deaf to this.
+    wasmdbg_tests::process::signal(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
+    ats.stop().unwrap();
 }
 
 #[test]
