@@ -10,12 +10,12 @@ BUILD = $(CARGO) build --workspace --release --locked
 TARGET = $(or $(CARGO_TARGET_DIR),target)/release
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-vscode test-flame-graph bench filters vsix install build setup
+.PHONY: help demo test test-vscode test-flame-graph test-ats10 soak bench filters vsix install build setup
 
 help: ## this list
 	@echo "wasmdbg: a debugger for Proxy-Wasm filters inside Apache Traffic Server"
 	@echo
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
 
 demo: setup ## see it work: install what is missing, build, stop a live request (TOKEN=number)
 	@tests/setup/install.sh ats
@@ -27,6 +27,7 @@ test: setup ## all tests, with a real Traffic Server
 	@tests/setup/install.sh ats test npm
 	$(BUILD)
 	RUST_TEST_THREADS=4 $(CARGO) test --workspace --release --locked --no-fail-fast
+	@$(TARGET)/soak --seconds 60
 	@$(MAKE) --no-print-directory test-vscode test-flame-graph
 
 # Alone: a browser and an editor take both processors.
@@ -41,6 +42,23 @@ test-flame-graph: setup ## a recording's flame graph in a real Chromium
 	@dap/vscode/e2e/install.sh >/dev/null
 	$(BUILD)
 	$(CARGO) test --workspace --release --locked --test it -- --ignored in_a_browser
+
+# Debian has no 10: build one (upstream's cmake; the targets traffic_server and generator) and install it.
+test-ats10: setup ## the tests with a real server in the Traffic Server 10 of WASMDBG_ATS=PREFIX
+	@[ -n "$(WASMDBG_ATS)" ] || { echo 'test-ats10: set WASMDBG_ATS to the prefix of a Traffic Server 10' >&2; exit 1; }
+	@"$(WASMDBG_ATS)/bin/traffic_server" -V | grep -q 'Traffic Server 1[0-9]' || \
+		{ echo 'test-ats10: $(WASMDBG_ATS)/bin/traffic_server is not a Traffic Server 10' >&2; exit 1; }
+	@tests/setup/install.sh test npm
+	$(BUILD)
+	WASMDBG_ATS='$(WASMDBG_ATS)' RUST_TEST_THREADS=4 \
+		$(CARGO) test --release --locked --no-fail-fast -p wasmdbg-tests --test it
+	WASMDBG_ATS='$(WASMDBG_ATS)' $(CARGO) test --workspace --release --locked --no-fail-fast --test it -- \
+		traffic_server permissions
+
+soak: setup ## ten minutes under everything at once: nothing is lost, nothing grows
+	@tests/setup/install.sh ats test
+	$(BUILD)
+	@$(TARGET)/soak
 
 bench: setup ## the benchmark table
 	@tests/setup/install.sh ats bench

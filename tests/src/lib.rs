@@ -21,6 +21,7 @@ pub mod raw;
 pub mod recorder;
 pub mod schema;
 pub mod scratch;
+pub mod soak;
 pub mod streams;
 pub mod text;
 pub mod wasmdbg;

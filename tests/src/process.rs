@@ -57,6 +57,26 @@ pub fn thread_names(pid: u32) -> Result<Vec<String>> {
     Ok(names)
 }
 
+/// How many threads it has.
+///
+/// # Errors
+/// When the process is gone.
+pub fn threads(pid: u32) -> Result<usize> {
+    count(&format!("/proc/{pid}/task"))
+}
+
+/// How many descriptors it has open.
+///
+/// # Errors
+/// When the process is gone, or not ours.
+pub fn descriptors(pid: u32) -> Result<usize> {
+    count(&format!("/proc/{pid}/fd"))
+}
+
+fn count(folder: &str) -> Result<usize> {
+    Ok(std::fs::read_dir(folder).with_context(|| format!("cannot read {folder}"))?.count())
+}
+
 /// Resident memory in bytes.
 ///
 /// # Errors
