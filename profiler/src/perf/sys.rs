@@ -2,6 +2,7 @@
 //! file of this crate with unsafe code; it decides nothing.
 
 use std::io;
+use std::ops::Range;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -137,12 +138,15 @@ fn control(event: &OwnedFd, request: libc::c_ulong, argument: i32) -> io::Result
 const DATA_HEAD: usize = 0x400;
 const DATA_TAIL: usize = 0x408;
 
-/// The pages that the kernel writes records into.
+/// The pages that the kernel writes records into. It writes while we read, but never between tail and head: only that
+/// part is ever given out, and only until it is released.
 #[derive(Debug)]
 pub(crate) struct Pages {
     base: NonNull<u8>,
     page: usize,
     data: usize,
+    /// What is settled: from our tail to the kernel's head as it was seen last.
+    settled: Range<u64>,
 }
 
 // SAFETY: the mapping belongs to the process, not to a thread, and `Pages` has the only pointer to it.
@@ -164,7 +168,10 @@ impl Pages {
             return Err(io::Error::last_os_error());
         }
         let base = NonNull::new(base.cast()).ok_or_else(|| io::Error::other("mapped at address 0"))?;
-        Ok(Self { base, page, data })
+        let mut pages = Self { base, page, data, settled: 0..0 };
+        let tail = pages.counter(DATA_TAIL).load(Ordering::Relaxed);
+        pages.settled = tail..tail;
+        Ok(pages)
     }
 
     fn counter(&self, offset: usize) -> &AtomicU64 {
@@ -173,26 +180,41 @@ impl Pages {
         unsafe { AtomicU64::from_ptr(self.base.as_ptr().add(offset).cast()) }
     }
 
-    /// How far the kernel has written.
-    pub(crate) fn head(&self) -> u64 {
-        self.counter(DATA_HEAD).load(Ordering::Acquire)
+    /// Sees what the kernel has written until now, and returns what is settled: positions that only rise.
+    pub(crate) fn acquire(&mut self) -> Range<u64> {
+        // Pairs with the kernel's barrier before it moves the head: what is written is seen.
+        let head = self.counter(DATA_HEAD).load(Ordering::Acquire);
+        // More than the ring holds is a ring that was overwritten: nothing of it is settled.
+        let fits = head.checked_sub(self.settled.start).is_some_and(|length| length <= self.data as u64);
+        self.settled.end = if fits { head } else { self.settled.start };
+        self.settled.clone()
     }
 
-    /// How far we have read.
-    pub(crate) fn tail(&self) -> u64 {
-        self.counter(DATA_TAIL).load(Ordering::Relaxed)
+    /// Gives everything before the head that was seen last back to the kernel. Takes `&mut self`: no slice is alive then.
+    pub(crate) fn release(&mut self) {
+        self.settled.start = self.settled.end;
+        // Our reads are over before the kernel sees the tail.
+        self.counter(DATA_TAIL).store(self.settled.end, Ordering::Release);
     }
 
-    /// Gives everything before `tail` back to the kernel. Takes `&mut self`: no slice is alive then.
-    pub(crate) fn release(&mut self, tail: u64) {
-        self.counter(DATA_TAIL).store(tail, Ordering::Release);
-    }
-
-    /// The ring's bytes. Only those between tail and head are settled; the caller reads no others.
-    pub(crate) fn data(&self) -> &[u8] {
-        // SAFETY: the data pages follow the first page and are mapped as long as `self` lives. The kernel
-        // writes only outside tail..head, which `Ring::drain` never reads.
-        unsafe { std::slice::from_raw_parts(self.base.as_ptr().add(self.page), self.data) }
+    /// The bytes at these positions, in one piece, or in two where the ring ends; none when not all of them are settled.
+    pub(crate) fn settled(&self, at: Range<u64>) -> Option<(&[u8], &[u8])> {
+        if at.start < self.settled.start || at.end > self.settled.end || at.start > at.end {
+            return None;
+        }
+        let length = (at.end - at.start) as usize;
+        let index = (at.start % self.data as u64) as usize;
+        let first = length.min(self.data - index);
+        // SAFETY: the data pages follow the first page and are mapped as long as `self` lives. `index + first` is within
+        // them, and so is the rest from their start on, since what is settled is no longer than the ring. The kernel
+        // writes to none of these bytes before `release`, which needs `self` alone.
+        unsafe {
+            let data = self.base.as_ptr().add(self.page);
+            Some((
+                std::slice::from_raw_parts(data.add(index), first),
+                std::slice::from_raw_parts(data, length - first),
+            ))
+        }
     }
 }
 
