@@ -55,17 +55,67 @@ pub struct Timeline {
     /// By the number of the code.
     bytes: Option<HashMap<u32, Box<[u8]>>>,
     /// Made at the first question after a change.
-    index: OnceCell<Vec<Place>>,
+    index: OnceCell<Index>,
 }
 
-/// What was put at an address, for look-ups.
-#[derive(Debug)]
-struct Place {
-    start: u64,
-    /// The farthest end of all code that begins here or before: nothing earlier reaches an address behind it.
-    reach: u64,
-    /// By time.
+/// For look-ups: a segment tree over the addresses at which code begins or ends. With n loads it takes n log n to make,
+/// and a look-up log² n, however they overlap.
+#[derive(Debug, Default)]
+struct Index {
+    /// Rising. The leaf with a border's number is what lies between it and the next one.
+    borders: Vec<u64>,
+    /// By time; of two with one time the one with the higher address counts, and then the later described one.
     loads: Vec<Load>,
+    /// Loads that cover all of a node's leaves and not all of its parent's, by their rising number. The children of node n
+    /// are 2n and 2n + 1, the leaves are the second half.
+    nodes: Vec<Vec<u32>>,
+}
+
+impl Index {
+    fn new(loads: &[Load]) -> Self {
+        let mut loads: Vec<Load> = loads.iter().filter(|load| load.size > 0).copied().collect();
+        loads.sort_by_key(|load| (load.time, load.address));
+        let mut borders: Vec<u64> = loads.iter().flat_map(|load| [load.address, load.end()]).collect();
+        borders.sort_unstable();
+        borders.dedup();
+        let leaves = borders.len();
+        let mut nodes = vec![Vec::new(); 2 * leaves];
+        let leaf = |address: u64| leaves + borders.partition_point(|border| *border < address);
+        for (number, load) in (0..).zip(&loads) {
+            let (mut first, mut end) = (leaf(load.address), leaf(load.end()));
+            while first < end {
+                if first & 1 == 1 {
+                    nodes[first].push(number);
+                    first += 1;
+                }
+                if end & 1 == 1 {
+                    end -= 1;
+                    nodes[end].push(number);
+                }
+                (first, end) = (first / 2, end / 2);
+            }
+        }
+        Self { borders, loads, nodes }
+    }
+
+    /// The last load that covers an address at a time.
+    fn find(&self, address: u64, time: u64) -> Option<&Load> {
+        let leaf = self.borders.partition_point(|border| *border <= address).checked_sub(1)?;
+        let ended = self.loads.partition_point(|load| load.time <= time) as u32;
+        let up =
+            std::iter::successors(Some(leaf + self.borders.len()), |node| (*node > 1).then_some(node / 2));
+        let last = |node: usize| {
+            let numbers = &self.nodes[node];
+            numbers[..numbers.partition_point(|number| *number < ended)].last()
+        };
+        up.filter_map(last).max().map(|number| &self.loads[*number as usize])
+    }
+}
+
+impl Load {
+    fn end(&self) -> u64 {
+        self.address.saturating_add(self.size)
+    }
 }
 
 impl Timeline {
@@ -124,34 +174,8 @@ impl Timeline {
     /// As [`Timeline::find`], with the number of the code.
     #[must_use]
     pub fn number_at(&self, address: u64, time: u64) -> Option<(u32, u64)> {
-        let index = self.index.get_or_init(|| self.places());
-        let until = index.partition_point(|place| place.start <= address);
-        let mut best: Option<(Load, u64)> = None;
-        for place in index[..until].iter().rev().take_while(|place| place.reach > address) {
-            let offset = address - place.start;
-            let end = place.loads.partition_point(|load| load.time <= time);
-            let fits = place.loads[..end].iter().rev().find(|load| offset < load.size);
-            if let Some(load) = fits
-                && best.is_none_or(|(best, _)| load.time > best.time)
-            {
-                best = Some((*load, offset));
-            }
-        }
-        best.map(|(load, offset)| (load.code, offset))
-    }
-
-    fn places(&self) -> Vec<Place> {
-        let mut loads = self.loads.clone();
-        // Of two with one time the later described counts: the sort is stable.
-        loads.sort_by_key(|load| (load.address, load.time));
-        let mut reach = 0;
-        let place = |loads: &[Load]| {
-            let start = loads[0].address;
-            let longest = loads.iter().map(|load| load.size).max().unwrap_or_default();
-            reach = reach.max(start.saturating_add(longest));
-            Place { start, reach, loads: loads.to_vec() }
-        };
-        loads.chunk_by(|one, next| one.address == next.address).map(place).collect()
+        let load = self.index.get_or_init(|| Index::new(&self.loads)).find(address, time)?;
+        Some((load.code, address - load.address))
     }
 
     /// All code, by its number.
@@ -177,5 +201,52 @@ mod tests {
         assert_eq!(name(0x128, 9), Some("old"), "the rest of the old code is still there");
         assert_eq!(name(0x140, 9), None);
         assert_eq!(name(0xff, 9), None);
+    }
+
+    /// As a scan of all of them finds it.
+    fn by_scan(timeline: &Timeline, address: u64, time: u64) -> Option<u32> {
+        let covers = |load: &&Load| load.address <= address && address < load.end() && load.time <= time;
+        let found = timeline.loads().iter().filter(covers).max_by_key(|load| (load.time, load.address));
+        found.map(|load| load.code)
+    }
+
+    #[test]
+    fn of_code_that_overlaps_the_same_is_found_as_by_a_scan() {
+        let mut state = 0x9e37_79b9_u64;
+        let mut below = |limit: u64| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) % limit
+        };
+        for count in [0, 1, 2, 3, 7, 40, 200] {
+            let mut timeline = Timeline::default();
+            for _ in 0..count {
+                timeline.add(below(300), below(60), below(8), None, JitCode::default());
+            }
+            timeline.add(u64::MAX - 9, u64::MAX, 3, None, JitCode::default());
+            for address in (0..370).chain([u64::MAX - 10, u64::MAX - 9, u64::MAX - 1]) {
+                for time in [0, 3, 9] {
+                    let found = timeline.number_at(address, time).map(|found| found.0);
+                    assert_eq!(found, by_scan(&timeline, address, time), "{count}: {address} at {time}");
+                }
+            }
+        }
+    }
+
+    /// Nested like dolls: a look-up from the innermost outwards went through all of them.
+    #[test]
+    fn overlapping_code_is_found_without_going_through_it() {
+        const COUNT: u64 = 200_000;
+        let mut timeline = Timeline::default();
+        for number in 0..COUNT {
+            timeline.add(number, 2 * (COUNT - number), 0, None, JitCode::default());
+        }
+        let outside = 2 * COUNT - 1;
+        let index = timeline.index.get_or_init(|| Index::new(&timeline.loads));
+        let most = 2 * COUNT.ilog2() as usize + 2;
+        assert!(index.nodes.iter().map(Vec::len).sum::<usize>() <= COUNT as usize * most);
+        for number in 0..COUNT {
+            assert_eq!(timeline.number_at(number, 0), Some((number as u32, 0)));
+            assert_eq!(timeline.number_at(outside, 0).map(|found| found.0), Some(0));
+        }
     }
 }
