@@ -385,6 +385,40 @@ mod tests {
         assert!(paths(&profile).iter().all(|path| !path.contains("lib.rs")), "{:?}", paths(&profile));
     }
 
+    /// What a filter calls in the host may call the filter again: its functions are under its name there too.
+    #[test]
+    fn after_a_call_of_the_host_the_filters_name_is_there_again() {
+        let profile = Profile::new(&recording(&[&[1, 3, 4]]), Lines::None);
+        assert_eq!(paths(&profile), ["thread;filter first;whole;[unknown code];filter first;half"]);
+    }
+
+    #[test]
+    fn each_thread_has_the_weight_of_its_own_samples() {
+        let mut recording = recording(&[&[1], &[4], &[3]]);
+        for (sample, (tid, weight)) in recording.samples.iter_mut().zip([(7, 1), (8, 10), (7, 100)]) {
+            (sample.tid, sample.weight) = (tid, weight);
+            recording.threads.insert(tid, format!("thread {}", char::from(b'a' + tid as u8)));
+        }
+        let profile = Profile::fold(&recording, Folding { each_thread: true, ..Folding::default() });
+        let rows = crate::output::rows(&profile, crate::output::By::Thread);
+        let rows: Vec<_> = rows.iter().map(|row| (&*row.name, row.own)).collect();
+        assert_eq!(rows, [("thread h", 101), ("thread i", 10)]);
+    }
+
+    #[test]
+    fn a_share_is_one_of_the_whole_time() {
+        // One sample in a module, three in the host.
+        let profile = Profile::new(&recording(&[&[1], &[3], &[3], &[3]]), Lines::None);
+        assert_eq!((profile.coverage.wasm, profile.total, profile.percent(1)), (1, 4, 25.0));
+        let mut table = Vec::new();
+        crate::output::table(&profile, crate::output::By::Filter, 9, &mut table).unwrap();
+        let table = String::from_utf8(table).unwrap();
+        assert!(
+            table.lines().any(|line| line.starts_with(" 25.00%") && line.ends_with("filter first")),
+            "{table}"
+        );
+    }
+
     /// The first opcodes of a function, which find its caller and its stack's end, have no place in the module.
     #[test]
     fn a_prologue_counts_for_the_first_line_of_its_own_function() {

@@ -266,30 +266,43 @@ fn wasm_caller(
 mod tests {
     use super::*;
     use crate::code::address_map::AddressMap;
-    use crate::code::image::Image;
+    use crate::code::image::{CodeKind, CompiledFunction, Image};
+    use crate::space::HostObject;
 
-    /// A stack of a module's frames, with this copy of it from address 0x7000 on.
-    fn walk(words: &[u64]) -> (Vec<RawFrame>, End) {
+    /// Compiled code from address 0x1000 on.
+    fn module(code: &[u8], functions: Vec<CompiledFunction>) -> Object {
         let image = Image {
             text: 0..0x1000,
-            code: [].into(),
+            code: code.into(),
             version: None,
-            functions: Vec::new(),
+            functions,
             address_map: Ok(AddressMap::default()),
             module: None,
         };
-        let object = Some(Object::Wasm(Arc::new(WasmObject { base: 0x1000, image })));
+        Object::Wasm(Arc::new(WasmObject { base: 0x1000, image }))
+    }
+
+    /// A stack that begins in the code of `object`, with this copy of it from address 0x7000 on.
+    fn walk_in(object: Object, registers: Registers, words: &[u64]) -> (Vec<RawFrame>, End) {
+        let object = Some(object);
         let space = Space::of(vec![Piece { range: 0x1000..0x2000, id: ObjectId(2), bias: 0x1000, object }]);
         let stack: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
-        let registers = Registers { ip: 0x1010, sp: 0x7000, bp: 0x7000 };
         let (mut frames, mut out) = (Frames::default(), Vec::new());
         let end = Walker::default().walk(&space, registers, &stack, |_| None, &mut frames, &mut out);
         (out.iter().map(|number| frames.list()[*number as usize]).collect(), end)
     }
 
+    /// A stack of a module's frames.
+    fn walk(words: &[u64]) -> (Vec<RawFrame>, End) {
+        walk_in(module(&[], Vec::new()), Registers { ip: 0x1010, sp: 0x7000, bp: 0x7000 }, words)
+    }
+
+    fn frame(address: u64) -> RawFrame {
+        RawFrame { object: ObjectId(2), address }
+    }
+
     #[test]
     fn frame_pointers_are_followed_to_the_end() {
-        let frame = |address| RawFrame { object: ObjectId(2), address };
         let (frames, end) = walk(&[0x7010, 0x1021, 0, 0]);
         assert_eq!((frames, end), (vec![frame(0x10), frame(0x20)], End::Root));
         assert_eq!(walk(&[0x7010, 0x1021]).1, End::StackCopy, "the second frame is not in the copy");
@@ -297,5 +310,41 @@ mod tests {
         assert_eq!(walk(&[0x6000, 0x1021, 0, 0]).1, End::Elsewhere, "callers lie above");
         assert_eq!(walk(&[0x17ff0, 0x1021, 0, 0]).1, End::Elsewhere, "no copy is that long");
         assert_eq!(walk(&[0x16ff0, 0x1021, 0, 0]).1, End::StackCopy);
+    }
+
+    /// `push rbp; mov rbp, rsp; …; pop rbp; ret` at 0x1010: before its frame is made and after it is gone the frame pointer
+    /// is the caller's.
+    #[test]
+    fn every_opcode_of_a_function_has_its_caller() {
+        const CODE: [u8; 16] = [0x55, 0x48, 0x89, 0xe5, 0x90, 0x90, 0x5d, 0xc3, 0, 0, 0, 0, 0, 0, 0, 0];
+        let code = [[0x90; 16], CODE, [0x90; 16]].concat();
+        let function = |range, index| CompiledFunction { range, kind: CodeKind::Function(index), name: None };
+        // The caller is at 0x1025, and its own caller, by its frame at 0x7020, is at 0x102b.
+        let (caller, outer) = (0x1025, [0x7040, 0x102b, 0, 0, 0, 0]);
+        for (offset, pushed, popped) in
+            [(0, 0, true), (1, 1, true), (4, 1, false), (6, 1, false), (7, 0, true)]
+        {
+            let functions = vec![function(0..16, 0), function(16..32, 1), function(32..48, 2)];
+            // What is pushed: the return address, and then the caller's frame pointer.
+            let mut words = vec![0x7020; pushed];
+            words.push(caller);
+            words.resize(4, 0);
+            words.extend(outer);
+            let bp = if popped { 0x7020 } else { 0x7000 };
+            let registers = Registers { ip: 0x1010 + offset, sp: 0x7000, bp };
+            let (frames, _) = walk_in(module(&code, functions), registers, &words);
+            let expected = [frame(0x10 + offset), frame(caller - 1 - 0x1000), frame(0x2a)];
+            assert!(frames.starts_with(&expected), "at {offset}: {frames:x?}");
+        }
+    }
+
+    /// The host is compiled without frame pointers: what rbp leads to may look like a frame, and is none.
+    #[test]
+    fn without_unwind_tables_no_caller_is_guessed() {
+        let (path, bytes) = ("/usr/lib/libhost.so".to_owned(), None);
+        let host = HostObject { path, reached: None, bytes, tables: None };
+        let registers = Registers { ip: 0x1010, sp: 0x7000, bp: 0x7000 };
+        let found = walk_in(Object::Host(Arc::new(host)), registers, &[0x7010, 0x1021, 0, 0]);
+        assert_eq!(found, (vec![frame(0x10)], End::NoTables));
     }
 }

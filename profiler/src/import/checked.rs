@@ -151,3 +151,43 @@ impl Seek for Checked {
         Ok(self.at)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A file with two events, with these ids, as `perf record` writes them.
+    fn file(ids: [&[u64]; 2]) -> Vec<u8> {
+        const ATTRIBUTE: usize = 128;
+        let mut bytes = vec![0; HEAD];
+        let mut put =
+            |at: usize, value: usize| bytes[at..at + 8].copy_from_slice(&(value as u64).to_le_bytes());
+        put(8, HEAD);
+        put(16, ATTRIBUTE + 16);
+        put(24, HEAD);
+        put(32, 2 * (ATTRIBUTE + 16));
+        bytes[..8].copy_from_slice(b"PERFILE2");
+        let mut at = HEAD + 2 * (ATTRIBUTE + 16);
+        for ids in ids {
+            bytes.resize(bytes.len() + ATTRIBUTE, 0);
+            bytes.extend((at as u64).to_le_bytes());
+            bytes.extend((ids.len() as u64 * 8).to_le_bytes());
+            at += ids.len() * 8;
+        }
+        bytes.extend(ids.concat().iter().flat_map(|id| id.to_le_bytes()));
+        bytes
+    }
+
+    /// An event has an id for each thread and processor.
+    #[test]
+    fn samples_of_another_event_are_told_by_all_of_its_ids() {
+        let path = std::env::temp_dir().join(format!("wasmprof-events-{}", std::process::id()));
+        std::fs::write(&path, file([&[1, 2, 3], &[4, 5]])).unwrap();
+        let checked = Checked::new(File::open(&path).unwrap());
+        std::fs::remove_file(&path).unwrap();
+        let first = checked.unwrap().first().clone();
+        let own: Vec<u64> = (0..7).filter(|id| first.has(Some(*id))).collect();
+        assert_eq!(own, [0, 1, 2, 3, 6]);
+        assert!(first.has(None), "of one event samples have no ids");
+    }
+}

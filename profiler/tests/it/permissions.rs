@@ -102,6 +102,12 @@ fn recording<'a>(pid: &'a str, out: &'a str) -> Vec<&'a str> {
     [&fixed[..], &["-p", pid, "-o", out]].concat()
 }
 
+/// What a recording needs that shall have every function: so many samples, however long the target waits for a
+/// processor.
+fn few<'a>(pid: &'a str, out: &'a str) -> Vec<&'a str> {
+    vec!["record", "-F", "999", "--samples", "400", "-p", pid, "-o", out]
+}
+
 #[test]
 fn a_user_records_his_own_process_at_paranoid_2_without_the_kernel() {
     let Some(user) = User::new() else { return };
@@ -187,7 +193,7 @@ fn a_process_of_another_user_is_refused_with_what_to_do() {
     let embedder = Embedder::start();
     let pid = embedder.pid();
     let out = user.out("other.svg");
-    let record = ["record", "-p", &pid, "-d", "1", "-o", &out];
+    let record = few(&pid, &out);
     let (done, text) = user.run("", &record);
     assert!(!done, "{text}");
     let owner = format!("process {pid} belongs to user root and you are nobody: run wasmprof as root");
@@ -219,7 +225,7 @@ fn a_process_that_is_protected_from_its_own_user() {
     let embedder = user.embedder(&["protected"]);
     let pid = embedder.pid();
     let out = user.out("protected.svg");
-    let record = ["record", "-p", &pid, "-d", "1", "-o", &out];
+    let record = few(&pid, &out);
     let (done, text) = user.run("", &record);
     assert!(!done, "{text}");
     assert_has(

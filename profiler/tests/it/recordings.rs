@@ -209,8 +209,11 @@ fn sampling_begins_after_the_delay() {
         "999",
         "-D",
         "700",
+        // However long it takes on a busy machine: half a second of its time.
+        "--samples",
+        "500",
         "-d",
-        "0.5",
+        "300",
         "-o",
         out.to_str().unwrap(),
     ]);
