@@ -17,6 +17,7 @@ mod flamegraph;
 mod input;
 mod interrupt;
 mod output;
+mod place;
 mod record;
 mod report;
 mod target;

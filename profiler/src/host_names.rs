@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::iter;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use object::read::ReadRef;
 use object::{
@@ -15,6 +15,7 @@ use object::{
 use wasmdbg_symbols::demangle::demangle;
 
 use crate::host::hex;
+use crate::limits::{self, Budget, ElfFile, Notes};
 use crate::recording::{ObjectInfo, Recording};
 use crate::space::{KERNEL, ObjectId, UNKNOWN};
 use crate::unwind::RawFrame;
@@ -30,11 +31,13 @@ pub enum Source<'a> {
 
 /// The functions of `frames`, demangled, each with the number that the frame came with. `source` knows objects
 /// other than the kernel. What has no name is not among them: the kernel's code, for one, while
-/// /proc/kallsyms hides its addresses.
+/// /proc/kallsyms hides its addresses, and what there is no room for, of which there are notes.
 pub fn names<'a>(
     frames: impl Iterator<Item = (u32, RawFrame)>,
     source: impl Fn(ObjectId) -> Option<Source<'a>>,
+    notes: &mut Notes,
 ) -> Vec<(u32, String)> {
+    let mut budget = limits::SYMBOLS;
     let mut objects: BTreeMap<ObjectId, Vec<(u64, u32)>> = BTreeMap::new();
     for (number, frame) in frames {
         objects.entry(frame.object).or_default().push((frame.address, number));
@@ -48,7 +51,16 @@ pub fn names<'a>(
             text.map(|text| by_kallsyms(text, &addresses)).unwrap_or_default()
         } else {
             match source(object) {
-                Some(Source::File(path)) => by_file(path, SEPARATE.as_ref(), &addresses).unwrap_or_default(),
+                Some(Source::File(path)) => {
+                    let (found, cut) = by_file(path, SEPARATE.as_ref(), &addresses, &mut budget);
+                    if cut {
+                        let path = path.display();
+                        notes.add(&format!(
+                            "{path}: functions have no names: at most {budget} of symbols are read"
+                        ));
+                    }
+                    found
+                }
                 Some(Source::Bytes(bytes)) => object::File::parse(bytes)
                     .map(|file| by_symbols(&[&file], &addresses))
                     .unwrap_or_default(),
@@ -64,6 +76,7 @@ pub fn names<'a>(
 pub(crate) fn of_recording<'a>(
     recording: &'a Recording,
     further: impl Fn(ObjectId) -> Option<Source<'a>>,
+    notes: &mut Notes,
 ) -> Vec<(u32, String)> {
     let file = |object| match recording.object(object) {
         // Of a file that nobody has read the frames have offsets, not addresses.
@@ -73,29 +86,37 @@ pub(crate) fn of_recording<'a>(
         _ => None,
     };
     let frames = recording.frames.iter().enumerate().map(|(index, frame)| (index as u32, *frame));
-    names(frames, |object| further(object).or_else(|| file(object)))
+    names(frames, |object| further(object).or_else(|| file(object)), notes)
 }
 
 /// Where distributions put the symbols that they take out of their programs, by build id (gdb's convention).
 const SEPARATE: &str = "/usr/lib/debug/.build-id";
 
-fn by_file(path: &Path, separate: &Path, addresses: &[u64]) -> Option<Vec<Option<String>>> {
-    let cache = object::ReadCache::new(File::open(path).ok()?);
-    let file = object::File::parse(&cache).ok()?;
-    let cache = separate_file(&file, separate).map(object::ReadCache::new);
-    let other = cache.as_ref().and_then(|cache| object::File::parse(cache).ok());
+/// Names of addresses by a file, and whether there was no room for all of its symbols.
+fn by_file(
+    path: &Path,
+    separate: &Path,
+    addresses: &[u64],
+    budget: &mut Budget,
+) -> (Vec<Option<String>>, bool) {
+    let Ok(elf) = ElfFile::open(path, budget.room()) else { return (Vec::new(), false) };
+    let Ok(file) = object::File::parse(&elf) else { return (Vec::new(), elf.is_cut()) };
+    let apart = separate_path(&file, separate).and_then(|path| ElfFile::open(&path, elf.room()).ok());
+    let other = apart.as_ref().and_then(|elf| object::File::parse(elf).ok());
     let files: Vec<_> = iter::once(&file).chain(&other).collect();
-    Some(by_symbols(&files, addresses))
+    let found = by_symbols(&files, addresses);
+    budget.count(budget.room() - apart.as_ref().unwrap_or(&elf).room());
+    (found, elf.is_cut() || apart.as_ref().is_some_and(ElfFile::is_cut))
 }
 
-/// The symbols of a file that has none of its own.
-fn separate_file<'data, R: ReadRef<'data>>(file: &object::File<'data, R>, folder: &Path) -> Option<File> {
+/// Where the symbols are of a file that has none of its own.
+fn separate_path<'data, R: ReadRef<'data>>(file: &object::File<'data, R>, folder: &Path) -> Option<PathBuf> {
     if file.symbols().next().is_some() {
         return None;
     }
     let id = hex(file.build_id().ok()??);
     let (first, rest) = id.split_at_checked(2)?;
-    File::open(folder.join(first).join(format!("{rest}.debug"))).ok()
+    Some(folder.join(first).join(format!("{rest}.debug")))
 }
 
 /// Which table, and which symbol of it.
@@ -287,7 +308,8 @@ mod tests {
         std::fs::create_dir_all(&separate).unwrap();
         let mut strip = std::process::Command::new("strip");
         assert!(strip.arg("-o").arg(&stripped).arg(&program).status().unwrap().success());
-        let name = |folder: &Path| by_file(&stripped, folder, &[main + 1]).unwrap().remove(0);
+        let name =
+            |folder: &Path| by_file(&stripped, folder, &[main + 1], &mut limits::SYMBOLS.clone()).0.remove(0);
         let without = name(&folder);
         std::os::unix::fs::symlink(&program, separate.join(format!("{}.debug", &id[2..]))).unwrap();
         let with = name(&folder);
@@ -302,7 +324,8 @@ mod tests {
         let file = object::File::parse(&*bytes).unwrap();
         let section = file.section_by_name(".init").unwrap();
         let (first, behind) = (section.address(), section.address() + section.size());
-        let names = by_file(&path, SEPARATE.as_ref(), &[first, behind - 1, behind]).unwrap();
+        let (names, _) =
+            by_file(&path, SEPARATE.as_ref(), &[first, behind - 1, behind], &mut limits::SYMBOLS.clone());
         let init = Some("_init".to_owned());
         assert!(names[0] == init && names[1] == init && names[2] != init, "{names:?}");
     }
@@ -320,6 +343,21 @@ mod tests {
             ObjectId(6) => Some(Source::Bytes(b"no ELF file")),
             _ => None,
         };
-        assert_eq!(names(frames.into_iter(), source), [(9, "main".to_owned())]);
+        assert_eq!(names(frames.into_iter(), source, &mut Notes::default()), [(9, "main".to_owned())]);
+    }
+
+    #[test]
+    fn symbols_are_read_as_far_as_there_is_room_for_all_files() {
+        let (program, _, main) = this_program();
+        let mut budget = limits::SYMBOLS;
+        let name = |budget: &mut Budget| by_file(&program, SEPARATE.as_ref(), &[main], budget);
+        assert_eq!(name(&mut budget), (vec![Some("main".to_owned())], false));
+        let mut budget = Budget::new(64 << 20, 64 << 20);
+        let mut rounds = 0;
+        while !name(&mut budget).1 {
+            rounds += 1;
+        }
+        assert!(rounds > 0, "there is room for the first ones");
+        assert!(name(&mut Budget::new(4096, 4096)).1);
     }
 }

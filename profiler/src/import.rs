@@ -5,7 +5,7 @@ mod checked;
 mod sample;
 mod unwound;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fs::File;
 use std::io::{self, BufReader};
 use std::ops::Range;
@@ -24,6 +24,7 @@ use crate::code::timeline::Timeline;
 use crate::descriptions::{self, DescriptionError};
 use crate::host::{Segments, UnwindTables};
 use crate::host_names::{self, Source};
+use crate::limits::{self, Notes};
 use crate::recording::{Info, ObjectInfo, Recording, SampleRow};
 use crate::space::{JIT, KERNEL, ObjectId, UNKNOWN};
 use crate::target::{self, Target};
@@ -67,6 +68,8 @@ pub struct Imported {
     pub cut: u64,
     /// Jitdumps of processes of which perf saw no code, with these processes.
     pub strangers: Vec<(PathBuf, u32)>,
+    /// What was left out, and why.
+    pub notes: Notes,
 }
 
 /// Imports `data`. `described`: jitdumps and perf maps; those that perf saw mapped, and the maps of its
@@ -75,7 +78,7 @@ pub struct Imported {
 /// # Errors
 /// See [`ImportError`].
 pub fn perf_data(data: &Path, described: &[PathBuf]) -> Result<Imported, ImportError> {
-    let mut import = Import { jitdumps: described.to_vec(), ..Import::default() };
+    let mut import = Import { jitdumps: described.iter().cloned().collect(), ..Import::default() };
     let file = File::open(data).map_err(|error| ImportError::Read(data.to_owned(), error))?;
     let file = Checked::new(file).map_err(|error| ImportError::Damaged(data.to_owned(), error))?;
     if file.first().copies_stacks() {
@@ -88,13 +91,15 @@ pub fn perf_data(data: &Path, described: &[PathBuf]) -> Result<Imported, ImportE
     }
     import.read(data, file)?;
     if import.timeline.codes().is_empty() {
-        for pid in import.pids.clone() {
+        let pids: Vec<i32> = import.pids.iter().take(limits::DESCRIPTION_FILES).copied().collect();
+        for pid in pids {
             let _ = import.describe(Path::new(&format!("/tmp/perf-{pid}.map")));
         }
     }
-    strangers.retain(|(_, of)| !import.pids.iter().any(|pid| pid.cast_unsigned() == *of));
+    strangers.retain(|(_, of)| !import.pids.contains(&of.cast_signed()));
     let Import { others, has_chains, copies, cut, .. } = import;
-    Ok(Imported { recording: import.finish(data)?, others, has_chains, copies, cut, strangers })
+    let (recording, notes) = import.finish(data)?;
+    Ok(Imported { recording, others, has_chains, copies, cut, strangers, notes })
 }
 
 /// The file is read once. What a jitdump describes is known behind its last record, so that stacks are of
@@ -104,8 +109,10 @@ struct Import {
     recording: Recording,
     timeline: Timeline,
     /// Jitdumps that were named, or that perf saw mapped.
-    jitdumps: Vec<PathBuf>,
-    pids: Vec<i32>,
+    jitdumps: HashSet<PathBuf>,
+    limits: descriptions::Limits,
+    notes: Notes,
+    pids: BTreeSet<i32>,
     regions: HashMap<i32, Regions>,
     unwinder: Unwinder,
     /// Counts the changes of the regions.
@@ -166,7 +173,9 @@ struct Region {
 
 impl Import {
     fn describe(&mut self, path: &Path) -> Result<Option<u32>, DescriptionError> {
-        descriptions::read_file(path, &mut self.timeline)
+        let read = descriptions::read_file(path, &mut self.timeline, &mut self.limits)?;
+        read.left_out.iter().for_each(|note| self.notes.add(note));
+        Ok(read.of)
     }
 
     fn read(&mut self, path: &Path, file: Checked) -> Result<(), ImportError> {
@@ -216,16 +225,17 @@ impl Import {
     }
 
     fn map(&mut self, pid: i32, address: u64, length: u64, offset: u64, path: String) {
-        if pid > 0 && !self.pids.contains(&pid) {
-            self.pids.push(pid);
+        if pid > 0 {
+            self.pids.insert(pid);
         }
         let file = Path::new(&path);
         let name = file.file_name().unwrap_or_default().to_string_lossy();
         if name.starts_with("jit-")
             && name.ends_with(".dump")
-            && !self.jitdumps.iter().any(|known| known == file)
+            && !self.jitdumps.contains(file)
+            && self.jitdumps.len() < self.limits.files
         {
-            self.jitdumps.push(file.to_owned());
+            self.jitdumps.insert(file.to_owned());
             // One that cannot be read names nothing; perf itself does without it too.
             let _ = self.describe(file);
         }
@@ -404,8 +414,10 @@ impl Import {
     }
 
     /// Puts what is described at the time of each sample into the stacks.
-    fn finish(self, data: &Path) -> Result<Recording, ImportError> {
-        let Self { mut recording, timeline, stacks, stack_list, monotonic, spots, chains, .. } = self;
+    fn finish(mut self, data: &Path) -> Result<(Recording, Notes), ImportError> {
+        self.unwinder.note(&mut self.notes);
+        let Self { mut recording, timeline, stacks, stack_list, monotonic, spots, chains, mut notes, .. } =
+            self;
         if recording.samples.is_empty() {
             return Err(ImportError::Empty(data.to_owned()));
         }
@@ -443,11 +455,11 @@ impl Import {
             sample.stack = last.1;
         }
         recording.frames = described.frames.into_list();
-        let names =
-            host_names::of_recording(&recording, |id| self.vdsos.get(&id).map(|bytes| Source::Bytes(bytes)));
+        let vdso = |id| self.vdsos.get(&id).map(|bytes| Source::Bytes(bytes));
+        let names = host_names::of_recording(&recording, vdso, &mut notes);
         recording.names.extend(names.into_iter().map(|(frame, name)| (frame, name.into())));
         recording.add_code(&timeline);
-        Ok(recording)
+        Ok((recording, notes))
     }
 }
 

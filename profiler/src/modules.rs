@@ -5,15 +5,18 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+use wasmdbg_control::ModuleHash;
 use wasmdbg_control::client::AttachError;
 use wasmdbg_control::code::{CodeImage, ListCode, ReadCode};
 use wasmdbg_control::discover::{self, Socket};
 use wasmdbg_control::filters::{ListFilters, ReadModule};
-use wasmdbg_control::{Client, ModuleHash};
 use wasmdbg_symbols::{Module, Symbols, content_hash};
 
 use crate::code::image::{CodeKind, Image};
+use crate::limits::{self, Budget, Notes, TooMuch};
+use crate::proxy::Proxy;
 use crate::recording::WasmInfo;
 use crate::target::Target;
 
@@ -29,18 +32,26 @@ struct Candidate {
 }
 
 /// See the module.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Modules {
     candidates: Vec<Candidate>,
     debug_files: Vec<Module>,
     /// Source maps that the user named.
     source_maps: Vec<Arc<[u8]>>,
-    notes: Vec<String>,
-    client: Option<Client>,
+    notes: Notes,
+    proxy: Option<Proxy>,
     /// The proxy's file system as we reach it.
     root: PathBuf,
     /// Where the proxy says its code lies.
     code: Vec<CodeImage>,
+    /// Of modules, copies of them, and source maps.
+    budget: Budget,
+}
+
+impl Default for Modules {
+    fn default() -> Self {
+        Self::within(limits::MODULES)
+    }
 }
 
 /// What was found for an image.
@@ -85,6 +96,21 @@ impl Modules {
         Self::default()
     }
 
+    /// As [`Modules::new`], with room for so much.
+    #[must_use]
+    pub fn within(budget: Budget) -> Self {
+        Self {
+            candidates: Vec::new(),
+            debug_files: Vec::new(),
+            source_maps: Vec::new(),
+            notes: Notes::default(),
+            proxy: None,
+            root: PathBuf::new(),
+            code: Vec::new(),
+            budget,
+        }
+    }
+
     /// Asks the proxy at `socket`, or the one that `target` is, for its filters. False when it is no proxy
     /// with the plugin.
     ///
@@ -105,16 +131,23 @@ impl Modules {
                 Ok(Socket::Closed) | Err(_) => return Ok(false),
             },
         };
+        let start = Instant::now();
         for path in paths {
-            match Client::unix(&path, concat!("wasmprof ", env!("CARGO_PKG_VERSION"))) {
-                Ok((client, _events)) if client.pid() == target.pid() => {
-                    self.client = Some(client);
+            // A target may listen at any number of sockets and never greet.
+            let patience = limits::ANSWER.saturating_sub(start.elapsed());
+            if patience.is_zero() {
+                break;
+            }
+            let patience = Duration::from_secs_f64(patience.as_secs_f64().ceil());
+            match Proxy::connect(&path, patience) {
+                Ok(proxy) if proxy.pid() == target.pid() => {
+                    self.proxy = Some(proxy);
                     self.root = target.root();
                     self.ask_again();
                     return Ok(true);
                 }
-                Ok((client, _events)) if socket.is_some() => {
-                    return Err(AskError::Another { path, pid: client.pid(), wanted: target.pid() });
+                Ok(proxy) if socket.is_some() => {
+                    return Err(AskError::Another { path, pid: proxy.pid(), wanted: target.pid() });
                 }
                 Ok(_) => {}
                 // Of several strangers the one that knows us and says no tells most.
@@ -127,38 +160,56 @@ impl Modules {
     /// The compiled images of the proxy's filters as the proxy itself gives them, each with the address of
     /// its text: for who may not read them from its memory. None from a plugin that is too old for this.
     #[must_use]
-    pub fn images(&self) -> Vec<(u64, Image)> {
-        let Some(client) = &self.client else { return Vec::new() };
-        if !client.welcome().capabilities.iter().any(|name| name == "read_code") {
+    pub fn images(&mut self) -> Vec<(u64, Image)> {
+        let Some(proxy) = self.proxy.as_mut().filter(|proxy| proxy.can("read_code")) else {
             return Vec::new();
-        }
-        let image = |code: &CodeImage| {
-            let bytes = read_whole(|offset| {
-                let part = client.call(ReadCode { filter: code.filter, offset, length: CHUNK }).ok()?;
-                Some((part.size, part.data))
-            })?;
-            let image = Image::parse(&bytes).ok()?;
-            (image.code.len() as u64 == code.size).then_some((code.address, image))
         };
-        self.code.iter().filter_map(image).collect()
+        let mut budget = limits::IMAGES;
+        let mut images = Vec::new();
+        for code in &self.code {
+            let read = |offset| ReadCode { filter: code.filter, offset, length: CHUNK };
+            let bytes = match proxy.read_whole(&mut budget, read, |part| (part.size, part.data)) {
+                Ok(Some(bytes)) => bytes,
+                Ok(None) => continue,
+                Err(why) => {
+                    self.notes.add(&format!("the code of filter {} is left out: {why}", code.name));
+                    continue;
+                }
+            };
+            let image = Image::parse(&bytes).ok().filter(|image| image.code.len() as u64 == code.size);
+            images.extend(image.map(|image| (code.address, image)));
+        }
+        self.part_from_proxy();
+        images
     }
 
-    /// The connection to the proxy.
-    #[must_use]
-    pub fn client(&self) -> Option<&Client> {
-        self.client.as_ref()
+    /// Looks whether the proxy is still one to ask. Once in a while is enough.
+    pub fn heed(&mut self) {
+        if let Some(proxy) = &mut self.proxy {
+            proxy.heed();
+        }
+        self.part_from_proxy();
+    }
+
+    /// Ends the connection to a proxy that is not asked any more.
+    fn part_from_proxy(&mut self) {
+        if let Some(why) = self.proxy.as_ref().and_then(Proxy::fault) {
+            self.notes.add(&format!(
+                "the proxy is not asked any more, and filters that it has not named have no names: {why}"
+            ));
+            self.proxy = None;
+        }
     }
 
     /// Takes what the proxy loaded since.
     pub fn ask_again(&mut self) {
-        let Some(client) = self.client.clone() else { return };
-        if client.welcome().capabilities.iter().any(|name| name == "code")
-            && let Ok(list) = client.call(ListCode {})
+        let Some(mut proxy) = self.proxy.take() else { return };
+        if proxy.can("code")
+            && let Some(list) = proxy.ask(ListCode {})
         {
             self.code = list.images;
         }
-        let Ok(list) = client.call(ListFilters {}) else { return };
-        for filter in list.filters {
+        for filter in proxy.ask(ListFilters {}).map(|list| list.filters).into_iter().flatten() {
             let Some(hash) = filter.module else { continue };
             let known = |candidate: &Candidate| {
                 candidate.source == "socket" && candidate.name == filter.name && candidate.hash == hash
@@ -166,18 +217,32 @@ impl Modules {
             if self.candidates.iter().any(known) {
                 continue;
             }
-            let Some(bytes) = read_module(&client, hash) else { continue };
+            let read = |offset| ReadModule { module: hash, offset, length: CHUNK };
+            let bytes = match proxy.read_whole(&mut self.budget, read, |part| (part.size, part.data)) {
+                Ok(Some(bytes)) => bytes,
+                Ok(None) => continue,
+                Err(why) => {
+                    self.notes.add(&format!("the module of filter {} is left out: {why}", filter.name));
+                    continue;
+                }
+            };
             // A copy with debug info often lies beside it, in the proxy's own file system.
             let path = self.root.join(filter.module_path.trim_start_matches('/'));
             self.look_beside(&path);
-            self.add(filter.name, &path, bytes, "socket");
+            self.add(filter.name, &path, bytes.into(), "socket");
         }
+        self.proxy = Some(proxy);
+        self.part_from_proxy();
     }
 
     /// Takes modules that the target's command line names.
     pub fn look_at_command(&mut self, target: &Target) {
         for path in target.named_modules() {
-            let _ = self.add_file(&path);
+            if let Err(error) = self.add_file(&path)
+                && error.get_ref().is_some_and(|why| why.is::<TooMuch>())
+            {
+                self.notes.add(&format!("{} is left out: {error}", path.display()));
+            }
         }
     }
 
@@ -195,7 +260,7 @@ impl Modules {
             }
             return Ok(());
         }
-        let bytes: Arc<[u8]> = std::fs::read(path)?.into();
+        let bytes: Arc<[u8]> = limits::read(path, &mut self.budget)?.into();
         if path.extension().is_some_and(|extension| extension == "map") {
             self.source_maps.push(bytes);
             return Ok(());
@@ -212,20 +277,27 @@ impl Modules {
     }
 
     /// What the user should know: debug info that was found and is not used, and why.
-    #[must_use]
-    pub fn notes(&self) -> &[String] {
-        &self.notes
+    pub fn notes(&self) -> impl Iterator<Item = String> {
+        self.notes.iter()
     }
 
+    /// Takes unstripped copies from the folder of a module.
     fn look_beside(&mut self, path: &Path) {
         let folder = path.parent().and_then(|folder| std::fs::read_dir(folder).ok());
-        for entry in folder.into_iter().flatten().flatten() {
-            if entry.path().extension().is_some_and(|extension| extension == "wasm")
-                && let Ok(bytes) = std::fs::read(entry.path())
-                && let Ok(module) = Module::parse(bytes.into())
-                && module.has_dwarf()
-            {
-                self.debug_files.push(module);
+        let modules = folder.into_iter().flatten().flatten().map(|entry| entry.path());
+        let is_module = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "wasm");
+        for path in modules.filter(is_module).take(limits::MODULE_FILES) {
+            // One without debug info is not kept, and does not count.
+            let before = self.budget.clone();
+            match limits::read(&path, &mut self.budget) {
+                Ok(bytes) => match Module::parse(bytes.into()) {
+                    Ok(module) if module.has_dwarf() => self.debug_files.push(module),
+                    _ => self.budget = before,
+                },
+                Err(error) if error.get_ref().is_some_and(|why| why.is::<TooMuch>()) => {
+                    self.notes.add(&format!("{} is left out: {error}", path.display()));
+                }
+                Err(_) => {}
             }
         }
     }
@@ -246,11 +318,12 @@ impl Modules {
             return None;
         }
         let paths = module.source_map_paths(path);
-        let (path, map) = paths.iter().find_map(|path| Some((path, std::fs::read(path).ok()?.into())))?;
+        let read = |path: &PathBuf| Some((path.clone(), limits::read(path, &mut self.budget).ok()?.into()));
+        let (path, map) = paths.iter().find_map(read)?;
         match Symbols::with_debug_file(Arc::clone(module.bytes()), Arc::clone(&map)) {
             Ok(_) => Some(map),
             Err(why) => {
-                self.notes.push(format!("the source map {} is not used: {why}", path.display()));
+                self.notes.add(&format!("the source map {} is not used: {why}", path.display()));
                 None
             }
         }
@@ -259,7 +332,7 @@ impl Modules {
     /// What is known about an image whose text lies at `address`.
     pub fn identify(&mut self, image: &Image, address: u64) -> Identity {
         let mut found = self.matching(image);
-        if found.is_empty() && self.client.is_some() {
+        if found.is_empty() && self.proxy.is_some() {
             self.ask_again();
             found = self.matching(image);
         }
@@ -379,27 +452,4 @@ fn strangers() -> Vec<PathBuf> {
         _ => None,
     });
     paths.flatten().collect()
-}
-
-fn read_module(client: &Client, module: ModuleHash) -> Option<Arc<[u8]>> {
-    let part = |offset| {
-        let part = client.call(ReadModule { module, offset, length: CHUNK }).ok()?;
-        Some((part.size, part.data))
-    };
-    read_whole(part).map(Arc::from)
-}
-
-/// Reads all parts; `part` gives the size of the whole and the bytes from an offset on.
-fn read_whole(part: impl Fn(u64) -> Option<(u64, Vec<u8>)>) -> Option<Vec<u8>> {
-    let mut bytes = Vec::new();
-    loop {
-        let (size, data) = part(bytes.len() as u64)?;
-        if data.is_empty() || bytes.len() as u64 + data.len() as u64 > size {
-            return None;
-        }
-        bytes.extend(data);
-        if bytes.len() as u64 == size {
-            return Some(bytes);
-        }
-    }
 }

@@ -14,6 +14,7 @@ use self::meter::Meter;
 use crate::code::name::{DescribedKind, DescribedName};
 use crate::descriptions::Descriptions;
 use crate::host_names::{self, Source};
+use crate::limits::{Cancel, Notes};
 use crate::modules::Modules;
 use crate::perf::{self, Mode, OpenError, Options, Record, Sample, Sampler};
 use crate::recording::{ObjectInfo, SampleRow, Stack, Summary, Writer};
@@ -77,105 +78,165 @@ pub struct Progress {
     pub processors: Option<usize>,
 }
 
-/// Records until `wait` says otherwise or the target ends. `descriptions` name code that is no known module's.
-/// `wait` sleeps for the given time; it is called once before the first sample. After the last sample the calling thread gives way to all others, and
-/// goes on doing so.
-///
-/// # Errors
-/// See [`RecordError`]. What happens after the first sample is no error of this kind: see
-/// [`Summary::ended`].
-pub fn record<W: Write>(
-    target: &Target,
-    modules: &mut Modules,
-    descriptions: &mut Descriptions,
-    options: &Options,
-    writer: &mut Writer<W>,
-    mut wait: impl FnMut(Duration, &Progress) -> Next,
-) -> Result<Summary, RecordError> {
-    let mut state = State::new(target, descriptions);
-    let gone = |source| RecordError::Target { pid: target.pid(), source };
-    state.refresh().map_err(gone)?;
-    if let Some(refusal) = target.refusal() {
-        let images = modules.images();
-        if images.is_empty() && state.descriptions.is_empty() {
-            return Err(RecordError::Memory(refusal));
-        }
-        images.into_iter().for_each(|(address, image)| state.space.serve(address, image));
-        state.refresh().map_err(gone)?;
+/// Records a target in three steps: [`Recorder::new`] looks at it, [`Recorder::sample`] takes samples, and
+/// [`Recorder::finish`] names what was found.
+pub struct Recorder<'a> {
+    state: State<'a>,
+    modules: &'a mut Modules,
+    sampler: Sampler,
+    meter: Meter<'a>,
+    start: Instant,
+    /// CPU seconds of this process at the start.
+    own: f64,
+}
+
+impl std::fmt::Debug for Recorder<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Recorder").field("sampler", &self.sampler).finish_non_exhaustive()
     }
-    let mut sampler = Sampler::open(target.pid(), options)?;
-    writer.sampled(sampler.samples_kernel(), sampler.frequency()).map_err(RecordError::Write)?;
-    state.write(modules, writer).map_err(RecordError::Write)?;
-    let (own, start) = (own_cpu(), Instant::now());
-    let (mut meter, mut looked, mut interval) = (Meter::new(target), start, Duration::ZERO);
-    let ended = loop {
-        let next = wait(interval, &state.progress(start.elapsed(), &sampler));
-        match next {
-            Next::Go if !sampler.is_running() => {
-                // Nobody told of threads and code that came while no event was enabled.
-                sampler.look_again();
-                state.changed = true;
-                meter.start(sampler.cpus());
-                sampler.set_running(true).map_err(|error| RecordError::Open(OpenError::Other(error)))?;
+}
+
+/// Why sampling has ended, see [`Summary::ended`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ended(&'static str);
+
+impl<'a> Recorder<'a> {
+    /// Looks at the target and opens its events. `descriptions` name code that is no known module's. Once `cancel` is
+    /// cancelled, looking again at the target leaves out what takes long.
+    ///
+    /// # Errors
+    /// See [`RecordError`].
+    pub fn new(
+        target: &'a Target,
+        modules: &'a mut Modules,
+        descriptions: &'a mut Descriptions,
+        options: &Options,
+        cancel: Cancel,
+    ) -> Result<Self, RecordError> {
+        let mut state = State::new(target, descriptions, cancel);
+        let gone = |source| RecordError::Target { pid: target.pid(), source };
+        state.refresh().map_err(gone)?;
+        if let Some(refusal) = target.refusal() {
+            let images = modules.images();
+            if images.is_empty() && state.descriptions.is_empty() {
+                return Err(RecordError::Memory(refusal));
             }
-            Next::Pause if sampler.is_running() => {
-                let _ = sampler.set_running(false);
-                meter.stop();
-            }
-            _ => {}
+            images.into_iter().for_each(|(address, image)| state.space.serve(address, image));
+            state.refresh().map_err(gone)?;
         }
-        interval = if sampler.is_running() { sampler.interval() } else { WHILE_PAUSED };
-        let mut new_threads = Vec::new();
-        sampler.drain(|record| state.take(record, &mut new_threads));
-        for tid in new_threads {
-            sampler.follow(tid);
-        }
-        if looked.elapsed() > sampler.look_after() {
-            looked = Instant::now();
-            sampler.look_again();
-            state.look_for_descriptions();
-        }
+        let sampler = Sampler::open(target.pid(), options)?;
+        let (own, start) = (own_cpu(), Instant::now());
+        Ok(Self { state, modules, sampler, meter: Meter::new(target), start, own })
+    }
+
+    /// How far it is.
+    #[must_use]
+    pub fn progress(&self) -> Progress {
+        self.state.progress(self.start.elapsed(), &self.sampler)
+    }
+
+    /// What the user should know of what was left out.
+    pub fn notes(&self) -> impl Iterator<Item = String> {
+        self.state.space.notes().iter().chain(self.state.notes.iter())
+    }
+
+    /// Takes samples until `wait` says otherwise or the target ends. `wait` sleeps for the given time; it is called once
+    /// before the first sample.
+    ///
+    /// # Errors
+    /// See [`RecordError`].
+    pub fn sample<W: Write>(
+        &mut self,
+        writer: &mut Writer<W>,
+        mut wait: impl FnMut(Duration, &Progress) -> Next,
+    ) -> Result<Ended, RecordError> {
+        let Self { state, modules, sampler, meter, start, .. } = self;
+        writer.sampled(sampler.samples_kernel(), sampler.frequency()).map_err(RecordError::Write)?;
         state.write(modules, writer).map_err(RecordError::Write)?;
-        let alive = meter.is_alive(next != Next::Go);
-        match next {
-            Next::Go | Next::Pause if alive => {}
-            Next::Go | Next::Pause => break "exit",
-            Next::Time => break "time",
-            Next::Samples => break "samples",
-            Next::Interrupt => break "interrupt",
-            Next::Stop => break "stop",
-        }
-    };
-    let _ = sampler.set_running(false);
-    meter.stop();
-    sampler.drain(|record| state.take(record, &mut Vec::new()));
-    // Nothing of what follows is urgent, and the target may need every processor.
-    perf::give_way();
-    state.descriptions.read_again();
-    state.write(modules, writer).map_err(RecordError::Write)?;
-    state.count_described();
-    let names = state.host_names();
-    writer.names(names.iter().map(|(frame, name)| (*frame, name.as_str()))).map_err(RecordError::Write)?;
-    let tally = sampler.tally();
-    let used = meter.used(sampler.samples_kernel());
-    let summary = Summary {
-        seconds: meter.seconds(),
-        samples: state.count,
-        lost: tally.lost,
-        throttled: tally.throttled,
-        unresolved: state.unresolved,
-        wasm: state.wasm,
-        wasm_rooted: state.wasm_rooted,
-        target_cpu: Some(used),
-        rate: (used > 0.0).then(|| state.count as f64 / used),
-        own_cpu: own_cpu() - own,
-        ended: ended.to_owned(),
-        processors: sampler.processors(),
-        stolen: meter.stolen(),
-        unfollowed: tally.unfollowed,
-    };
-    writer.summary(&summary).and_then(|()| writer.flush()).map_err(RecordError::Write)?;
-    Ok(summary)
+        let (mut looked, mut interval) = (Instant::now(), Duration::ZERO);
+        let ended = loop {
+            let next = wait(interval, &state.progress(start.elapsed(), sampler));
+            match next {
+                Next::Go if !sampler.is_running() => {
+                    // Nobody told of threads and code that came while no event was enabled.
+                    sampler.look_again();
+                    state.changed = true;
+                    meter.start(sampler.cpus());
+                    sampler.set_running(true).map_err(|error| RecordError::Open(OpenError::Other(error)))?;
+                }
+                Next::Pause if sampler.is_running() => {
+                    let _ = sampler.set_running(false);
+                    meter.stop();
+                }
+                _ => {}
+            }
+            interval = if sampler.is_running() { sampler.interval() } else { WHILE_PAUSED };
+            let mut new_threads = Vec::new();
+            sampler.drain(|record| state.take(record, &mut new_threads));
+            for tid in new_threads {
+                sampler.follow(tid);
+            }
+            if looked.elapsed() > sampler.look_after() {
+                looked = Instant::now();
+                sampler.look_again();
+                state.look_for_descriptions();
+                modules.heed();
+            }
+            state.write(modules, writer).map_err(RecordError::Write)?;
+            let alive = meter.is_alive(next != Next::Go);
+            match next {
+                Next::Go | Next::Pause if alive => {}
+                Next::Go | Next::Pause => break "exit",
+                Next::Time => break "time",
+                Next::Samples => break "samples",
+                Next::Interrupt => break "interrupt",
+                Next::Stop => break "stop",
+            }
+        };
+        let _ = sampler.set_running(false);
+        meter.stop();
+        Ok(Ended(ended))
+    }
+
+    /// Writes what came last, the names, and the summary. The calling thread gives way to all others, and goes on doing so:
+    /// nothing of this is urgent, and the target may need every processor.
+    ///
+    /// # Errors
+    /// The recording cannot be written.
+    pub fn finish<W: Write>(&mut self, writer: &mut Writer<W>, ended: Ended) -> Result<Summary, RecordError> {
+        let Self { state, modules, sampler, meter, own, .. } = self;
+        sampler.drain(|record| state.take(record, &mut Vec::new()));
+        perf::give_way();
+        state.cancel = Cancel::default();
+        state.look_for_descriptions();
+        state.descriptions.read_again();
+        state.write(modules, writer).map_err(RecordError::Write)?;
+        state.count_described();
+        let names = state.host_names();
+        writer
+            .names(names.iter().map(|(frame, name)| (*frame, name.as_str())))
+            .map_err(RecordError::Write)?;
+        let tally = sampler.tally();
+        let used = meter.used(sampler.samples_kernel());
+        let summary = Summary {
+            seconds: meter.seconds(),
+            samples: state.count,
+            lost: tally.lost,
+            throttled: tally.throttled,
+            unresolved: state.unresolved,
+            wasm: state.wasm,
+            wasm_rooted: state.wasm_rooted,
+            target_cpu: Some(used),
+            rate: (used > 0.0).then(|| state.count as f64 / used),
+            own_cpu: own_cpu() - *own,
+            ended: ended.0.to_owned(),
+            processors: sampler.processors(),
+            stolen: meter.stolen(),
+            unfollowed: tally.unfollowed,
+        };
+        writer.summary(&summary).and_then(|()| writer.flush()).map_err(RecordError::Write)?;
+        Ok(summary)
+    }
 }
 
 /// CPU seconds of this process.
@@ -235,6 +296,11 @@ struct State<'a> {
     /// Executable memory has changed since the last look.
     changed: bool,
     looked: Instant,
+    /// How long the last look took: the next one waits as long, or a target that changes its memory all the time
+    /// would leave no time for samples.
+    took: Duration,
+    cancel: Cancel,
+    notes: Notes,
     count: u64,
     unresolved: u64,
     wasm: u64,
@@ -249,7 +315,7 @@ const WHILE_PAUSED: Duration = Duration::from_millis(500);
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
 impl<'a> State<'a> {
-    fn new(target: &'a Target, descriptions: &'a mut Descriptions) -> Self {
+    fn new(target: &'a Target, descriptions: &'a mut Descriptions, cancel: Cancel) -> Self {
         Self {
             target,
             descriptions,
@@ -270,6 +336,9 @@ impl<'a> State<'a> {
             unknown: HashMap::default(),
             changed: false,
             looked: Instant::now(),
+            took: Duration::ZERO,
+            cancel,
+            notes: Notes::default(),
             count: 0,
             unresolved: 0,
             wasm: 0,
@@ -280,18 +349,21 @@ impl<'a> State<'a> {
 
     fn refresh(&mut self) -> io::Result<()> {
         self.changed = false;
-        self.looked = Instant::now();
+        let start = Instant::now();
         let new = &mut self.new_objects;
-        let result = self.space.refresh(self.target, |id, object| new.push((id, object.clone())));
+        let result =
+            self.space.refresh(self.target, &self.cancel, |id, object| new.push((id, object.clone())));
         for (id, object) in &self.new_objects {
             self.objects.entry(*id).or_insert_with(|| object.clone());
         }
         self.look_for_descriptions();
+        self.looked = Instant::now();
+        self.took = self.looked - start;
         result
     }
 
     fn look_for_descriptions(&mut self) {
-        self.descriptions.look(self.target, self.space.jitdumps());
+        self.descriptions.look(self.target, self.space.jitdumps(), &self.cancel);
         self.walker.follow_frame_pointers(!self.descriptions.is_empty());
     }
 
@@ -321,7 +393,7 @@ impl<'a> State<'a> {
     }
 
     fn sample(&mut self, sample: &Sample<'_>) {
-        if self.changed {
+        if self.changed && self.looked.elapsed() >= self.took && !self.cancel.is_cancelled() {
             // The process may have ended meanwhile: what is known stays.
             let _ = self.refresh();
         }
@@ -366,7 +438,8 @@ impl<'a> State<'a> {
         let registers = Registers { ip: set.get(8), sp: set.get(7), bp: set.get(6) };
         let piece = self.space.find(registers.ip);
         let known = piece.is_some_and(|piece| piece.object.is_some() || !self.descriptions.is_empty());
-        if !known && self.looked.elapsed() > LOOK_AGAIN {
+        let pause = LOOK_AGAIN.max(self.took);
+        if !known && self.looked.elapsed() > pause && !self.cancel.is_cancelled() {
             let _ = self.refresh();
         }
         let code = |address| self.target.read(address, CODE).try_into().ok();
@@ -467,7 +540,7 @@ impl<'a> State<'a> {
         Ok(())
     }
 
-    fn host_names(&self) -> Vec<(u32, String)> {
+    fn host_names(&mut self) -> Vec<(u32, String)> {
         let source = |object| match self.objects.get(&object) {
             Some(Object::Host(host)) => match (&host.reached, &host.bytes) {
                 (Some(path), _) => Some(Source::File(path)),
@@ -477,6 +550,6 @@ impl<'a> State<'a> {
             _ => None,
         };
         let frames = self.frames.list().iter().enumerate().map(|(index, frame)| (index as u32, *frame));
-        host_names::names(frames, source)
+        host_names::names(frames, source, &mut self.notes)
     }
 }

@@ -1,7 +1,7 @@
 //! The target's address space as code: which piece of which object lies where, now. Objects keep their
 //! number for ever, so that code put in the place of other code is told apart by time.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::ops::Range;
 use std::path::PathBuf;
@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use crate::code::image::{self, Image};
 use crate::host::UnwindTables;
+use crate::limits::{self, Budget, Cancel, Notes};
 use crate::target::{Region, Target};
 
 /// The number of an object in a recording; 0 is the kernel, 1 code of unknown origin.
@@ -69,7 +70,7 @@ pub struct Piece {
 }
 
 /// See the module.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Space {
     pieces: Vec<Piece>,
     next: u32,
@@ -81,18 +82,68 @@ pub struct Space {
     served: Vec<(ObjectId, Arc<WasmObject>)>,
     /// Mappings of jitdumps, by which their writers make them known.
     jitdumps: Vec<Region>,
+    /// Headers of images that could not be read, by their addresses: each is tried once.
+    refused: HashSet<(u64, Vec<u8>)>,
+    limits: Limits,
+    notes: Notes,
     /// Counts the changes.
     generation: u64,
 }
 
-/// No image is larger: a header that says so is damaged.
-const LARGEST_IMAGE: u64 = 2 << 30;
+/// What may be read and kept of a target.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Of its compiled modules.
+    pub images: Budget,
+    /// Of the unwind tables of its files.
+    pub tables: Budget,
+    /// See [`limits::PROBES`].
+    pub probes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { images: limits::IMAGES, tables: limits::TABLES, probes: limits::PROBES }
+    }
+}
+
+impl Default for Space {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// What a header that could not be read counts for, at least: a page.
+const HEADER_COST: u64 = 4096;
 
 impl Space {
     /// Nothing is known.
     #[must_use]
     pub fn new() -> Self {
-        Self { next: 2, ..Self::default() }
+        Self::within(Limits::default())
+    }
+
+    /// As [`Space::new`], with limits of its own.
+    #[must_use]
+    pub fn within(limits: Limits) -> Self {
+        Self {
+            pieces: Vec::new(),
+            next: 2,
+            files: HashMap::new(),
+            images: HashMap::new(),
+            served: Vec::new(),
+            jitdumps: Vec::new(),
+            refused: HashSet::new(),
+            limits,
+            notes: Notes::default(),
+            generation: 0,
+        }
+    }
+
+    /// What was left out, and why.
+    #[must_use]
+    pub fn notes(&self) -> &Notes {
+        &self.notes
     }
 
     /// Of these pieces, by rising address.
@@ -128,16 +179,26 @@ impl Space {
     /// Takes an image that cannot be read from the target, whose text lies at `address` as long as the target
     /// lives.
     pub fn serve(&mut self, address: u64, image: Image) {
+        if let Err(why) = self.limits.images.take(image.memory()) {
+            self.notes.add(&format!("compiled code that the proxy gave is left out: {why}"));
+            return;
+        }
         let id = self.number();
         let base = address.wrapping_sub(image.text.start);
         self.served.push((id, Arc::new(WasmObject { base, image })));
     }
 
-    /// Looks at the target anew. `new` gets every object that was not known before.
+    /// Looks at the target anew. `new` gets every object that was not known before. Once `cancel` is cancelled, only
+    /// what is known is.
     ///
     /// # Errors
     /// The target has ended.
-    pub fn refresh(&mut self, target: &Target, mut new: impl FnMut(ObjectId, &Object)) -> io::Result<()> {
+    pub fn refresh(
+        &mut self,
+        target: &Target,
+        cancel: &Cancel,
+        mut new: impl FnMut(ObjectId, &Object),
+    ) -> io::Result<()> {
         let regions = match target.regions() {
             // Who may not read the map may still know where some code lies.
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied && !target.can_read() => Vec::new(),
@@ -145,21 +206,32 @@ impl Space {
         };
         self.jitdumps.clear();
         self.jitdumps.extend(regions.iter().filter(|region| is_jitdump(region)).cloned());
+        let mut probes = self.limits.probes;
         let mut pieces: Vec<Piece> = Vec::with_capacity(self.pieces.len());
         for (index, region) in regions.iter().enumerate().filter(|(_, region)| region.executable) {
             if pieces.last().is_some_and(|last| last.range.end >= region.end) {
                 continue;
             }
-            let found = if region.inode != 0 || region.path == "[vdso]" {
-                self.host(target, region, &mut new).or_else(|| self.image(target, &regions, index, &mut new))
+            let found = if cancel.is_cancelled() {
+                None
+            } else if region.inode != 0 || region.path == "[vdso]" {
+                self.host(target, region, &mut new)
+                    .or_else(|| self.image(target, &regions, index, &mut probes, &mut new))
             } else if region.path.is_empty() || region.path.starts_with("[anon") {
-                self.image(target, &regions, index, &mut new)
+                self.image(target, &regions, index, &mut probes, &mut new)
             } else {
                 None
             };
             pieces.extend(found.unwrap_or_else(|| {
                 vec![Piece { range: region.start..region.end, id: UNKNOWN, bias: 0, object: None }]
             }));
+        }
+        if probes == 0 {
+            let most = self.limits.probes;
+            self.notes.add(&format!("compiled code is left out: its header was not found at {most} places"));
+        }
+        if cancel.is_cancelled() {
+            return Ok(());
         }
         self.add_served(&mut pieces, &mut new);
         let same = |old: &Piece, new: &Piece| old.range == new.range && old.id == new.id;
@@ -194,8 +266,8 @@ impl Space {
             });
             pieces.extend(rest);
             pieces.push(piece);
-            pieces.sort_by_key(|piece| piece.range.start);
         }
+        pieces.sort_by_key(|piece| piece.range.start);
     }
 
     fn number(&mut self) -> ObjectId {
@@ -213,7 +285,7 @@ impl Space {
         let (id, object) = match self.files.get(&key) {
             Some((id, object)) => (*id, Arc::clone(object)),
             None => {
-                let object = Arc::new(read_host(target, region)?);
+                let object = Arc::new(self.read_host(target, region)?);
                 let id = self.number();
                 new(id, &Object::Host(Arc::clone(&object)));
                 self.files.insert(key, (id, Arc::clone(&object)));
@@ -235,6 +307,7 @@ impl Space {
         target: &Target,
         regions: &[Region],
         index: usize,
+        probes: &mut usize,
         new: &mut impl FnMut(ObjectId, &Object),
     ) -> Option<Vec<Piece>> {
         let region = &regions[index];
@@ -242,15 +315,12 @@ impl Space {
             regions[..index].last().filter(|before| before.end == region.start && before.readable)?;
         let first = target.read(region.start, 8);
         let mark = u64::from_le_bytes(first.try_into().ok()?);
-        let base = find_header(target, before, region)?;
+        let base = find_header(target, before, region, probes)?;
         let known = self.images.get(&(base, mark)).cloned();
         let (id, object) = match known.filter(|(_, object)| is_same(target, object)) {
             Some(known) => known,
             None => {
-                let header = target.read(base, image::HEADER);
-                let size = image::size_from_header(&header).filter(|size| *size <= LARGEST_IMAGE)?;
-                let bytes = target.read(base, usize::try_from(size).ok()?);
-                let object = Arc::new(WasmObject { base, image: Image::parse(&bytes).ok()? });
+                let object = Arc::new(WasmObject { base, image: self.read_image(target, base)? });
                 let id = self.number();
                 new(id, &Object::Wasm(Arc::clone(&object)));
                 self.images.insert((base, mark), (id, Arc::clone(&object)));
@@ -262,6 +332,64 @@ impl Space {
         let range = start..base + text.end;
         Some(vec![Piece { range, id, bias: start, object: Some(Object::Wasm(object)) }])
     }
+
+    /// What counts is what is kept of an image, or what was read in vain.
+    fn read_image(&mut self, target: &Target, base: u64) -> Option<Image> {
+        let header = target.read(base, image::HEADER);
+        let size = image::size_from_header(&header)?;
+        let key = (base, header);
+        if self.refused.contains(&key) {
+            return None;
+        }
+        let refused = match self.limits.images.check(size) {
+            Ok(()) => {
+                let bytes = target.read(base, usize::try_from(size).ok()?);
+                match Image::parse(&bytes) {
+                    Ok(image) => {
+                        let memory = image.memory().max(HEADER_COST);
+                        if let Err(why) = self.limits.images.check(memory) {
+                            Some(why)
+                        } else {
+                            self.limits.images.count(memory);
+                            return Some(image);
+                        }
+                    }
+                    Err(_) => None,
+                }
+            }
+            Err(why) => Some(why),
+        };
+        match refused {
+            Some(why) => self.notes.add(&format!("compiled code at {base:#x} is left out: {why}")),
+            None => self.limits.images.count(size.max(HEADER_COST)),
+        }
+        self.refused.insert(key);
+        None
+    }
+
+    fn read_host(&mut self, target: &Target, region: &Region) -> Option<HostObject> {
+        if region.path == "[vdso]" {
+            let bytes = target.read(region.start, usize::try_from(region.end - region.start).ok()?);
+            let tables = UnwindTables::from_bytes(&bytes).ok();
+            return Some(HostObject { path: region.path.clone(), reached: None, bytes: Some(bytes), tables });
+        }
+        let reached = target.mapped_file(region);
+        let tables = reached.as_ref().map(|path| UnwindTables::read(path, &mut self.limits.tables));
+        if let Some(Ok(tables)) = &tables {
+            if tables.segments.is_empty() {
+                // A serialised module that wasmtime maps from its file is an image, not a library.
+                return None;
+            }
+            if tables.is_cut {
+                let (path, most) = (&region.path, &self.limits.tables);
+                self.notes.add(&format!(
+                    "{path}: its unwind tables are left out, and so are callers of its code: at most {most} are read"
+                ));
+            }
+        }
+        let path = region.path.clone();
+        Some(HostObject { path, reached, bytes: None, tables: tables.and_then(Result::ok) })
+    }
 }
 
 /// `jit-PID.dump`, mapped as executable.
@@ -272,12 +400,13 @@ fn is_jitdump(region: &Region) -> bool {
 }
 
 /// The nearest image header before `region` whose text begins at the region.
-fn find_header(target: &Target, before: &Region, region: &Region) -> Option<u64> {
+fn find_header(target: &Target, before: &Region, region: &Region, probes: &mut usize) -> Option<u64> {
     /// Headers lie close before the text; the rest of a shared region belongs to another image.
     const NEAR: u64 = 1 << 20;
     let page = 4096;
     let mut at = region.start.checked_sub(page)?;
     while at >= before.start && region.start - at <= NEAR {
+        *probes = probes.checked_sub(1)?;
         if image::is_image(&target.read(at, 8)) {
             return Some(at);
         }
@@ -295,22 +424,4 @@ fn is_same(target: &Target, object: &WasmObject) -> bool {
         let length = 64.min(code.len() - at);
         target.read(start + at as u64, length) == code[at..at + length]
     })
-}
-
-fn read_host(target: &Target, region: &Region) -> Option<HostObject> {
-    if region.path == "[vdso]" {
-        let bytes = target.read(region.start, usize::try_from(region.end - region.start).ok()?);
-        let tables = UnwindTables::from_bytes(&bytes).ok();
-        return Some(HostObject { path: region.path.clone(), reached: None, bytes: Some(bytes), tables });
-    }
-    let reached = target.mapped_file(region);
-    let tables = reached.as_ref().map(|path| UnwindTables::read(path));
-    if let Some(Ok(tables)) = &tables
-        && tables.segments.is_empty()
-    {
-        // A serialised module that wasmtime maps from its file is an image, not a library.
-        return None;
-    }
-    let path = region.path.clone();
-    Some(HostObject { path, reached, bytes: None, tables: tables.and_then(Result::ok) })
 }

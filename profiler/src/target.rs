@@ -2,7 +2,7 @@
 //! only; never stops or changes it.
 
 use std::fs::{self, File};
-use std::io::{self, IoSliceMut};
+use std::io::{self, IoSliceMut, Read as _};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
@@ -10,6 +10,7 @@ use nix::sys::signal::kill;
 use nix::sys::uio::{RemoteIoVec, process_vm_readv};
 use nix::unistd::Pid;
 
+use crate::limits;
 use crate::permission::Facts;
 
 /// A running process.
@@ -201,13 +202,16 @@ impl Target {
         is_it(&link).is_ok_and(|same| same).then_some(link)
     }
 
-    /// The memory map, by rising address.
+    /// The memory map, by rising address, up to [`limits::MEMORY_MAP`].
     ///
     /// # Errors
     /// The process has ended, or another user's.
     pub fn regions(&self) -> io::Result<Vec<Region>> {
-        let text = fs::read(self.proc("maps"))?;
-        Ok(String::from_utf8_lossy(&text).lines().filter_map(parse_region).collect())
+        let mut text = Vec::new();
+        File::open(self.proc("maps"))?.take(limits::MEMORY_MAP).read_to_end(&mut text)?;
+        // A line that is cut off names another file, or none.
+        let whole = text.iter().rposition(|byte| *byte == b'\n').unwrap_or(0);
+        Ok(String::from_utf8_lossy(&text[..whole]).lines().filter_map(parse_region).collect())
     }
 
     /// Reads memory; shorter than `length` where it ends.
@@ -239,15 +243,20 @@ impl Target {
         words.join(" ").trim_end().to_owned()
     }
 
-    /// Files that the command line or the working directory names and that end with `.wasm`.
+    /// Files that the command line or the working directory names and that end with `.wasm`, at most
+    /// [`limits::MODULE_FILES`].
     #[must_use]
     pub fn named_modules(&self) -> Vec<PathBuf> {
         let bytes = fs::read(self.proc("cmdline")).unwrap_or_default();
         let directory = self.proc("cwd");
         let words = bytes.split(|byte| *byte == 0).filter_map(|word| std::str::from_utf8(word).ok());
+        let mut words: Vec<&str> =
+            words.flat_map(|word| word.split('=')).filter(|word| word.ends_with(".wasm")).collect();
+        words.sort_unstable();
+        words.dedup();
         words
-            .flat_map(|word| word.split('='))
-            .filter(|word| word.ends_with(".wasm"))
+            .into_iter()
+            .take(limits::MODULE_FILES)
             .map(
                 |word| if word.starts_with('/') { self.reach(Path::new(word)) } else { directory.join(word) },
             )

@@ -21,7 +21,13 @@ pub enum AddressMapError {
     /// Damaged.
     #[error("the address map is damaged at byte {0}")]
     Damaged(usize),
+    /// More than any module has.
+    #[error("the address map has {0} entries, more than {MOST}: functions are named, lines are not")]
+    TooLarge(usize),
 }
+
+/// A module of 30 MB has some 10 million; each takes 12 bytes.
+const MOST: usize = 1 << 24;
 
 /// A place found by [`AddressMap::find`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,6 +63,9 @@ impl AddressMap {
         // An entry takes a byte at least: a larger count is damage, not a reason to reserve memory.
         if count > section.len() || blocks > section.len() / 8 || count.div_ceil(BLOCK) > blocks {
             return Err(AddressMapError::Damaged(0));
+        }
+        if count > MOST {
+            return Err(AddressMapError::TooLarge(count));
         }
         let data = 8 + 8 * blocks;
         let mut entries = Vec::with_capacity(count);
@@ -207,5 +216,10 @@ mod tests {
         let mut huge = whole;
         huge[..8].copy_from_slice(&[0xff; 8]);
         assert_eq!(AddressMap::decode(&huge, "48"), Err(AddressMapError::Damaged(0)));
+        // An entry may have one byte, and takes twelve.
+        let mut many = vec![0; 8 + 8 * (MOST / BLOCK + 1) + MOST + 1];
+        many[..4].copy_from_slice(&(MOST as u32 + 1).to_le_bytes());
+        many[4..8].copy_from_slice(&(MOST as u32 / BLOCK as u32 + 1).to_le_bytes());
+        assert_eq!(AddressMap::decode(&many, "48"), Err(AddressMapError::TooLarge(MOST + 1)));
     }
 }

@@ -25,6 +25,9 @@ pub enum ImageError {
     /// Without code.
     #[error("the compiled image has no {0}")]
     Missing(&'static str),
+    /// More than they can be.
+    #[error("the names of its functions are longer than the compiled image")]
+    Names,
 }
 
 /// Compiled code of one module.
@@ -100,8 +103,14 @@ impl Image {
         let in_text = |symbol: &object::read::elf::ElfSymbol<'_, '_, FileHeader64<LittleEndian>>| {
             symbol.section_index() == Some(text.index()) && symbol.size() > 0
         };
-        let mut functions: Vec<_> =
-            file.symbols().filter(in_text).filter_map(|symbol| compiled(&symbol)).collect();
+        let mut functions = Vec::new();
+        // Each name is in the image once: symbols that share a long one would take any memory.
+        let mut room = bytes.len();
+        for symbol in file.symbols().filter(in_text) {
+            let name = symbol.name().map_err(|error| ImageError::Elf(error.to_string()))?;
+            room = room.checked_sub(name.len()).ok_or(ImageError::Names)?;
+            functions.extend(compiled(&symbol, name));
+        }
         functions.sort_by_key(|function| function.range.start);
         Ok(Self {
             text: start..start + length,
@@ -111,6 +120,16 @@ impl Image {
             address_map,
             module: data(".wasmtime.wasm_bytecode").filter(|m| m.starts_with(b"\0asm")).map(Arc::from),
         })
+    }
+
+    /// Bytes that it takes, about.
+    #[must_use]
+    pub fn memory(&self) -> u64 {
+        let names = self.functions.iter().filter_map(|function| function.name.as_ref());
+        let functions = self.functions.len() * size_of::<CompiledFunction>();
+        let places = self.address_map.as_ref().map_or(0, |map| size_of_val(map.entries()));
+        let module = self.module.as_ref().map_or(0, |module| module.len());
+        (self.code.len() + functions + names.map(String::len).sum::<usize>() + places + module) as u64
     }
 
     /// The piece of text at an offset.
@@ -129,10 +148,11 @@ pub fn function_at(functions: &[CompiledFunction], offset: u32) -> Option<&Compi
 
 fn compiled(
     symbol: &object::read::elf::ElfSymbol<'_, '_, FileHeader64<LittleEndian>>,
+    name: &str,
 ) -> Option<CompiledFunction> {
     let start = u32::try_from(symbol.address()).ok()?;
     let end = start.checked_add(u32::try_from(symbol.size()).ok()?)?;
-    let (kind, name) = read_symbol(symbol.name().ok()?);
+    let (kind, name) = read_symbol(name);
     Some(CompiledFunction { range: start..end, kind, name })
 }
 
@@ -182,5 +202,47 @@ mod tests {
         assert!(is_image(b"\x7fELF\x02\x01\x01\xc8"));
         assert!(Image::parse(b"\x7fELF").is_err());
         assert_eq!(size_from_header(&[0; 64]), None);
+    }
+
+    /// An image with some code and so many functions of one name.
+    fn image(functions: u64, name: &str) -> Vec<u8> {
+        let words = |words: &[u64]| words.iter().flat_map(|word| word.to_le_bytes()).collect::<Vec<u8>>();
+        let names = b"\0.text\0.symtab\0.strtab\0";
+        let strings = [b"\0", name.as_bytes(), b"\0"].concat();
+        // st_name 1, st_info STT_FUNC, st_shndx 1; st_value; st_size
+        let symbols: Vec<u8> = (0..functions).flat_map(|at| words(&[1 | 2 << 32 | 1 << 48, at, 1])).collect();
+        let symbols = [vec![0; 24], symbols].concat();
+        let mut bytes = vec![0; HEADER];
+        let mut sections = vec![0; 64];
+        // sh_name and sh_type; sh_link; sh_entsize
+        for (head, part, link, entry) in [
+            (1 | 1 << 32, &[0x90; 64][..], 0_u64, 0),
+            (7 | 2 << 32, &symbols, 3, 24),
+            (15 | 3 << 32, &strings, 0, 0),
+            (15 | 3 << 32, names, 0, 0),
+        ] {
+            let (offset, size) = (bytes.len() as u64, part.len() as u64);
+            sections.extend(words(&[head, 0, 0, offset, size, link, 1, entry]));
+            bytes.extend_from_slice(part);
+        }
+        let table = bytes.len() as u64;
+        bytes.extend(sections);
+        bytes[..8].copy_from_slice(b"\x7fELF\x02\x01\x01\xc8");
+        bytes[16..24].copy_from_slice(&words(&[3 | 62 << 16 | 1 << 32]));
+        bytes[40..48].copy_from_slice(&words(&[table]));
+        // e_ehsize; e_shentsize, e_shnum, e_shstrndx
+        bytes[52..54].copy_from_slice(&64_u16.to_le_bytes());
+        bytes[58..64].copy_from_slice(&[64, 0, 5, 0, 4, 0]);
+        bytes
+    }
+
+    #[test]
+    fn names_of_functions_are_no_longer_than_the_image() {
+        let parsed = Image::parse(&image(2, "wasm[0]::function[3]::half")).unwrap();
+        let half = Some("half".to_owned());
+        assert!(parsed.functions.len() == 2 && parsed.functions[1].name == half, "{:?}", parsed.functions);
+        assert!(parsed.memory() >= 64 + 8);
+        // Each of them is within the image, all of them would be a hundred times as long.
+        assert!(Image::parse(&image(4, &"x".repeat(10_000))).is_err_and(|error| error == ImageError::Names));
     }
 }

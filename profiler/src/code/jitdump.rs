@@ -24,40 +24,90 @@ const LOAD: u32 = 0;
 const MOVE: u32 = 1;
 const DEBUG_INFO: u32 = 2;
 
-/// Adds the code of a jitdump to `timeline`. A torn last record is left out. Returns the producer's pid.
+/// Reads a jitdump that comes in parts.
+#[derive(Debug, Default)]
+pub struct Parser {
+    /// The producer's pid, once the head has been read.
+    pid: Option<u32>,
+    /// What is left of a head that is longer than the first part.
+    skip: usize,
+    /// A record that is none has come: nobody knows where the next one begins.
+    damaged: bool,
+    /// Of code that is still to come, by its address.
+    lines: HashMap<u64, Vec<JitLine>>,
+    files: HashMap<Vec<u8>, Arc<str>>,
+}
+
+impl Parser {
+    /// Adds the code of the whole records at the start of `bytes` to `timeline`, and returns how many bytes these are: the
+    /// next part begins behind them. The first part must have the file's head.
+    ///
+    /// # Errors
+    /// See [`JitdumpError`].
+    pub fn feed(&mut self, bytes: &[u8], timeline: &mut Timeline) -> Result<usize, JitdumpError> {
+        if self.pid.is_none() {
+            self.skip = self.head(bytes)?;
+        }
+        let skipped = self.skip.min(bytes.len());
+        self.skip -= skipped;
+        let mut rest = Reader(&bytes[skipped..]);
+        let mut used = skipped;
+        while !self.damaged
+            && let Some((kind, time, body)) = rest.record()
+        {
+            let Some(body) = body else {
+                self.damaged = true;
+                break;
+            };
+            used = bytes.len() - rest.0.len();
+            let mut body = Reader(body);
+            // A record that does not hold what it should is left out: its size says where the next one begins.
+            let _ = match kind {
+                LOAD => load(&mut body, time, &mut self.lines, timeline),
+                MOVE => moved(&mut body, time, timeline),
+                DEBUG_INFO => debug_info(&mut body, &mut self.files).map(|(address, found)| {
+                    self.lines.insert(address, found);
+                }),
+                // The end of code is never used by a producer; unwinding is by frame pointers.
+                _ => None,
+            };
+        }
+        Ok(if self.damaged { bytes.len() } else { used })
+    }
+
+    /// The producer's pid; none before the first part.
+    #[must_use]
+    pub fn pid(&self) -> Option<u32> {
+        self.pid
+    }
+
+    /// Reads the head, and returns its size.
+    fn head(&mut self, bytes: &[u8]) -> Result<usize, JitdumpError> {
+        let mut reader = Reader(bytes);
+        match reader.u32() {
+            Some(0x4a69_5444) => {}
+            Some(0x4454_694a) => return Err(JitdumpError::Endian),
+            _ => return Err(JitdumpError::Magic),
+        }
+        let version = reader.u32().ok_or(JitdumpError::Magic)?;
+        if version != 1 {
+            return Err(JitdumpError::Version(version));
+        }
+        let size = reader.u32().ok_or(JitdumpError::Magic)? as usize;
+        let pid = bytes.get(20..24).and_then(|pid| pid.try_into().ok());
+        self.pid = Some(pid.map_or(0, u32::from_le_bytes));
+        Ok(size.max(40))
+    }
+}
+
+/// Adds the code of a whole jitdump to `timeline`. A torn last record is left out. Returns the producer's pid.
 ///
 /// # Errors
 /// See [`JitdumpError`].
 pub fn read(bytes: &[u8], timeline: &mut Timeline) -> Result<u32, JitdumpError> {
-    let mut reader = Reader(bytes);
-    match reader.u32() {
-        Some(0x4a69_5444) => {}
-        Some(0x4454_694a) => return Err(JitdumpError::Endian),
-        _ => return Err(JitdumpError::Magic),
-    }
-    let version = reader.u32().ok_or(JitdumpError::Magic)?;
-    if version != 1 {
-        return Err(JitdumpError::Version(version));
-    }
-    let size = reader.u32().ok_or(JitdumpError::Magic)? as usize;
-    let pid = bytes.get(20..24).and_then(|pid| pid.try_into().ok()).map_or(0, u32::from_le_bytes);
-    let mut rest = Reader(bytes.get(size.max(40)..).unwrap_or_default());
-    let mut lines: HashMap<u64, Vec<JitLine>> = HashMap::new();
-    let mut files: HashMap<Vec<u8>, Arc<str>> = HashMap::new();
-    while let Some((kind, time, body)) = rest.record() {
-        let mut body = Reader(body);
-        // A record that does not hold what it should is left out: its size says where the next one begins.
-        let _ = match kind {
-            LOAD => load(&mut body, time, &mut lines, timeline),
-            MOVE => moved(&mut body, time, timeline),
-            DEBUG_INFO => debug_info(&mut body, &mut files).map(|(address, found)| {
-                lines.insert(address, found);
-            }),
-            // The end of code is never used by a producer; unwinding is by frame pointers.
-            _ => None,
-        };
-    }
-    Ok(pid)
+    let mut parser = Parser::default();
+    parser.feed(bytes, timeline)?;
+    Ok(parser.pid().unwrap_or_default())
 }
 
 fn load(
@@ -140,11 +190,18 @@ impl<'a> Reader<'a> {
         Some(text)
     }
 
-    fn record(&mut self) -> Option<(u32, u64, &'a [u8])> {
-        let kind = self.u32()?;
-        let size = self.u32()? as usize;
-        let time = self.u64()?;
-        Some((kind, time, self.take(size.checked_sub(16)?)?))
+    /// The next record, when all of it is there; without a body when its size cannot be one.
+    fn record(&mut self) -> Option<(u32, u64, Option<&'a [u8]>)> {
+        let mut rest = Reader(self.0);
+        let kind = rest.u32()?;
+        let size = rest.u32()? as usize;
+        let time = rest.u64()?;
+        let body = match size.checked_sub(16) {
+            Some(length) => Some(rest.take(length)?),
+            None => None,
+        };
+        *self = rest;
+        Some((kind, time, body))
     }
 }
 
@@ -194,6 +251,22 @@ mod tests {
         assert!(timeline.find(0x1005, 4).is_none(), "it was not there yet");
         assert!(timeline.find(0x2005, 6).is_none(), "it had not moved yet");
         assert_eq!(timeline.find(0x2005, 9).map(|found| found.0.name.as_str()), Some("f"));
+    }
+
+    #[test]
+    fn parts_of_any_size_give_the_same() {
+        let (whole, mut once) = (file(), Timeline::default());
+        read(&whole, &mut once).unwrap();
+        for size in 40..whole.len() {
+            let (mut parser, mut timeline, mut rest) = (Parser::default(), Timeline::default(), Vec::new());
+            for part in whole.chunks(size) {
+                rest.extend_from_slice(part);
+                let used = parser.feed(&rest, &mut timeline).unwrap();
+                rest.drain(..used);
+            }
+            assert_eq!((parser.pid(), rest.len()), (Some(77), 0), "{size}");
+            assert_eq!((timeline.loads(), timeline.codes()), (once.loads(), once.codes()), "{size}");
+        }
     }
 
     #[test]

@@ -3,21 +3,19 @@
 
 use super::timeline::{JitCode, Timeline};
 
-/// Adds the code of a map to `timeline`; a line that is none is passed over, and so is a last one without
-/// an end, which is still being written. Returns how many there were.
+/// Adds the code of the whole lines at the start of `bytes` to `timeline`, and returns how many bytes these are. A line that
+/// is none is passed over; a last one without an end is still being written.
 pub fn read(bytes: &[u8], timeline: &mut Timeline) -> usize {
-    let end = bytes.iter().rposition(|byte| *byte == b'\n').unwrap_or(0);
-    let text = String::from_utf8_lossy(&bytes[..end]);
-    let mut count = 0;
-    for line in text.lines() {
+    let Some(end) = bytes.iter().rposition(|byte| *byte == b'\n') else { return 0 };
+    for line in bytes[..end].split(|byte| *byte == b'\n') {
+        let line = String::from_utf8_lossy(line.strip_suffix(b"\r").unwrap_or(line));
         let mut words = line.splitn(3, ' ');
         let number = |word: Option<&str>| u64::from_str_radix(word?.trim_start_matches("0x"), 16).ok();
         let (Some(start), Some(size)) = (number(words.next()), number(words.next())) else { continue };
         let Some(name) = words.next().filter(|name| !name.is_empty()) else { continue };
         timeline.add(start, size, 0, None, JitCode { name: name.to_owned(), lines: Vec::new() });
-        count += 1;
     }
-    count
+    end + 1
 }
 
 #[cfg(test)]
@@ -27,8 +25,9 @@ mod tests {
     #[test]
     fn names_may_hold_spaces_and_other_lines_are_passed_over() {
         let mut timeline = Timeline::default();
-        let map = b"7f00 10 token: is prime\n0x7f10 8 JS:~f\nnonsense\n7f20 zz x\n7f20 4\n\xff\xfe 1 x\n7f30 4 half a na";
-        assert_eq!(read(map, &mut timeline), 2);
+        let map: &[u8] = b"7f00 10 token: is prime\n0x7f10 8 JS:~f\nnonsense\n7f20 zz x\n7f20 4\n\xff\xfe 1 x\n7f30 4 half a na";
+        assert_eq!(read(map, &mut timeline), map.len() - "7f30 4 half a na".len());
+        assert_eq!(timeline.codes().len(), 2);
         assert_eq!(timeline.find(0x7f0f, 0).map(|found| found.0.name.as_str()), Some("token: is prime"));
         assert_eq!(timeline.find(0x7f17, 0).map(|found| found.0.name.as_str()), Some("JS:~f"));
     }

@@ -6,6 +6,7 @@ use std::fs;
 use anyhow::{Result, bail};
 use lexopt::prelude::{Long, Short, Value, ValueExt};
 use wasmdbg_profiler::descriptions::Descriptions;
+use wasmdbg_profiler::limits::Cancel;
 use wasmdbg_profiler::modules::Modules;
 use wasmdbg_profiler::perf::{Event, Options, Sampler};
 use wasmdbg_profiler::permission::{self, CAPABILITIES, Capability, paranoid};
@@ -66,7 +67,7 @@ fn look_at(pid: u32) -> Result<()> {
     }
     if memory.is_some() && images == 0 {
         let mut descriptions = Descriptions::new();
-        descriptions.look(&target, &[]);
+        descriptions.look(&target, &[], &Cancel::default());
         if descriptions.is_empty() {
             bail!(
                 "its code can be had neither from its memory nor over the control socket: only a jitdump or a perf map, by record --code FILE, names it then"

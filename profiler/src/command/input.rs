@@ -42,7 +42,7 @@ pub(super) fn open(inputs: Vec<PathBuf>, command: &str) -> Result<Recording> {
         })
         .with_context(|| format!("cannot read {}", data.display()))?;
     if &start == b"PERFILE2" {
-        let Imported { recording, others, has_chains, copies, cut, strangers } =
+        let Imported { recording, others, has_chains, copies, cut, strangers, notes } =
             import::perf_data(data, &described)?;
         if cut * 10 > copies {
             eprintln!(
@@ -52,6 +52,9 @@ pub(super) fn open(inputs: Vec<PathBuf>, command: &str) -> Result<Recording> {
             );
         } else if !has_chains && copies == 0 {
             eprintln!("wasmprof: it has no callers: record with -g");
+        }
+        for note in notes.iter() {
+            eprintln!("wasmprof: {note}");
         }
         for (path, of) in strangers {
             eprintln!("wasmprof: {} describes the code of process {of}, which is not in it", path.display());
@@ -77,9 +80,13 @@ pub(super) fn open(inputs: Vec<PathBuf>, command: &str) -> Result<Recording> {
         );
     }
     let mut recording = record::open(data)?;
+    let mut limits = descriptions::Limits::default();
     for path in described {
         let mut timeline = Timeline::default();
-        descriptions::read_file(&path, &mut timeline)?;
+        let read = descriptions::read_file(&path, &mut timeline, &mut limits)?;
+        if let Some(note) = read.left_out {
+            eprintln!("wasmprof: {note}");
+        }
         recording.describe(&timeline);
     }
     Ok(recording)

@@ -1,6 +1,6 @@
 //! Where results go: the format by the file's name, and files that appear whole or not at all.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -8,6 +8,8 @@ use std::str::FromStr;
 use anyhow::{Context, Result, bail};
 use wasmdbg_profiler::output;
 use wasmdbg_profiler::profile::Profile;
+
+use super::place::Place;
 
 /// A form of a profile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,24 +67,11 @@ impl Format {
         if path == Path::new("-") {
             return self.write(profile, BufWriter::new(std::io::stdout().lock()));
         }
-        let cannot = || format!("cannot write {}", path.display());
-        if is_special(path) {
-            let out = OpenOptions::new().write(true).open(path).with_context(cannot)?;
-            return self.write(profile, BufWriter::new(out)).with_context(cannot);
-        }
-        // What a link leads to is replaced, not the link.
-        let path = &path.canonicalize().unwrap_or_else(|_| path.to_owned());
-        let mut name = path.file_name().context("the output's path names no file")?.to_owned();
-        name.push(".part");
-        let part = path.with_file_name(name);
-        let written = File::create(&part)
-            .map_err(anyhow::Error::from)
-            .and_then(|file| self.write(profile, BufWriter::new(file)))
-            .and_then(|()| Ok(fs::rename(&part, path)?));
-        if written.is_err() {
-            let _ = fs::remove_file(&part);
-        }
-        written.with_context(cannot)
+        let write = |file| self.write(profile, BufWriter::new(file));
+        let written = Place::of(path).and_then(|place| {
+            if place.is_special() { write(place.open_special()?) } else { place.replace(write) }
+        });
+        written.with_context(|| format!("cannot write {}", path.display()))
     }
 }
 

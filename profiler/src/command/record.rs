@@ -2,19 +2,19 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
-use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{BufWriter, IsTerminal, Write};
+use std::io::{BufWriter, IsTerminal, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
 use lexopt::prelude::{Long, Short, Value, ValueExt};
 use wasmdbg_profiler::descriptions::Descriptions;
+use wasmdbg_profiler::limits::on_one_line;
 use wasmdbg_profiler::modules::Modules;
 use wasmdbg_profiler::perf::{self, Event, Options};
 use wasmdbg_profiler::permission::{self, CAPABILITIES, Facts};
 use wasmdbg_profiler::profile::{Folding, Lines, Profile};
-use wasmdbg_profiler::recorder::{Next, Progress, RecordError, record};
+use wasmdbg_profiler::recorder::{Next, Progress, RecordError, Recorder};
 use wasmdbg_profiler::recording::{Info, ObjectInfo, Recording, Summary, Writer};
 use wasmdbg_profiler::target::Target;
 
@@ -22,6 +22,7 @@ use super::control::Control;
 use super::input::{number, print_missing_files};
 use super::interrupt::Interrupt;
 use super::output::{Format, is_special};
+use super::place::Place;
 use super::target::Chosen;
 
 const HELP: &str = "\
@@ -85,14 +86,9 @@ pub(super) fn run(arguments: Vec<OsString>) -> Result<()> {
         say!("{}", HELP.trim_end());
         return Ok(());
     };
-    let mut interrupt = Interrupt::catch()?;
+    let interrupt = Interrupt::catch()?;
     let pid = arguments.chosen.pid()?;
     let target = Target::open(pid)?;
-    let mut modules = find_modules(&target, &arguments)?;
-    let mut descriptions = Descriptions::new();
-    for path in &arguments.code {
-        descriptions.add_file(path)?;
-    }
     let output = arguments.output.clone().unwrap_or_else(|| format!("wasmprof-{pid}.svg").into());
     let file = output.with_extension("wasmprof");
     if output.is_dir() {
@@ -103,17 +99,26 @@ pub(super) fn run(arguments: Vec<OsString>) -> Result<()> {
     }
     // Told before the time is spent.
     let format = if output == file { None } else { Some(Format::of(&output)?) };
-    let (out, old) = create(&file)?;
-    let mut writer = Writer::new(BufWriter::new(out), &info(&target, &arguments.options))
-        .with_context(|| format!("cannot write {}", file.display()))?;
+    let cannot = || format!("cannot write {}", file.display());
+    let place = Place::of(&file).with_context(cannot)?;
+    let mut modules = find_modules(&target, &arguments)?;
+    let mut descriptions = Descriptions::new();
+    for path in &arguments.code {
+        descriptions.add_file(path)?;
+    }
+    let options = &arguments.options;
+    let mut recorder = Recorder::new(&target, &mut modules, &mut descriptions, options, interrupt.cancel())?;
+    // A signal that came before has left nothing behind.
+    interrupt.hold();
+    let (mut out, old) = place.create_recording().with_context(cannot)?;
+    let buffered = BufWriter::new(out.try_clone().with_context(cannot)?);
+    let mut writer = Writer::new(buffered, &info(&target, options)).with_context(cannot)?;
     let start = Instant::now();
-    let show = !arguments.quiet && std::io::stderr().is_terminal();
-    let duration = arguments.duration;
-    let mut shown = start;
-    let (mut kernel, mut by_processor) = (arguments.options.kernel, false);
     let (mut control, delay) = (arguments.control.take(), arguments.delay.unwrap_or_default());
+    let (wanted, duration) = (arguments.samples, arguments.duration);
+    let show = !arguments.quiet && std::io::stderr().is_terminal();
+    let mut shown = start;
     let between = |interval: Duration, progress: &Progress| {
-        (kernel, by_processor) = (progress.kernel, progress.processors.is_some());
         if let Some(control) = &mut control {
             control.answer();
         }
@@ -133,36 +138,42 @@ pub(super) fn run(arguments: Vec<OsString>) -> Result<()> {
         match &control {
             _ if signalled => Next::Interrupt,
             Some(control) if control.stopped => Next::Stop,
-            _ if arguments.samples.is_some_and(|wanted| progress.samples >= wanted) => Next::Samples,
+            _ if wanted.is_some_and(|wanted| progress.samples >= wanted) => Next::Samples,
             _ if !duration.is_zero() && start.elapsed() >= delay + duration => Next::Time,
             Some(control) if !control.enabled => Next::Pause,
             _ if start.elapsed() < delay => Next::Pause,
             _ => Next::Go,
         }
     };
-    let options = &arguments.options;
-    let summary = record(&target, &mut modules, &mut descriptions, options, &mut writer, between);
+    let sampled = recorder.sample(&mut writer, between);
+    interrupt.release();
+    let ended = sampled.inspect_err(|error| {
+        if matches!(error, RecordError::Open(_)) {
+            place.put_back(old.as_deref());
+        }
+    })?;
+    let progress = recorder.progress();
+    let summary = recorder.finish(&mut writer, ended)?;
+    let notes: Vec<String> = recorder.notes().collect();
+    drop(recorder);
     if let Some(control) = &mut control {
         control.answer();
     }
-    // Whoever does not want to wait for the graph either has the recording.
-    drop(interrupt);
     if show {
         eprint!("\r\x1b[K");
     }
-    let summary = summary.inspect_err(|error| {
-        if matches!(error, RecordError::Open(_) | RecordError::Memory(_) | RecordError::Target { .. }) {
-            put_back(&file, old.as_deref());
-        }
-    })?;
     drop(writer);
     for (path, of) in descriptions.of_others(target.inner_pid()) {
-        eprintln!("wasmprof: {} describes the code of process {of}, not of {pid}", path.display());
+        let path = path.display();
+        eprintln!(
+            "wasmprof: {}",
+            on_one_line(&format!("{path} describes the code of process {of}, not of {pid}"))
+        );
     }
     for problem in descriptions.problems() {
         eprintln!("wasmprof: code is not named by it: {problem}");
     }
-    for note in modules.notes() {
+    for note in modules.notes().chain(notes) {
         eprintln!("wasmprof: {note}");
     }
     if let Some(refusal) = target.refusal() {
@@ -171,11 +182,11 @@ pub(super) fn run(arguments: Vec<OsString>) -> Result<()> {
             "wasmprof: code is named by what the process itself gives out; what it does not is unknown"
         );
     }
-    if arguments.options.kernel && !kernel {
+    if arguments.options.kernel && !progress.kernel {
         eprintln!("wasmprof: the kernel is not sampled: {}", Facts::of(pid).kernel());
     }
     let Options { event, frequency, by_thread, .. } = arguments.options;
-    if event == Event::CpuClock && frequency > SLOW && !by_processor && !by_thread {
+    if event == Event::CpuClock && frequency > SLOW && progress.processors.is_none() && !by_thread {
         eprintln!(
             "wasmprof: the clocks of the threads were sampled, which above {SLOW} Hz costs the process more whenever a thread \
              sleeps: those of the processors are for root, or {CAPABILITIES}"
@@ -183,49 +194,26 @@ pub(super) fn run(arguments: Vec<OsString>) -> Result<()> {
     }
     print_summary(&summary, pid, start.elapsed());
     print_doubts(&summary, &arguments.options);
-    if kernel && let Some(why) = permission::kernel_names() {
+    if progress.kernel
+        && let Some(why) = permission::kernel_names()
+    {
         eprintln!("wasmprof: the kernel's functions have no names: {why}");
     }
     if summary.samples == 0 {
-        put_back(&file, old.as_deref());
+        place.put_back(old.as_deref());
         bail!("no samples: {}", why_none(&summary, &target, event));
     }
     say!("recording: {}", file.display());
     let Some(format) = format else { return Ok(()) };
-    let recording = Recording::open(&file)?;
+    // The file that was written, whatever has its name by now.
+    out.rewind().with_context(|| format!("cannot read {}", file.display()))?;
+    let recording = Recording::read(&out, &file)?;
     print_problems(&recording);
     let profile = Profile::fold(&recording, arguments.folding);
     print_coverage(&profile);
     format.write_file(&profile, &output)?;
     say!("{}: {}", format.what(), output.display());
     Ok(())
-}
-
-/// Makes the recording's file, unless somebody else is recording into it. One that was there is kept under the second
-/// name, as perf does.
-fn create(path: &Path) -> Result<(File, Option<PathBuf>)> {
-    let mut file = open_locked(path)?;
-    let mut old = None;
-    if path.symlink_metadata().is_ok_and(|data| data.is_file() && data.len() > 0) {
-        let kept = path.with_added_extension("old");
-        if std::fs::rename(path, &kept).is_ok() {
-            file = open_locked(path)?;
-            old = Some(kept);
-        }
-    }
-    if file.metadata().is_ok_and(|data| data.is_file()) {
-        file.set_len(0).with_context(|| format!("cannot write {}", path.display()))?;
-    }
-    Ok((file, old))
-}
-
-/// Undoes [`create`]: a recording without a sample is of no use to anybody.
-fn put_back(path: &Path, old: Option<&Path>) {
-    let _ = match old {
-        Some(old) => std::fs::rename(old, path),
-        None if path.symlink_metadata().is_ok_and(|data| data.is_file()) => std::fs::remove_file(path),
-        None => Ok(()),
-    };
 }
 
 /// Why there are no samples, and what to do.
@@ -243,19 +231,6 @@ fn why_none(summary: &Summary, target: &Target, event: Event) -> String {
         )
     } else {
         format!("process {pid} had no {event} in this time (its children do not count)")
-    }
-}
-
-fn open_locked(path: &Path) -> Result<File> {
-    let cannot = || format!("cannot write {}", path.display());
-    let file = OpenOptions::new().write(true).create(true).truncate(false).open(path).with_context(cannot)?;
-    match file.try_lock() {
-        // Held as long as the file is open.
-        Err(TryLockError::WouldBlock) => {
-            bail!("another wasmprof is recording into {}: name another file with -o", path.display())
-        }
-        // A file system without locks.
-        Ok(()) | Err(TryLockError::Error(_)) => Ok(file),
     }
 }
 

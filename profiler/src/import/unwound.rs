@@ -9,17 +9,28 @@ use super::Regions;
 use super::sample::User;
 use crate::code::timeline::Timeline;
 use crate::host::UnwindTables;
+use crate::limits::{self, Budget, Notes};
 use crate::recording::ObjectInfo;
 use crate::space::{HostObject, Object, ObjectId, Piece, Space, UNKNOWN};
 use crate::unwind::{CODE, End, Frames, Walker};
 
 /// Unwinds samples of any number of processes.
-#[derive(Default)]
 pub(super) struct Unwinder {
     processes: HashMap<i32, Process>,
     /// Files by their numbers in the recording.
     objects: HashMap<ObjectId, Option<Object>>,
     numbers: Vec<u32>,
+    /// Of unwind tables.
+    budget: Budget,
+    /// A file whose tables there was no room for.
+    cut: Option<String>,
+}
+
+impl Default for Unwinder {
+    fn default() -> Self {
+        let (processes, objects, numbers) = (HashMap::new(), HashMap::new(), Vec::new());
+        Self { processes, objects, numbers, budget: limits::TABLES, cut: None }
+    }
 }
 
 struct Process {
@@ -35,6 +46,16 @@ struct Process {
 const FIRST: u32 = UNKNOWN.0 + 1;
 
 impl Unwinder {
+    /// Says what was left out.
+    pub(super) fn note(&self, notes: &mut Notes) {
+        if let Some(path) = &self.cut {
+            let most = limits::TABLES;
+            notes.add(&format!(
+                "{path}: its unwind tables are left out, and so are callers of its code: at most {most} are read"
+            ));
+        }
+    }
+
     /// The kernel's code in a process, by its number in the recording.
     pub(super) fn know_vdso(&mut self, id: ObjectId, bytes: &[u8], tables: UnwindTables) {
         let (path, bytes) = ("[vdso]".to_owned(), Some(bytes.to_vec()));
@@ -53,12 +74,12 @@ impl Unwinder {
         timeline: &Timeline,
         out: &mut Vec<u64>,
     ) -> End {
-        let Self { processes, objects, numbers } = self;
+        let Self { processes, objects, numbers, budget, cut } = self;
         let process = match processes.get_mut(&pid) {
             Some(process) if process.changes == regions.changes => process,
             _ => {
                 let process = Process::new(regions, |id| {
-                    objects.entry(id).or_insert_with(|| read(files.get(&id.0)?)).clone()
+                    objects.entry(id).or_insert_with(|| read(files.get(&id.0)?, budget, cut)).clone()
                 });
                 processes.entry(pid).insert_entry(process).into_mut()
             }
@@ -95,11 +116,14 @@ impl Process {
 }
 
 /// A file as something to unwind; none when it holds compiled modules, whose code keeps frame pointers.
-fn read(file: &ObjectInfo) -> Option<Object> {
+fn read(file: &ObjectInfo, budget: &mut Budget, cut: &mut Option<String>) -> Option<Object> {
     let ObjectInfo::Host { path, reached, .. } = file else { return None };
-    let tables = reached.as_ref().and_then(|reached| UnwindTables::read(Path::new(reached)).ok());
+    let tables = reached.as_ref().and_then(|reached| UnwindTables::read(Path::new(reached), budget).ok());
     if tables.as_ref().is_some_and(|tables| tables.segments.is_empty()) {
         return None;
+    }
+    if tables.as_ref().is_some_and(|tables| tables.is_cut) {
+        *cut = Some(path.clone());
     }
     let (path, reached) = (path.clone(), reached.as_ref().map(Into::into));
     Some(Object::Host(Arc::new(HostObject { path, reached, bytes: None, tables })))

@@ -13,6 +13,7 @@ use crate::code::address_map;
 use crate::code::image::{CodeKind, CompiledFunction, function_at};
 use crate::code::name::{DescribedKind, DescribedName};
 use crate::host_names;
+use crate::limits::Notes;
 use crate::recording::{ObjectInfo, Recording, WasmInfo};
 use crate::space::{KERNEL, ObjectId, UNKNOWN};
 
@@ -67,7 +68,7 @@ impl<'a> Resolver<'a> {
     pub(super) fn new(recording: &'a Recording) -> Self {
         let (modules, filters) = (HashMap::new(), HashMap::new());
         let names = if recording.names.is_empty() {
-            host_names::of_recording(recording, |_| None).into_iter().collect()
+            host_names::of_recording(recording, |_| None, &mut Notes::default()).into_iter().collect()
         } else {
             HashMap::new()
         };

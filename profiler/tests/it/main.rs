@@ -5,6 +5,7 @@ mod broken_input;
 mod controlled;
 mod corpora;
 mod flame_graph;
+mod hostile;
 mod namespaces;
 mod other_engines;
 mod perf_data;

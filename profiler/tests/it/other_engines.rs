@@ -193,5 +193,5 @@ fn a_file_that_describes_nothing_is_an_error() {
     let pipe = folder.path("jit-2.dump");
     nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
     let pipe = with(&pipe);
-    assert!(pipe.contains("it is no file"), "a pipe is not waited for: {pipe}");
+    assert!(pipe.contains("it is not a file"), "a pipe is not waited for: {pipe}");
 }
