@@ -130,15 +130,16 @@ fn wait_for_a_free_slot(ats: &Ats) -> Result<()> {
 fn a_client_that_goes_away_frees_the_slot() -> Result<()> {
     let ats = Ats::options().filter(Filter::example("rust-token", "debug")).start()?;
     let mut debugger = Debugger::attach(&ats, "rust-token", &["--deadline", "10m", "-ex", "break judge"])?;
-    let request = debugger.request("/cache/10/gone").header("token", "7");
+    let request = debugger.request("/nocache/3000000/gone").header("token", "7");
     let mut client = Connection::open(ats.address(), PATIENCE)?;
     client.send(&request)?;
     debugger.ask("continue", STOPPED)?;
     client.socket().shutdown(Shutdown::Both)?;
     drop(client);
     wait_for_a_free_slot(&ats)?;
-    debugger.wasmdbg.expect("over: its client went away")?;
     let pending = debugger.stop(&ats, request.header("again", "1"))?;
+    let transcript = debugger.wasmdbg.transcript();
+    assert!(transcript.contains("is over: its client went away"), "{transcript}");
     debugger.wasmdbg.send("continue")?;
     assert_eq!(pending.wait()?.status, 200);
     Ok(())
