@@ -1,4 +1,5 @@
-//! What a callback may use: CPU time and linear memory. Only counts; who acts on it is elsewhere.
+//! What a guest may use: CPU time of a callback, memory of a virtual machine. Only counts; who acts on it
+//! is elsewhere.
 
 use std::time::Duration;
 
@@ -7,8 +8,8 @@ use wasmtime::ResourceLimiter;
 
 use crate::trap::Stop;
 
-/// Table elements of one virtual machine; the largest real modules have some thousands.
-const TABLE_ELEMENTS: usize = 1 << 20;
+/// What wasmtime keeps for an element of a table.
+const TABLE_ELEMENT: u64 = 8;
 
 /// The CPU time of one entry into the guest.
 ///
@@ -47,32 +48,101 @@ pub(crate) fn thread_cpu() -> Duration {
     clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map_or(Duration::ZERO, Duration::from)
 }
 
-/// Refuses memory above the limit; the guest sees a failed `memory.grow`.
+/// Adds up the memories and tables of a virtual machine, from their first sizes on, and refuses what would
+/// go above the limit; the guest sees a failed `memory.grow` or `table.grow`.
+///
+/// Nothing is taken off the sum again: memories and tables only grow, and what fails after it was granted
+/// (the system had no memory left) cannot be told from a growth that was never asked for here.
 #[derive(Debug)]
 pub(crate) struct MemoryLimit {
     limit: u64,
+    granted: u64,
     refused: bool,
 }
 
 impl MemoryLimit {
     pub(crate) fn new(limit: u64) -> Self {
-        Self { limit, refused: false }
+        Self { limit, granted: 0, refused: false }
     }
 
     /// The limit, once it has refused something.
     pub(crate) fn refused(&self) -> Option<u64> {
         self.refused.then_some(self.limit)
     }
+
+    /// Bytes of all memories and tables.
+    pub(crate) fn granted(&self) -> u64 {
+        self.granted
+    }
+
+    /// Sizes in units of `unit` bytes.
+    fn grow(&mut self, current: usize, desired: usize, maximum: Option<usize>, unit: u64) -> bool {
+        // Above what the module declares: fails in any case, and must not be counted.
+        if maximum.is_some_and(|maximum| desired > maximum) {
+            return false;
+        }
+        let more = (desired.saturating_sub(current) as u64).saturating_mul(unit);
+        let sum = self.granted.saturating_add(more);
+        if sum > self.limit {
+            self.refused = true;
+            return false;
+        }
+        self.granted = sum;
+        true
+    }
 }
 
 impl ResourceLimiter for MemoryLimit {
-    fn memory_growing(&mut self, _: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
-        let allowed = desired as u64 <= self.limit;
-        self.refused |= !allowed;
-        Ok(allowed)
+    fn memory_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        Ok(self.grow(current, desired, maximum, 1))
     }
 
-    fn table_growing(&mut self, _: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
-        Ok(desired <= TABLE_ELEMENTS)
+    fn table_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        Ok(self.grow(current, desired, maximum, TABLE_ELEMENT))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PAGE: usize = 64 << 10;
+
+    #[test]
+    fn memories_and_tables_are_one_sum() {
+        let mut limit = MemoryLimit::new(4 * PAGE as u64);
+        assert!(limit.memory_growing(0, 2 * PAGE, None).unwrap());
+        assert!(limit.table_growing(0, PAGE / 8, None).unwrap());
+        assert_eq!((limit.granted(), limit.refused()), (3 * PAGE as u64, None));
+        assert!(!limit.memory_growing(0, 2 * PAGE, None).unwrap());
+        assert!(!limit.table_growing(PAGE / 8, PAGE / 2, None).unwrap());
+        assert_eq!(limit.refused(), Some(4 * PAGE as u64));
+        assert!(limit.memory_growing(2 * PAGE, 3 * PAGE, None).unwrap(), "what is left can be had");
+    }
+
+    #[test]
+    fn only_what_is_granted_counts_and_nothing_is_given_back() {
+        let mut limit = MemoryLimit::new(2 * PAGE as u64);
+        assert!(limit.memory_growing(0, PAGE, Some(PAGE)).unwrap());
+        for _ in 0..3 {
+            assert!(!limit.memory_growing(PAGE, 2 * PAGE, Some(PAGE)).unwrap());
+        }
+        assert_eq!(limit.refused(), None, "the module's own limit is not ours");
+        // Guests can make a growth fail that has never been granted.
+        limit.table_grow_failed(wasmtime::Error::msg("overflow")).unwrap();
+        limit.memory_grow_failed(wasmtime::Error::msg("too large")).unwrap();
+        assert_eq!(limit.granted(), PAGE as u64);
+        assert!(!limit.memory_growing(0, usize::MAX, None).unwrap());
+        assert!(!limit.table_growing(0, usize::MAX, None).unwrap());
     }
 }

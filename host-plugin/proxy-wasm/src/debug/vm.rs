@@ -312,8 +312,7 @@ impl DebugVm {
     }
 
     fn count_memory(&self) {
-        let linear = self.store.data().memory.map_or(0, |memory| memory.data_size(&self.store) as u64);
-        self.slot.memory.store(self.image + linear, Relaxed);
+        self.slot.memory.store(self.image + self.store.data().limit.granted(), Relaxed);
     }
 }
 

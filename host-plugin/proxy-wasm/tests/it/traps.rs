@@ -88,6 +88,57 @@ fn memory_without_end() {
     );
 }
 
+/// A module whose `act` grows nine memories and nine tables; how many of each it could grow is in the
+/// request's property `grown`.
+fn grower() -> String {
+    let mut body = String::new();
+    for index in 1..10 {
+        body += &format!("(memory $m{index} 0) (table $t{index} 0 funcref)\n");
+    }
+    body += "(func $act (local $memories i32) (local $tables i32)\n";
+    for index in 1..10 {
+        body += &format!(
+            "(if (i32.ge_s (memory.grow $m{index} (i32.const 4)) (i32.const 0))
+                (then (local.set $memories (i32.add (local.get $memories) (i32.const 1)))))
+            (if (i32.ge_s (table.grow $t{index} (ref.null func) (i32.const 32768)) (i32.const 0))
+                (then (local.set $tables (i32.add (local.get $tables) (i32.const 1)))))\n"
+        );
+    }
+    body + r#"(i32.store8 (i32.const 0x1100) (local.get $memories))
+        (i32.store8 (i32.const 0x1101) (local.get $tables))
+        (drop (call $proxy_set_property (i32.const 0x1000) (i32.const 5) (i32.const 0x1100) (i32.const 2))))
+        (data (i32.const 0x1000) "grown")
+        (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32) (call $act) (i32.const 0))
+        (func (export "proxy_on_tick") (param i32) unreachable)"#
+}
+
+#[test]
+fn memories_and_tables_share_one_limit() {
+    // 128 KB of the first memory, and each growth takes 256 KB: seven fit into 2 MB.
+    let (settings, _) = Settings::parse("limits: {memory: 2 MB}", "settings".as_ref()).unwrap();
+    let loaded = load_with(&module(&grower()), "", settings);
+    assert_eq!(loaded.filter.inactive_reason(), None);
+    let mut vm = loaded.filter.take_vm().unwrap();
+    let request = Request::new(1, &[]);
+    let (context, _) = vm.create_context(request.boxed());
+    assert_eq!(vm.call(context, REQUEST).action, Action::Continue, "{:?}", loaded.traps.try_recv());
+    assert_eq!(request.maps.lock().unwrap().properties, [("grown".to_string(), vec![4, 3])]);
+    vm.tick();
+    let report = loaded.traps.try_recv().unwrap();
+    assert_eq!(report.kind, TrapKind::Memory);
+    assert!(report.message.ends_with("more than its 2 MB of memory"), "{}", report.message);
+}
+
+#[test]
+fn the_first_sizes_of_memories_and_tables_count() {
+    let (settings, _) = Settings::parse("limits: {memory: 1 MB}", "settings".as_ref()).unwrap();
+    for further in ["(memory 10) (memory 10)", "(table 100000 funcref) (table 100000 funcref)"] {
+        let loaded = load_with(&module(further), "", settings.clone());
+        let reason = loaded.filter.inactive_reason().unwrap_or("it runs");
+        assert!(reason.contains("could not be instantiated") && reason.contains("1 MB"), "{reason}");
+    }
+}
+
 #[test]
 fn an_exit() {
     let (_loaded, _vm, report) = dies("(call $proc_exit (i32.const 3))");
