@@ -113,7 +113,8 @@ fn a_file_of_requests_shows_what_each_callback_did() -> Result<()> {
     assert_eq!(code, Some(0), "{said}");
     let mut rest = said.as_str();
     for part in [
-        "log info: configured: Settings",
+        "log info rust-token",
+        ": configured: Settings",
         "#1 GET /one?x=1",
         "7919 is prime",
         "proxy_on_request_headers: Continue",

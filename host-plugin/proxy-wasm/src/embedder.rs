@@ -10,8 +10,9 @@ pub trait Embedder: Send + Sync + 'static {
     /// Name and version of the host: `Apache Traffic Server 9.2.5`.
     fn host_name(&self) -> String;
 
-    /// Writes one line to the host's log. Called on any thread, event threads included: must not block
-    /// on anything but the host's own log.
+    /// Writes one line to the host's log, with the names of the filter and the transaction. `message` is one
+    /// line without control characters: [`Runtime::log`](crate::Runtime::log) is how others log. Called on
+    /// any thread, event threads included: must not block on anything but the host's own log.
     fn log(&self, level: Level, filter: &str, transaction: Option<TransactionId>, message: &str);
 
     /// The lowest level that is worth formatting; the guest asks for it by `proxy_get_log_level`.

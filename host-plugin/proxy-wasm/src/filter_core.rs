@@ -41,7 +41,7 @@ impl FilterCore {
 
     /// Writes to the host's log under the filter's name.
     pub(crate) fn log(&self, level: Level, transaction: Option<TransactionId>, message: &str) {
-        self.runtime.embedder.log(level, &self.config.name, transaction, message);
+        self.runtime.log(level, &self.config.name, transaction, message);
     }
 
     /// As [`FilterCore::log`], but the same `message` only once in the life of the process.

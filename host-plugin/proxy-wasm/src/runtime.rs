@@ -4,7 +4,9 @@
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, OnceLock};
 
+use wasmdbg_control::TransactionId;
 use wasmdbg_control::server::Waker;
+use wasmdbg_control::text::escaped;
 
 use crate::debug::WorkHistogram;
 use crate::embedder::{Embedder, Level};
@@ -59,13 +61,19 @@ impl Runtime {
         &self.releases
     }
 
+    /// Writes one line to the host's log. Line ends and other control characters of `message` are shown and
+    /// not obeyed: guests and clients choose parts of it.
+    pub fn log(&self, level: Level, filter: &str, transaction: Option<TransactionId>, message: &str) {
+        self.embedder.log(level, filter, transaction, &escaped(message));
+    }
+
     /// Hands a trap to the agent. Never blocks: it is called on event threads.
     pub fn report(&self, report: TrapReport) {
         if let Err(TrySendError::Full(report) | TrySendError::Disconnected(report)) =
             self.traps.try_send(report)
         {
             let text = report.to_string();
-            self.embedder.log(Level::Error, &report.filter_name, report.transaction, &text);
+            self.log(Level::Error, &report.filter_name, report.transaction, &text);
         } else if let Some(bell) = self.bell.get() {
             bell.wake();
         }

@@ -176,12 +176,7 @@ impl Flow {
     fn log(&self, message: &str) {
         let shared = &self.worker.shared;
         let name = &shared.filter.config().name;
-        shared.runtime.embedder().log(
-            wasmdbg_proxy_wasm::Level::Error,
-            name,
-            Some(self.exchange.id),
-            message,
-        );
+        shared.runtime.log(wasmdbg_proxy_wasm::Level::Error, name, Some(self.exchange.id), message);
     }
 }
 

@@ -4,6 +4,7 @@
 use std::fmt;
 
 use wasmdbg_control::TransactionId;
+use wasmdbg_control::text::escaped;
 use wasmdbg_proxy_wasm::{Action, Level};
 
 /// Takes what happens, on any thread; must return at once.
@@ -26,7 +27,7 @@ pub enum Happening {
         level: Level,
         /// Whose; none of a root context or of the host.
         transaction: Option<TransactionId>,
-        /// The text.
+        /// One line.
         message: String,
     },
     /// A request has come.
@@ -78,18 +79,23 @@ pub enum Happening {
 impl fmt::Display for Happening {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Log { level, transaction, message, .. } => {
-                let indent = if transaction.is_some() { "    " } else { "" };
-                write!(f, "{indent}log {}: {message}", name_of(*level))
+            Self::Log { source, level, transaction, message } => {
+                let level = name_of(*level);
+                match transaction {
+                    Some(id) => write!(f, "    log {level} {source} #{id}: {message}"),
+                    None => write!(f, "log {level} {source}: {message}"),
+                }
             }
-            Self::Started { transaction, method, path } => write!(f, "#{transaction} {method} {path}"),
+            Self::Started { transaction, method, path } => {
+                write!(f, "#{transaction} {} {}", escaped(method), escaped(path))
+            }
             Self::Callback { callback, changes, verdict, .. } => {
                 write!(f, "  {callback}: {verdict}")?;
                 changes.iter().try_for_each(|change| write!(f, "\n    {change}"))
             }
             Self::Resumed { verdict, .. } => write!(f, "  resumed: {verdict}"),
             Self::Upstream { answer: Ok(status), .. } => write!(f, "  upstream: {status}"),
-            Self::Upstream { answer: Err(why), .. } => write!(f, "  upstream: {why}"),
+            Self::Upstream { answer: Err(why), .. } => write!(f, "  upstream: {}", escaped(why)),
             Self::Ended { status: Some(status), .. } => write!(f, "  client: {status}"),
             Self::Ended { status: None, .. } => f.write_str("  client: no response"),
         }
@@ -122,7 +128,9 @@ pub struct Change {
 
 impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { side, name, before, after } = self;
+        let shown = |value: &Option<String>| value.as_ref().map(|value| escaped(value).into_owned());
+        let (side, name, before, after) =
+            (self.side, escaped(&self.name), shown(&self.before), shown(&self.after));
         let side = match side {
             Side::Request => "request",
             Side::Response => "response",
@@ -186,9 +194,29 @@ impl fmt::Display for Verdict {
             Self::Continue => f.write_str("Continue"),
             Self::Pause => f.write_str("Pause"),
             Self::Respond { status, body } if body.is_empty() => write!(f, "answers {status}"),
-            Self::Respond { status, body } => write!(f, "answers {status}: {}", body.trim_end()),
+            Self::Respond { status, body } => write!(f, "answers {status}: {}", escaped(body.trim_end())),
             Self::Close => f.write_str("closes the connection"),
             Self::Failed => f.write_str("failed"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_carries_its_filter_and_what_others_chose_stays_on_it() {
+        let log = |transaction| Happening::Log {
+            source: "token".into(),
+            level: Level::Warn,
+            transaction,
+            message: "text".into(),
+        };
+        assert_eq!(log(None).to_string(), "log warn token: text");
+        assert_eq!(log(Some(TransactionId(7))).to_string(), "    log warn token #7: text");
+        let body = "no\nlog info wasmdbg: forged\n".to_owned();
+        let verdict = Verdict::Respond { status: 403, body };
+        assert_eq!(verdict.to_string(), r"answers 403: no\nlog info wasmdbg: forged");
     }
 }

@@ -2,6 +2,8 @@
 
 use std::ffi::{CString, c_char};
 
+use wasmdbg_control::text::escaped;
+
 use crate::sys::api;
 
 type Printer = unsafe extern "C" fn(*const c_char, ...);
@@ -21,16 +23,11 @@ pub(crate) fn note(message: &str) {
     print(api().TSNote, message);
 }
 
-/// Prints each line of the message as a line of its own, so that a guest cannot forge one.
+/// Prints the message as one line: its control characters are shown and not obeyed.
 fn print(printer: Printer, message: &str) {
-    for line in message.lines() {
-        // A zero byte would hide the rest; other control characters could play with a terminal.
-        let clean: String =
-            line.chars().map(|c| if c.is_control() && c != '\t' { '\u{fffd}' } else { c }).collect();
-        let Ok(text) = CString::new(clean) else { continue };
-        // SAFETY: the format takes one string, and `text` ends with a zero byte and outlives the call.
-        unsafe { printer(c"[wasmdbg] %s".as_ptr(), text.as_ptr()) };
-    }
+    let Ok(text) = CString::new(escaped(message).into_owned()) else { return };
+    // SAFETY: the format takes one string, and `text` ends with a zero byte and outlives the call.
+    unsafe { printer(c"[wasmdbg] %s".as_ptr(), text.as_ptr()) };
 }
 
 /// Says that the host lacks functions, before there is a table; to standard error when it lacks even

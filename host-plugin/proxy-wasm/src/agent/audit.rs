@@ -13,8 +13,9 @@ const PLUGIN: &str = "wasmdbg";
 impl Agent {
     /// One line of bounded length, whatever clients have put into `text`.
     pub(super) fn audit(&self, text: &str) {
+        // Escaped before it is cut: a line break of a client must not begin a line, and escapes are long.
         let text = escaped(text);
-        self.lane.runtime.embedder.log(Level::Info, PLUGIN, None, &format!("audit: {}", cut(&text, SHOWN)));
+        self.lane.runtime.log(Level::Info, PLUGIN, None, &format!("audit: {}", cut(&text, SHOWN)));
     }
 
     pub(super) fn audit_session(&self, session: &Session, text: &str) {

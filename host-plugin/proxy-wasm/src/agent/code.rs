@@ -24,7 +24,7 @@ impl Agent {
         let Some(format) = wanted else { return };
         if let Err(error) = self.code.write(&self.filters, format) {
             let text = format!("no code map for perf: {error}");
-            self.lane.runtime.embedder.log(Level::Error, "wasmdbg", None, &text);
+            self.lane.runtime.log(Level::Error, "wasmdbg", None, &text);
         }
     }
 

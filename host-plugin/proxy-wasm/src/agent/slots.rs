@@ -178,7 +178,7 @@ impl Agent {
             Note::Compiled(hash, result, warning) => {
                 if let Some(warning) = warning {
                     let text = format!("the cache of compiled code: {warning}");
-                    self.lane.runtime.embedder.log(Level::Warn, "wasmdbg", None, &text);
+                    self.lane.runtime.log(Level::Warn, "wasmdbg", None, &text);
                 }
                 match result {
                     Ok(module) => self.crew.compiled(hash, Some(module)),

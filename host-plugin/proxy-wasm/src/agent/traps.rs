@@ -41,7 +41,7 @@ impl TrapLog {
         for count in 1.. {
             let Ok(report) = self.reports.try_recv() else { break };
             let text = self.describe(&report, &bytes);
-            runtime.embedder.log(Level::Error, &report.filter_name, report.transaction, &text);
+            runtime.log(Level::Error, &report.filter_name, report.transaction, &text);
             if count == PER_TURN {
                 if let Some(bell) = runtime.bell.get() {
                     bell.wake();

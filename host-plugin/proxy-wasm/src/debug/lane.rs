@@ -369,7 +369,7 @@ impl DebugLane {
     }
 
     pub(crate) fn warn(&self, slot: &Slot, text: &str) {
-        self.runtime.embedder.log(Level::Warn, &slot.filter_name, None, text);
+        self.runtime.log(Level::Warn, &slot.filter_name, None, text);
     }
 
     // The agent.

@@ -59,7 +59,8 @@ fn what_a_client_asks_for_is_refused_in_a_short_text_when_it_is_too_much() {
     assert_eq!(refusal(front.attach(named)), ErrorKind::NotFound);
     let rules = vec![Rule::Path { prefix: "/".into() }; 65];
     assert_eq!(refusal(front.attach(Attach { rules, ..attach() })), ErrorKind::State);
-    let rules = vec![Rule::Path { prefix: "\u{1}".repeat(2000) }; 64];
+    let mut rules = vec![Rule::Path { prefix: "\u{1}".repeat(2000) }; 64];
+    rules[0] = Rule::Path { prefix: "/\naudit: forged".into() };
     front.attach(Attach { rules, ..attach() }).unwrap();
     let breakpoints = |count| (0..count).map(|id| Breakpoint { id, pc: 1 }).collect();
     let set = |count| {
@@ -68,6 +69,7 @@ fn what_a_client_asks_for_is_refused_in_a_short_text_when_it_is_too_much() {
     };
     assert_eq!(refusal(set(4001)), ErrorKind::State);
     assert_eq!(set(4000).unwrap(), 4000);
+    assert!(!stage.log().lines().any(|line| line.starts_with("audit: forged")), "{}", stage.log());
     assert_lines_are_short(&stage);
 }
 

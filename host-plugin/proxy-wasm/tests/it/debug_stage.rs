@@ -327,11 +327,6 @@ impl Flow {
         self.receiver.try_recv().is_err()
     }
 
-    /// Whether it is under way for so long at least.
-    pub(crate) fn is_held_for(&self, time: Duration) -> bool {
-        self.receiver.recv_timeout(time).is_err()
-    }
-
     pub(crate) fn client_gone(&self) {
         self.context.client_gone();
     }
