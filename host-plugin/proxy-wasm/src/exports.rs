@@ -2,7 +2,7 @@
 //! Knows the names and types of the ABI; decides nothing.
 
 use wasmdbg_control::ContextId;
-use wasmtime::{AsContextMut, Instance, Memory, Store, TypedFunc, WasmParams, WasmResults};
+use wasmtime::{AsContextMut, Instance, Memory, Module, Store, TypedFunc, WasmParams, WasmResults};
 
 use crate::contexts::{NO_CONTEXT, ROOT_CONTEXT};
 use crate::outcome::Callback;
@@ -125,6 +125,27 @@ impl Entry {
             _ => 0,
         }
     }
+}
+
+/// The callbacks of the ABI that this host calls.
+const CALLED: [&str; 9] = [
+    "proxy_on_context_create",
+    "proxy_on_vm_start",
+    "proxy_on_configure",
+    "proxy_on_tick",
+    "proxy_on_request_headers",
+    "proxy_on_response_headers",
+    "proxy_on_done",
+    "proxy_on_log",
+    "proxy_on_delete",
+];
+
+/// The callbacks that a module exports and this host never calls, in the order of the module.
+pub(crate) fn never_called(module: &Module) -> Vec<&str> {
+    // The allocator has the name of a callback.
+    let called = |name: &str| CALLED.contains(&name) || name == "proxy_on_memory_allocate";
+    let names = module.exports().map(|export| export.name());
+    names.filter(|name| name.starts_with("proxy_on_") && !called(name)).collect()
 }
 
 /// Calls an export of either lane, if there is one.

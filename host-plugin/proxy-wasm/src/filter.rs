@@ -12,6 +12,7 @@ use wasmtime::{InstancePre, Module};
 
 use crate::config::FilterConfig;
 use crate::embedder::Level;
+use crate::exports::never_called;
 use crate::fast::FastVm;
 use crate::filter_core::{Counters, FilterCore};
 use crate::linker::{Lane, LinkError, link};
@@ -247,6 +248,11 @@ impl Program {
             return Err(LoadError::NoMemory);
         }
         let instance = link(engine, &module, core, Lane::Fast)?;
+        let never = never_called(&module);
+        if !never.is_empty() {
+            let text = format!("it exports callbacks that this host does not call: {}", never.join(", "));
+            core.log(Level::Warn, None, &text);
+        }
         let wants = |callback: Callback| {
             let name = callback.export();
             let allowed = core.config.capabilities.as_ref().is_none_or(|names| names.contains(name));

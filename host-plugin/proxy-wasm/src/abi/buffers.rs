@@ -12,18 +12,19 @@ pub(super) fn define(table: &mut Table) -> wasmtime::Result<()> {
     table.env("proxy_set_buffer_bytes", set)
 }
 
-/// The configurations can be read at any time, not only in `proxy_on_vm_start` and
+/// A buffer that is not there is NOT_FOUND: SDKs take that for "there is none now" and panic at everything
+/// else. The configurations can be read at any time, not only in `proxy_on_vm_start` and
 /// `proxy_on_configure`: reference hosts allow it and filters rely on it.
 fn buffer<'a>(guest: &'a Guest<'_>, buffer: u32) -> Result<&'a [u8], Status> {
     let config = &guest.vm.core.config;
     match buffer {
-        0 | 1 => Err(not_there(guest, "buffers of HTTP bodies")),
-        2 | 3 => Err(not_there(guest, "buffers of TCP streams")),
-        4 => Err(not_there(guest, "buffers of HTTP calls")),
-        5 => Err(not_there(guest, "buffers of gRPC calls")),
+        0 | 1 => Err(not_there(guest, "buffers of HTTP bodies", Status::NotFound)),
+        2 | 3 => Err(not_there(guest, "buffers of TCP streams", Status::NotFound)),
+        4 => Err(not_there(guest, "buffers of HTTP calls", Status::NotFound)),
+        5 => Err(not_there(guest, "buffers of gRPC calls", Status::NotFound)),
         6 => Ok(config.vm_configuration.as_bytes()),
         7 => Ok(config.configuration.as_bytes()),
-        8 => Err(not_there(guest, "arguments of foreign functions")),
+        8 => Err(not_there(guest, "arguments of foreign functions", Status::NotFound)),
         _ => Err(Status::BadArgument),
     }
 }

@@ -23,8 +23,8 @@ fn map_of(guest: &Guest<'_>, map: u32) -> Result<HeaderMap, Status> {
         1 => Ok(HeaderMap::RequestTrailers),
         2 => Ok(HeaderMap::ResponseHeaders),
         3 => Ok(HeaderMap::ResponseTrailers),
-        4 | 5 => Err(not_there(guest, "header maps of gRPC calls")),
-        6 | 7 => Err(not_there(guest, "header maps of HTTP calls")),
+        4 | 5 => Err(not_there(guest, "header maps of gRPC calls", Status::Unimplemented)),
+        6 | 7 => Err(not_there(guest, "header maps of HTTP calls", Status::Unimplemented)),
         _ => Err(Status::BadArgument),
     }
 }

@@ -1,5 +1,6 @@
-//! Functions of the ABI that this host does not have yet: they answer UNIMPLEMENTED (12) and say so in
-//! the log, once per filter. And functions that a filter's capabilities forbid.
+//! Functions of the ABI that this host does not have yet: they answer UNIMPLEMENTED (12), or NOT_FOUND (1)
+//! where SDKs panic at anything else, and say so in the log, once per filter. And functions that a filter's
+//! capabilities forbid.
 
 use wasmtime::{Caller, ExternType, FuncType, ImportType, Linker, Val, ValType};
 
@@ -39,13 +40,18 @@ const FUNCTIONS: [&str; 22] = [
 /// What a filter that may not call WASI gets (ENOTCAPABLE).
 const NOT_CAPABLE: i32 = 76;
 
-/// Says once that `what` is not there.
-pub(super) fn not_there(guest: &Guest<'_>, what: &str) -> Status {
-    guest
-        .vm
-        .core
-        .log_once(Level::Warn, &format!("{what} are not implemented, the filter gets UNIMPLEMENTED"));
-    Status::Unimplemented
+/// Says once that `what` is not there and what the filter gets.
+pub(super) fn not_there(guest: &Guest<'_>, what: &str, status: Status) -> Status {
+    let text = format!("{what} are not implemented, the filter gets {}", name_of(status));
+    guest.vm.core.log_once(Level::Warn, &text);
+    status
+}
+
+fn name_of(status: Status) -> &'static str {
+    match status {
+        Status::NotFound => "NOT_FOUND",
+        _ => "UNIMPLEMENTED",
+    }
 }
 
 /// Defines `import` with the type the module gives it. False when it is no function of the ABI.
@@ -55,8 +61,13 @@ pub(crate) fn define(linker: &mut Linker<VmState>, import: &ImportType<'_>) -> w
     if !known {
         return Ok(false);
     }
-    let says = format!("{} is not implemented, the filter gets UNIMPLEMENTED", import.name());
-    answer(linker, import, ty, Status::Unimplemented as i32, says)
+    // No foreign function is registered here, and SDKs panic at everything else.
+    let status = match import.name() {
+        "proxy_call_foreign_function" => Status::NotFound,
+        _ => Status::Unimplemented,
+    };
+    let says = format!("{} is not implemented, the filter gets {}", import.name(), name_of(status));
+    answer(linker, import, ty, status as i32, says)
 }
 
 /// Whether the filter's capabilities let it call `import`.
