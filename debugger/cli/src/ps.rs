@@ -193,6 +193,7 @@ pub(crate) fn show_filter(filter: &FilterInfo, console: &Console) -> String {
         (counters.debug_contexts, "debugged"),
         (counters.debug_missed, "missed"),
         (counters.paused, "paused"),
+        (counters.log_left_out, "bytes not logged"),
     ];
     for (number, what) in further.into_iter().filter(|(number, _)| *number > 0) {
         let what = if what == "trap" && number > 1 { "traps" } else { what };

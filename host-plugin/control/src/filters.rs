@@ -78,6 +78,10 @@ pub struct FilterCounters {
     pub debug_missed: u64,
     /// Transactions parked now because the filter returned Pause.
     pub paused: u64,
+    /// Bytes that the filter logged and that are not in the proxy's log, because they were more than its
+    /// `limits` allow.
+    #[serde(default)]
+    pub log_left_out: u64,
 }
 
 /// The most bytes of a module that a client reads: a proxy may say of one that it is of any size.

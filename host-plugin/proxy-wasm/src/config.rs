@@ -46,6 +46,11 @@ pub struct LimitsOverride {
     memory: Option<SizeText>,
     pause: Option<TimeLimitText>,
     done: Option<TimeLimitText>,
+    log_bytes: Option<SizeText>,
+    log_lines: Option<u32>,
+    log_rate: Option<SizeText>,
+    map_fields: Option<u32>,
+    map_bytes: Option<SizeText>,
 }
 
 #[derive(Debug, Clone, Copy, Deserialize)]
@@ -67,8 +72,16 @@ impl LimitsOverride {
         if let Some(DurationText(cpu)) = self.cpu_per_callback {
             limits.cpu_per_callback = cpu;
         }
-        if let Some(SizeText(memory)) = self.memory {
-            limits.memory = memory;
+        let sizes = [
+            (self.memory, &mut limits.memory),
+            (self.log_bytes, &mut limits.log_bytes),
+            (self.log_rate, &mut limits.log_rate),
+            (self.map_bytes, &mut limits.map_bytes),
+        ];
+        for (own, limit) in sizes {
+            if let Some(SizeText(own)) = own {
+                *limit = own;
+            }
         }
         if let Some(TimeLimitText(pause)) = self.pause {
             limits.pause = pause;
@@ -76,6 +89,8 @@ impl LimitsOverride {
         if let Some(TimeLimitText(done)) = self.done {
             limits.done = done;
         }
+        limits.log_lines = self.log_lines.unwrap_or(limits.log_lines);
+        limits.map_fields = self.map_fields.unwrap_or(limits.map_fields);
         limits
     }
 }

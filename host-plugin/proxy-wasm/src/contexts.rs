@@ -8,7 +8,7 @@ use rustc_hash::FxBuildHasher;
 use wasmdbg_control::{ContextId, TransactionId};
 
 use crate::deadlines::{Deadline, Deadlines};
-use crate::embedder::{Status, Transaction};
+use crate::embedder::{HeaderMap, Status, Transaction};
 use crate::exports::Entry;
 use crate::outcome::{Action, Callback, Effect, StreamType};
 use crate::settings::Limits;
@@ -26,6 +26,8 @@ struct Stream {
     decided: Option<Action>,
     /// The end of its time, while it waits for the filter and there is a limit.
     deadline: Option<Deadline>,
+    /// Bytes that the filter has written into each header map, and into properties.
+    written: [u64; 5],
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,7 +102,7 @@ impl Contexts {
                 break;
             }
         }
-        let stream = Stream { transaction, stage: Stage::Open, decided: None, deadline: None };
+        let stream = Stream { transaction, stage: Stage::Open, decided: None, deadline: None, written: [0; 5] };
         self.streams.insert(self.last, stream);
         ContextId(self.last)
     }
@@ -226,6 +228,24 @@ impl Contexts {
     pub(crate) fn transaction(&mut self) -> Result<&mut (dyn Transaction + 'static), Status> {
         let stream = self.streams.get_mut(&self.effective.0).ok_or(Status::BadArgument)?;
         Ok(&mut *stream.transaction)
+    }
+
+    /// Whether `bytes` more may be written into a header map of that transaction, or into its properties:
+    /// `most` in all. They count from now on: the proxy keeps what was replaced until the transaction ends.
+    pub(crate) fn admit_written(
+        &mut self,
+        map: Option<HeaderMap>,
+        bytes: usize,
+        most: u64,
+    ) -> Result<bool, Status> {
+        let stream = self.streams.get_mut(&self.effective.0).ok_or(Status::BadArgument)?;
+        let written = &mut stream.written[map.map_or(4, |map| map as usize)];
+        let sum = written.saturating_add(bytes as u64);
+        if sum > most {
+            return Ok(false);
+        }
+        *written = sum;
+        Ok(true)
     }
 
     pub(crate) fn transaction_of(&mut self, context: ContextId) -> Option<&mut (dyn Transaction + 'static)> {

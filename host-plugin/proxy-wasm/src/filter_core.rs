@@ -13,10 +13,14 @@ use crate::config::FilterConfig;
 use crate::contexts::Overdue;
 use crate::embedder::Level;
 use crate::exports::Entry;
+use crate::log_rate::{Kind, LeftOut, LogRate};
 use crate::runtime::Runtime;
 use crate::settings::Limits;
 use crate::trap::{Death, TrapReport};
 use wasmdbg_control::TransactionId;
+
+/// What a frame of a trap takes in the log: a function's name, a file, a line.
+const FRAME: usize = 60;
 
 /// See the module.
 pub struct FilterCore {
@@ -27,6 +31,7 @@ pub struct FilterCore {
     pub(crate) limits: Limits,
     pub(crate) start_timeout: Duration,
     pub(crate) counters: Counters,
+    log_rate: LogRate,
     said: Mutex<BTreeSet<String>>,
 }
 
@@ -35,13 +40,31 @@ impl FilterCore {
         let limits = config.limits.over(runtime.settings.limits);
         let start_timeout = runtime.settings.start_timeout;
         let counters = Counters::default();
+        let log_rate = LogRate::new(limits.log_rate);
         let said = Mutex::default();
-        Self { id, config, runtime, module, limits, start_timeout, counters, said }
+        Self { id, config, runtime, module, limits, start_timeout, counters, log_rate, said }
     }
 
     /// Writes to the host's log under the filter's name.
     pub(crate) fn log(&self, level: Level, transaction: Option<TransactionId>, message: &str) {
         self.runtime.log(level, &self.config.name, transaction, message);
+    }
+
+    /// As [`FilterCore::log`], for one line that the guest wrote: only as many as `limits.log_rate` allows.
+    pub(crate) fn log_line(&self, level: Level, transaction: Option<TransactionId>, line: &str) {
+        match self.log_rate.admit(Kind::Line, line.len()) {
+            Ok(left_out) => {
+                self.say_left_out(left_out);
+                self.runtime.embedder.log(level, &self.config.name, transaction, line);
+            }
+            Err(()) => self.counters.not_logged(line.len() as u64),
+        }
+    }
+
+    fn say_left_out(&self, left_out: Option<LeftOut>) {
+        if let Some(left_out) = left_out {
+            self.log(Level::Warn, None, &left_out.to_string());
+        }
     }
 
     /// As [`FilterCore::log`], but the same `message` only once in the life of the process.
@@ -76,9 +99,13 @@ impl FilterCore {
         );
     }
 
-    /// Counts a death and hands it to the agent.
+    /// Counts a death and hands it to the agent, unless the log is full of them.
     pub(crate) fn report(&self, entry: Entry, transaction: Option<TransactionId>, death: &Death) {
         self.counters.traps.fetch_add(1, Relaxed);
+        match self.log_rate.admit(Kind::Trap, death.message.len() + FRAME * death.frames.len()) {
+            Ok(left_out) => self.say_left_out(left_out),
+            Err(()) => return,
+        }
         self.runtime.report(TrapReport {
             filter: self.id,
             filter_name: self.config.name.clone(),
@@ -106,11 +133,16 @@ pub struct Counters {
     pub debug_contexts: AtomicU64,
     pub debug_missed: AtomicU64,
     pub paused: AtomicU64,
+    pub log_left_out: AtomicU64,
 }
 
 impl Counters {
     pub(crate) fn lost(&self, contexts: u64) {
         self.contexts_lost.fetch_add(contexts, Relaxed);
+    }
+
+    pub(crate) fn not_logged(&self, bytes: u64) {
+        self.log_left_out.fetch_add(bytes, Relaxed);
     }
 
     /// As the control protocol shows them.
@@ -127,6 +159,7 @@ impl Counters {
             debug_contexts: self.debug_contexts.load(Relaxed),
             debug_missed: self.debug_missed.load(Relaxed),
             paused: self.paused.load(Relaxed),
+            log_left_out: self.log_left_out.load(Relaxed),
         }
     }
 }

@@ -20,6 +20,7 @@ pub mod filter_core;
 mod guest;
 mod limits;
 mod linker;
+mod log_rate;
 pub mod outcome;
 pub mod part;
 pub mod runtime;

@@ -8,18 +8,37 @@ use wasmtime::ResourceLimiter;
 
 use crate::trap::Stop;
 
+/// Host functions look at the clock after so many steps, of about a nanosecond each.
+const STEPS: u64 = 64 << 10;
+
 /// What wasmtime keeps for an element of a table.
 const TABLE_ELEMENT: u64 = 8;
 
 /// The CPU time of one entry into the guest.
 ///
-/// The clock is read at the first epoch after the entry, never at the entry itself (reading it is a
-/// system call): an entry may run up to one epoch longer than its budget, and a thread that is kept
-/// from running is not accused.
+/// The clock is read at the first epoch after the entry or in its first large host call, never at the entry
+/// itself (reading it is a system call): an entry may run up to one epoch longer than its budget, and a
+/// thread that is kept from running is not accused.
 #[derive(Debug)]
 pub(crate) struct CpuBudget {
     budget: Duration,
     started: Option<Duration>,
+}
+
+/// What host functions have done in one entry since they last looked at the clock.
+#[derive(Debug, Default)]
+pub(crate) struct HostWork(u64);
+
+impl HostWork {
+    /// Whether it is time to look.
+    pub(crate) fn add(&mut self, steps: u64) -> bool {
+        self.0 = self.0.saturating_add(steps);
+        let due = self.0 >= STEPS;
+        if due {
+            self.0 = 0;
+        }
+        due
+    }
 }
 
 impl CpuBudget {
@@ -32,7 +51,7 @@ impl CpuBudget {
         self.started = None;
     }
 
-    /// Called once an epoch while the guest runs.
+    /// Called once an epoch while the guest runs, and by long host functions.
     pub(crate) fn check(&mut self) -> Result<(), Stop> {
         let now = thread_cpu();
         let started = *self.started.get_or_insert(now);

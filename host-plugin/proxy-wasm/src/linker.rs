@@ -152,14 +152,49 @@ impl Table {
 
 /// What a host function answers, as the guest gets it.
 pub(crate) trait Answer {
-    fn code(self) -> i32;
+    /// # Errors
+    /// The guest does not go on.
+    fn code(self) -> wasmtime::Result<i32>;
 }
 
 impl Answer for Result<(), Status> {
-    fn code(self) -> i32 {
-        match self {
+    fn code(self) -> wasmtime::Result<i32> {
+        Ok(match self {
             Ok(()) => Status::Ok as i32,
             Err(status) => status as i32,
+        })
+    }
+}
+
+/// Why a host function that looks at its CPU time did not do what it was asked.
+pub(crate) enum Failure<E> {
+    /// The guest gets an answer.
+    Answer(E),
+    /// Its callback ends.
+    Stop(Stop),
+}
+
+impl<E> From<Stop> for Failure<E> {
+    fn from(stop: Stop) -> Self {
+        Self::Stop(stop)
+    }
+}
+
+impl<E: From<Status>> From<Status> for Failure<E> {
+    fn from(status: Status) -> Self {
+        Self::Answer(status.into())
+    }
+}
+
+impl<E> Answer for Result<(), Failure<E>>
+where
+    Result<(), E>: Answer,
+{
+    fn code(self) -> wasmtime::Result<i32> {
+        match self {
+            Ok(()) => Result::<(), E>::Ok(()).code(),
+            Err(Failure::Answer(error)) => Result::<(), E>::Err(error).code(),
+            Err(Failure::Stop(stop)) => Err(stop.into()),
         }
     }
 }
@@ -198,7 +233,7 @@ macro_rules! arity {
                 linker.func_wrap(module, name, move |mut caller: Caller<'_, VmState>, $($argument: $argument),*| {
                     let memory = memory(&mut caller)?;
                     let (memory, vm) = memory.data_and_store_mut(&mut caller);
-                    wasmtime::Result::Ok(self(&mut Guest { memory, vm }, $($argument),*).code())
+                    self(&mut Guest { memory, vm }, $($argument),*).code()
                 })?;
                 Ok(())
             }
@@ -223,7 +258,7 @@ macro_rules! arity {
                         Allocation::Size(size, Some(allocate)) => allocate.call(&mut caller, size)?,
                         Allocation::Size(_, None) => return Ok(Status::InternalFailure as i32),
                     };
-                    wasmtime::Result::Ok(copy(&mut caller, memory, place, pointer).code())
+                    copy(&mut caller, memory, place, pointer).code()
                 })?;
                 Ok(())
             }
@@ -243,7 +278,7 @@ macro_rules! arity {
                             Allocation::Size(size, Some(allocate)) => allocate.call_async(&mut caller, size).await?,
                             Allocation::Size(_, None) => return Ok(Status::InternalFailure as i32),
                         };
-                        wasmtime::Result::Ok(copy(&mut caller, memory, place, pointer).code())
+                        copy(&mut caller, memory, place, pointer).code()
                     })
                 })?;
                 Ok(())

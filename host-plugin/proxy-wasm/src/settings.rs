@@ -101,10 +101,10 @@ impl Default for Debug {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct Limits {
-    /// CPU time of the thread, host calls included.
+    /// CPU time of the thread in one callback, host calls included.
     #[serde(deserialize_with = "duration")]
     pub cpu_per_callback: Duration,
-    /// Linear memory of one virtual machine in bytes.
+    /// Memories and tables of one virtual machine together, in bytes.
     #[serde(deserialize_with = "size")]
     pub memory: u64,
     /// How long a transaction may stay paused before the fail policy applies; none: for ever.
@@ -113,6 +113,19 @@ pub struct Limits {
     /// How long a transaction that is over may be held after `proxy_on_done` returned false; none: for ever.
     #[serde(deserialize_with = "time_limit")]
     pub done: Option<Duration>,
+    /// Bytes that one callback may log.
+    #[serde(deserialize_with = "size")]
+    pub log_bytes: u64,
+    /// Lines that one callback may log.
+    pub log_lines: u32,
+    /// Bytes a second that all virtual machines of a filter may log, traps included.
+    #[serde(deserialize_with = "size")]
+    pub log_rate: u64,
+    /// Fields, pseudo-headers included, of a header map to which a filter may add.
+    pub map_fields: u32,
+    /// Bytes that a filter may write into one header map of a transaction, in all; as many into its properties.
+    #[serde(deserialize_with = "size")]
+    pub map_bytes: u64,
 }
 
 impl Default for Limits {
@@ -122,6 +135,11 @@ impl Default for Limits {
             memory: 256 << 20,
             pause: Some(Duration::from_secs(60)),
             done: Some(Duration::from_secs(30)),
+            log_bytes: 64 << 10,
+            log_lines: 1000,
+            log_rate: 256 << 10,
+            map_fields: 500,
+            map_bytes: 256 << 10,
         }
     }
 }

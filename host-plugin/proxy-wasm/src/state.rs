@@ -8,17 +8,23 @@ use std::time::{Duration, Instant};
 use wasmdbg_control::{ContextId, TransactionId};
 use wasmtime::{Memory, TypedFunc};
 
-use crate::abi::output::GuestOutput;
+use crate::abi::output::{GuestOutput, LogAllowance};
 use crate::contexts::{Contexts, Overdue};
-use crate::embedder::Level;
+use crate::embedder::{Level, Status};
 use crate::exports::Entry;
 use crate::filter_core::FilterCore;
-use crate::limits::{CpuBudget, MemoryLimit};
+use crate::limits::{CpuBudget, HostWork, MemoryLimit};
 use crate::outcome::{Action, Outcome};
-use crate::trap::Death;
+use crate::trap::{Death, Stop};
+
+/// Local responses that one callback may leave: it can answer every parked transaction.
+const RESPONSE_BYTES: usize = 16 << 20;
 
 /// Gets each line that the guest logs.
 pub(crate) type LogListener = Box<dyn Fn(Level, Option<TransactionId>, &str) + Send>;
+
+/// Says whether the guest of a debug lane may go on.
+pub(crate) type BudgetCheck = Box<dyn Fn() -> Result<(), Stop> + Send>;
 
 /// See the module.
 pub(crate) struct VmState {
@@ -35,8 +41,14 @@ pub(crate) struct VmState {
     /// `proxy_set_tick_period_milliseconds`
     pub(crate) tick_period: Option<Duration>,
     pub(crate) budget: CpuBudget,
+    /// Instead of `budget` on the debug lane, where what is debugged has more time.
+    pub(crate) debug_budget: Option<BudgetCheck>,
+    work: HostWork,
+    /// Bytes of local responses of the callback that runs.
+    answered: usize,
     pub(crate) limit: MemoryLimit,
     pub(crate) output: GuestOutput,
+    pub(crate) allowance: LogAllowance,
     /// Also gets what the guest logs: the clients of the debug lane.
     pub(crate) listener: Option<LogListener>,
     /// What the filter's counters know of [`Contexts::paused`].
@@ -53,8 +65,12 @@ impl VmState {
             lengths: Vec::new(),
             tick_period: None,
             budget: CpuBudget::new(),
+            debug_budget: None,
+            work: HostWork::default(),
+            answered: 0,
             limit: MemoryLimit::new(core.limits.memory),
             output: GuestOutput::default(),
+            allowance: LogAllowance::new(&core.limits),
             listener: None,
             paused_counted: 0,
             core,
@@ -65,15 +81,36 @@ impl VmState {
     pub(crate) fn begin(&mut self, entry: Entry) {
         self.contexts.begin(entry);
         let limits = &self.core.limits;
+        self.allowance = LogAllowance::new(limits);
+        self.work = HostWork::default();
+        self.answered = 0;
         let starting = entry.is_start();
         self.budget.start(if starting { self.core.start_timeout } else { limits.cpu_per_callback });
     }
 
+    /// Called by host functions before they do what can be long: about so many nanoseconds.
+    ///
+    /// # Errors
+    /// The callback has used up its CPU time.
+    pub(crate) fn work(&mut self, steps: usize) -> Result<(), Stop> {
+        if !self.work.add(steps as u64) {
+            return Ok(());
+        }
+        match &self.debug_budget {
+            Some(check) => check(),
+            None => self.budget.check(),
+        }
+    }
+
+    /// Before a local response of so many bytes is kept. BAD_ARGUMENT when the callback has left too many.
+    pub(crate) fn answer(&mut self, bytes: usize) -> Result<(), Status> {
+        self.answered = self.answered.saturating_add(bytes);
+        if self.answered > RESPONSE_BYTES { Err(Status::BadArgument) } else { Ok(()) }
+    }
+
     /// After an entry into the guest that returned.
     pub(crate) fn finish(&mut self, entry: Entry, result: i32) -> Action {
-        if self.output.is_pending() {
-            self.flush_output();
-        }
+        self.end_log();
         self.contexts.finish(entry, result)
     }
 
@@ -109,7 +146,7 @@ impl VmState {
 
     /// Counts the death of `entry` and hands it to the agent.
     pub(crate) fn report(&mut self, entry: Entry, death: &Death) {
-        self.flush_output();
+        self.end_log();
         let transaction = self.contexts.transaction_of(entry.context()).map(|transaction| transaction.id());
         self.core.report(entry, transaction, death);
     }

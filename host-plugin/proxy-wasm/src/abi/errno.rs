@@ -1,7 +1,7 @@
 //! WASI's error numbers, as far as the host answers with them.
 
 use crate::embedder::Status;
-use crate::linker::Answer;
+use crate::linker::{Answer, Failure};
 
 /// `errno` of WASI preview 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,10 +31,16 @@ impl From<Status> for Errno {
 }
 
 impl Answer for Result<(), Errno> {
-    fn code(self) -> i32 {
-        match self {
+    fn code(self) -> wasmtime::Result<i32> {
+        Ok(match self {
             Ok(()) => 0,
             Err(errno) => errno as i32,
-        }
+        })
+    }
+}
+
+impl From<Errno> for Failure<Errno> {
+    fn from(errno: Errno) -> Self {
+        Self::Answer(errno)
     }
 }

@@ -2,9 +2,15 @@
 
 use crate::abi::serialize::{deserialize, serialize};
 use crate::abi::unimplemented::not_there;
-use crate::embedder::{HeaderMap, Status};
+use crate::embedder::{HeaderMap, Level, Status, Transaction};
+use crate::filter_core::FilterCore;
 use crate::guest::{Guest, Place, read, write_u32};
-use crate::linker::Table;
+use crate::linker::{Failure, Table};
+use crate::settings::Limits;
+use crate::state::VmState;
+
+/// No field has a longer name: it is not looked for.
+const LONGEST_NAME: usize = 64 << 10;
 
 pub(super) fn define(table: &mut Table) -> wasmtime::Result<()> {
     table.env("proxy_get_header_map_size", size)?;
@@ -48,11 +54,47 @@ fn pairs(guest: &mut Guest<'_>, map: u32, pointer_at: u32, size_at: u32) -> Resu
     Ok(place)
 }
 
-/// Replaces the whole map. PARSE_FAILURE when it cannot be read.
-fn set_pairs(guest: &mut Guest<'_>, map: u32, at: u32, size: u32) -> Result<(), Status> {
+/// Replaces the whole map. PARSE_FAILURE when it cannot be read, BAD_ARGUMENT when it is above the limits.
+fn set_pairs(guest: &mut Guest<'_>, map: u32, at: u32, size: u32) -> Result<(), Failure<Status>> {
     let map = map_of(guest, map)?;
-    let pairs = deserialize(read(guest.memory, at, size)?)?;
-    guest.vm.contexts.transaction()?.set_pairs(map, &pairs)
+    let limits = guest.vm.core.limits;
+    let bytes = read(guest.memory, at, size)?;
+    let pairs = match deserialize(bytes, &limits) {
+        Err(Status::BadArgument) => return Err(too_much(&guest.vm.core).into()),
+        pairs => pairs?,
+    };
+    // A proxy may compare each field with every other one.
+    guest.vm.work(bytes.len() + pairs.len().pow(2))?;
+    if !guest.vm.contexts.admit_written(Some(map), bytes.len(), limits.map_bytes)? {
+        return Err(too_much(&guest.vm.core).into());
+    }
+    Ok(guest.vm.contexts.transaction()?.set_pairs(map, &pairs)?)
+}
+
+/// Says once that a filter writes more than it may.
+pub(super) fn too_much(core: &FilterCore) -> Status {
+    let Limits { map_fields, map_bytes, .. } = core.limits;
+    let text = format!(
+        "a header map is not changed, the filter gets BAD_ARGUMENT: limits.map_fields allows {map_fields} fields and limits.map_bytes {map_bytes} bytes"
+    );
+    core.log_once(Level::Warn, &text);
+    Status::BadArgument
+}
+
+/// Whether a field of so many bytes may be written into `map`: the map as a whole stays below the limits,
+/// unless it came that large. `adds`: whether it would be one more.
+fn may_write(
+    vm: &mut VmState,
+    map: HeaderMap,
+    bytes: usize,
+    adds: impl FnOnce(&mut dyn Transaction) -> bool,
+) -> Result<bool, Status> {
+    let (limits, contexts) = (&vm.core.limits, &mut vm.contexts);
+    if !contexts.admit_written(Some(map), bytes, limits.map_bytes)? {
+        return Ok(false);
+    }
+    let transaction = contexts.transaction()?;
+    Ok(transaction.header_count(map)? < limits.map_fields || !adds(transaction))
 }
 
 /// NOT_FOUND when the field is absent, an empty value when it is there and empty.
@@ -67,12 +109,16 @@ fn value(
     let map = map_of(guest, map)?;
     let place = Place::new(guest.memory, pointer_at, size_at)?;
     let name = read(guest.memory, name_at, name_size)?;
+    if name.len() > LONGEST_NAME {
+        return Err(Status::NotFound);
+    }
     let vm = &mut *guest.vm;
     vm.scratch.clear();
     vm.contexts.transaction()?.header(map, name, &mut vm.scratch)?;
     Ok(place)
 }
 
+/// BAD_ARGUMENT above the limits.
 fn add(
     guest: &mut Guest<'_>,
     map: u32,
@@ -84,10 +130,15 @@ fn add(
     let map = map_of(guest, map)?;
     let name = read(guest.memory, name_at, name_size)?;
     let value = read(guest.memory, value_at, value_size)?;
+    // A pseudo-header is set, not added.
+    let adds = name.first() != Some(&b':');
+    if !may_write(guest.vm, map, name.len() + value.len(), |_| adds)? {
+        return Err(too_much(&guest.vm.core));
+    }
     guest.vm.contexts.transaction()?.add_header(map, name, value)
 }
 
-/// Adds the field when it is absent.
+/// Adds the field when it is absent. BAD_ARGUMENT above the limits.
 fn replace(
     guest: &mut Guest<'_>,
     map: u32,
@@ -99,6 +150,10 @@ fn replace(
     let map = map_of(guest, map)?;
     let name = read(guest.memory, name_at, name_size)?;
     let value = read(guest.memory, value_at, value_size)?;
+    let absent = |transaction: &mut dyn Transaction| transaction.header(map, name, &mut Vec::new()).is_err();
+    if !may_write(guest.vm, map, name.len() + value.len(), absent)? {
+        return Err(too_much(&guest.vm.core));
+    }
     guest.vm.contexts.transaction()?.replace_header(map, name, value)
 }
 
@@ -106,5 +161,8 @@ fn replace(
 fn remove(guest: &mut Guest<'_>, map: u32, name_at: u32, name_size: u32) -> Result<(), Status> {
     let map = map_of(guest, map)?;
     let name = read(guest.memory, name_at, name_size)?;
+    if name.len() > LONGEST_NAME {
+        return Ok(());
+    }
     guest.vm.contexts.transaction()?.remove_header(map, name)
 }

@@ -1,9 +1,10 @@
 //! `proxy_send_local_response`.
 
+use crate::abi::headers::too_much;
 use crate::abi::serialize::deserialize;
 use crate::embedder::Status;
 use crate::guest::{Guest, read};
-use crate::linker::Table;
+use crate::linker::{Failure, Table};
 use crate::outcome::{Action, LocalResponse};
 
 pub(super) fn define(table: &mut Table) -> wasmtime::Result<()> {
@@ -11,8 +12,9 @@ pub(super) fn define(table: &mut Table) -> wasmtime::Result<()> {
 }
 
 /// Answers the transaction of the effective context. The first response counts. BAD_ARGUMENT for a
-/// status outside 200 to 599, and when the transaction is neither parked nor in a callback of its own:
-/// the proxy is past the point where it could be answered here.
+/// status outside 200 to 599, for more bytes or fields than a filter may write, and when the transaction
+/// is neither parked nor in a callback of its own: the proxy is past the point where it could be answered
+/// here.
 #[expect(clippy::too_many_arguments, reason = "the ABI's signature")]
 fn send(
     guest: &mut Guest<'_>,
@@ -24,15 +26,20 @@ fn send(
     headers_at: u32,
     headers_size: u32,
     _grpc_status: i32,
-) -> Result<(), Status> {
+) -> Result<(), Failure<Status>> {
     if !(200..600).contains(&status) {
-        return Err(Status::BadArgument);
+        return Err(Status::BadArgument.into());
     }
-    let response = LocalResponse {
-        status,
-        details: read(guest.memory, details_at, details_size)?.to_vec(),
-        body: read(guest.memory, body_at, body_size)?.to_vec(),
-        headers: deserialize(read(guest.memory, headers_at, headers_size)?)?,
+    let details = read(guest.memory, details_at, details_size)?;
+    let body = read(guest.memory, body_at, body_size)?;
+    let fields = read(guest.memory, headers_at, headers_size)?;
+    let headers = match deserialize(fields, &guest.vm.core.limits) {
+        Err(Status::BadArgument) => return Err(too_much(&guest.vm.core).into()),
+        headers => headers?,
     };
-    guest.vm.contexts.decide(Action::Respond(response))
+    let bytes = details.len() + body.len() + fields.len();
+    guest.vm.answer(bytes)?;
+    guest.vm.work(bytes)?;
+    let response = LocalResponse { status, details: details.to_vec(), body: body.to_vec(), headers };
+    Ok(guest.vm.contexts.decide(Action::Respond(response))?)
 }

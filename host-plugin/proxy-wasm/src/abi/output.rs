@@ -1,6 +1,10 @@
-//! What the guest writes to its standard output and error: whole lines to the host's log.
+//! What the guest logs and what it writes to its standard output and error: whole lines to the host's
+//! log, and only so many in one callback.
+
+use wasmdbg_control::text::escaped;
 
 use crate::embedder::Level;
+use crate::settings::Limits;
 use crate::state::VmState;
 
 /// A line is cut here when the guest never ends it.
@@ -36,20 +40,67 @@ impl Stream {
     }
 }
 
+/// What the callback that runs may still log.
+#[derive(Debug)]
+pub(crate) struct LogAllowance {
+    bytes: usize,
+    lines: u32,
+    left_out: usize,
+}
+
+impl LogAllowance {
+    pub(crate) fn new(limits: &Limits) -> Self {
+        Self {
+            bytes: usize::try_from(limits.log_bytes).unwrap_or(usize::MAX),
+            lines: limits.log_lines,
+            left_out: 0,
+        }
+    }
+
+    /// The part of `text` that may be logged; the rest is counted.
+    fn admit<'a>(&mut self, text: &'a [u8]) -> &'a [u8] {
+        let most = if self.lines == 0 { 0 } else { self.bytes };
+        let (admitted, rest) = text.split_at(text.len().min(most));
+        self.bytes -= admitted.len();
+        self.left_out += rest.len();
+        admitted
+    }
+
+    /// Whether a line of so many admitted bytes may be logged.
+    fn admit_line(&mut self, size: usize) -> bool {
+        let Some(left) = self.lines.checked_sub(1) else {
+            self.left_out += size;
+            return false;
+        };
+        self.lines = left;
+        true
+    }
+}
+
 impl VmState {
     /// Logs for the context that host functions act for.
-    pub(crate) fn log(&self, level: Level, message: &[u8]) {
+    pub(crate) fn log(&mut self, level: Level, message: &[u8]) {
+        let message = String::from_utf8_lossy(self.allowance.admit(message));
+        self.log_lines(level, &message);
+    }
+
+    fn log_lines(&mut self, level: Level, message: &str) {
         let transaction = self.contexts.transaction_id();
-        let message = String::from_utf8_lossy(message);
-        self.core.log(level, transaction, &message);
-        if let Some(listener) = &self.listener {
-            listener(level, transaction, &message);
+        for line in message.lines() {
+            if !self.allowance.admit_line(line.len()) {
+                continue;
+            }
+            let line = escaped(line);
+            self.core.log_line(level, transaction, &line);
+            if let Some(listener) = &self.listener {
+                listener(level, transaction, &line);
+            }
         }
     }
 
     /// Takes bytes of `stream` and logs the lines they complete.
     pub(crate) fn print(&mut self, stream: Stream, bytes: &[u8]) {
-        for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
+        for piece in self.allowance.admit(bytes).split_inclusive(|byte| *byte == b'\n') {
             let line = self.line(stream);
             let (text, ended) = match piece.split_last() {
                 Some((b'\n', text)) => (text, true),
@@ -68,6 +119,31 @@ impl VmState {
         self.flush(Stream::Stderr);
     }
 
+    /// At the end of a callback: logs what is left of begun lines, and says what was left out.
+    pub(crate) fn end_log(&mut self) {
+        if self.output.is_pending() {
+            self.flush_output();
+        }
+        if self.allowance.left_out > 0 {
+            self.say_left_out();
+        }
+    }
+
+    #[cold]
+    fn say_left_out(&mut self) {
+        let left_out = std::mem::take(&mut self.allowance.left_out);
+        self.core.counters.not_logged(left_out as u64);
+        let Limits { log_bytes, log_lines, .. } = self.core.limits;
+        let text = format!(
+            "{left_out} bytes that this callback logged are not in the log: limits.log_bytes allows {log_bytes} and limits.log_lines {log_lines} lines"
+        );
+        let transaction = self.contexts.transaction_id();
+        self.core.log_line(Level::Warn, transaction, &text);
+        if let Some(listener) = &self.listener {
+            listener(Level::Warn, transaction, &text);
+        }
+    }
+
     fn line(&mut self, stream: Stream) -> &mut Vec<u8> {
         match stream {
             Stream::Stdout => &mut self.output.stdout,
@@ -78,7 +154,7 @@ impl VmState {
     fn flush(&mut self, stream: Stream) {
         let mut line = std::mem::take(self.line(stream));
         if !line.is_empty() {
-            self.log(stream.level(), &line);
+            self.log_lines(stream.level(), &String::from_utf8_lossy(&line));
         }
         line.clear();
         *self.line(stream) = line;

@@ -1,12 +1,15 @@
 //! `proxy_get_property`, `proxy_set_property`. What describes the filter is answered here; everything
 //! else is the transaction's.
 
+use crate::abi::headers::too_much;
 use crate::embedder::Status;
 use crate::guest::{Guest, Place, read};
 use crate::linker::Table;
 
 /// Segments of a path; the longest of the field has five.
 const SEGMENTS: usize = 16;
+/// Bytes of a path; there are header names in some.
+const LONGEST_PATH: usize = 64 << 10;
 
 pub(super) fn define(table: &mut Table) -> wasmtime::Result<()> {
     table.env_placing("proxy_get_property", get)?;
@@ -21,6 +24,9 @@ struct Path<'a> {
 
 impl<'a> Path<'a> {
     fn new(path: &'a [u8]) -> Result<Self, Status> {
+        if path.len() > LONGEST_PATH {
+            return Err(Status::NotFound);
+        }
         let path = path.strip_suffix(b"\0").unwrap_or(path);
         let mut segments = [&path[..0]; SEGMENTS];
         let mut count = 0;
@@ -61,7 +67,7 @@ fn get(
     Ok(place)
 }
 
-/// NOT_FOUND when it cannot be set.
+/// NOT_FOUND when it cannot be set, BAD_ARGUMENT above `limits.map_bytes`.
 fn set(
     guest: &mut Guest<'_>,
     path_at: u32,
@@ -71,6 +77,11 @@ fn set(
 ) -> Result<(), Status> {
     let path = Path::new(read(guest.memory, path_at, path_size)?)?;
     let value = read(guest.memory, value_at, value_size)?;
-    let transaction = guest.vm.contexts.transaction().map_err(|_| Status::NotFound)?;
+    let vm = &mut *guest.vm;
+    let limit = vm.core.limits.map_bytes;
+    if !vm.contexts.admit_written(None, value.len(), limit).map_err(|_| Status::NotFound)? {
+        return Err(too_much(&vm.core));
+    }
+    let transaction = vm.contexts.transaction().map_err(|_| Status::NotFound)?;
     transaction.set_property(path.segments(), value)
 }

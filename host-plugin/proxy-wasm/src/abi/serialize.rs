@@ -3,6 +3,7 @@
 
 use crate::embedder::{HeaderMap, Status, Transaction};
 use crate::guest::read_u32;
+use crate::settings::Limits;
 
 /// Serializes `map` into `scratch`. `lengths` is only there to be reused.
 pub(super) fn serialize(
@@ -47,8 +48,9 @@ pub(super) fn serialize(
 /// Names and values in order.
 type Pairs = Vec<(Vec<u8>, Vec<u8>)>;
 
-/// The pairs of a serialized map. An empty input is an empty map.
-pub(super) fn deserialize(bytes: &[u8]) -> Result<Pairs, Status> {
+/// The pairs of a serialized map. An empty input is an empty map. PARSE_FAILURE when it cannot be read,
+/// BAD_ARGUMENT when it is larger than a filter may write.
+pub(super) fn deserialize(bytes: &[u8], limits: &Limits) -> Result<Pairs, Status> {
     if bytes.is_empty() {
         return Ok(Vec::new());
     }
@@ -60,6 +62,9 @@ pub(super) fn deserialize(bytes: &[u8]) -> Result<Pairs, Status> {
     let mut at = count.checked_mul(8).and_then(|size| size.checked_add(4)).ok_or(Status::ParseFailure)?;
     if at > bytes.len() {
         return Err(Status::ParseFailure);
+    }
+    if count > limits.map_fields as usize || bytes.len() as u64 > limits.map_bytes {
+        return Err(Status::BadArgument);
     }
     let mut take = |size: usize| {
         let end = at.checked_add(size).ok_or(Status::ParseFailure)?;
@@ -82,6 +87,10 @@ pub(super) fn deserialize(bytes: &[u8]) -> Result<Pairs, Status> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn deserialize(bytes: &[u8]) -> Result<Pairs, Status> {
+        super::deserialize(bytes, &Limits::default())
+    }
 
     #[test]
     fn truncated_and_overlong_maps_are_refused() {

@@ -8,7 +8,7 @@ use nix::time::{ClockId, clock_gettime};
 use crate::abi::errno::Errno;
 use crate::abi::time::realtime;
 use crate::guest::{Guest, read, write, write_u32, write_u64};
-use crate::linker::Table;
+use crate::linker::{Failure, Table};
 use crate::trap::Stop;
 
 pub(super) fn define(table: &mut Table) -> wasmtime::Result<()> {
@@ -87,8 +87,16 @@ fn clock_res_get(guest: &mut Guest<'_>, clock: u32, resolution_at: u32) -> Resul
     Ok(write_u64(guest.memory, resolution_at, 1)?)
 }
 
-fn random_get(guest: &mut Guest<'_>, at: u32, size: u32) -> Result<(), Errno> {
-    getrandom::fill(write(guest.memory, at, size)?).map_err(|_| Errno::Nosys)
+/// Bytes that the system is asked for at once.
+const RANDOM_CHUNK: usize = 16 << 10;
+
+fn random_get(guest: &mut Guest<'_>, at: u32, size: u32) -> Result<(), Failure<Errno>> {
+    for chunk in write(guest.memory, at, size)?.chunks_mut(RANDOM_CHUNK) {
+        // A few nanoseconds a byte.
+        guest.vm.work(4 * chunk.len())?;
+        getrandom::fill(chunk).map_err(|_| Errno::Nosys)?;
+    }
+    Ok(())
 }
 
 fn sched_yield(_: &mut Guest<'_>) -> Result<(), Errno> {
@@ -111,11 +119,12 @@ fn poll_oneoff(
     events_at: u32,
     count: u32,
     events_count_at: u32,
-) -> Result<(), Errno> {
+) -> Result<(), Failure<Errno>> {
     if count == 0 {
-        return Err(Errno::Inval);
+        return Err(Errno::Inval.into());
     }
     for index in 0..count {
+        guest.vm.work(EVENT as usize)?;
         let offset = |size: u32, base: u32| index.checked_mul(size).and_then(|at| base.checked_add(at));
         let from = offset(SUBSCRIPTION, subscriptions_at).ok_or(Errno::Fault)?;
         let to = offset(EVENT, events_at).ok_or(Errno::Fault)?;

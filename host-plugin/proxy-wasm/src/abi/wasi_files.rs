@@ -4,7 +4,7 @@
 use crate::abi::errno::Errno;
 use crate::abi::output::Stream;
 use crate::guest::{Guest, read, read_u32, write, write_u32};
-use crate::linker::Table;
+use crate::linker::{Failure, Table};
 
 const CHARACTER_DEVICE: u8 = 2;
 const RIGHT_READ: u8 = 1 << 1;
@@ -84,17 +84,18 @@ fn fd_write(
     buffers_at: u32,
     count: u32,
     written_at: u32,
-) -> Result<(), Errno> {
+) -> Result<(), Failure<Errno>> {
     let stream = match fd {
         1 => Stream::Stdout,
         2 => Stream::Stderr,
-        _ => return Err(Errno::Badf),
+        _ => return Err(Errno::Badf.into()),
     };
     let mut written = 0u32;
     for index in 0..count {
         let at = index.checked_mul(8).and_then(|at| at.checked_add(buffers_at)).ok_or(Errno::Fault)?;
         let pointer = read_u32(guest.memory, at)?;
         let size = read_u32(guest.memory, at.checked_add(4).ok_or(Errno::Fault)?)?;
+        guest.vm.work(16)?;
         guest.vm.print(stream, read(guest.memory, pointer, size)?);
         written = written.checked_add(size).ok_or(Errno::Inval)?;
     }

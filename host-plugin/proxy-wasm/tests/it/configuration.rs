@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
+use wasmdbg_proxy_wasm::settings::Limits;
 use wasmdbg_proxy_wasm::{FilterConfig, Settings};
 
 const PATH: &str = "/etc/filter.yaml";
@@ -165,6 +166,13 @@ fn a_filter_overrides_limits() {
     let limits = config.limits.over(settings.limits);
     assert_eq!((limits.memory, limits.cpu_per_callback), (8 << 20, Duration::from_millis(7)));
     assert_eq!((limits.pause, limits.done), (None, Some(Duration::from_secs(3))));
+    let all = "log_bytes: 1, log_lines: 2, log_rate: 3 KB, map_fields: 4, map_bytes: 5";
+    let (config, warnings) =
+        parse(&format!("config: {{limits: {{{all}}}, vmConfig: {{code: {{local: {{filename: x}}}}}}}}"));
+    assert_eq!(warnings, [""; 0]);
+    let Limits { log_bytes, log_lines, log_rate, map_fields, map_bytes, .. } =
+        config.limits.over(settings.limits);
+    assert_eq!((log_bytes, log_lines, log_rate, map_fields, map_bytes), (1, 2, 3 << 10, 4, 5));
 }
 
 /// The examples in docs/CONFIGURATION.md: every key that is shown is one, and the settings are the defaults.

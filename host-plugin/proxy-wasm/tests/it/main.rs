@@ -14,6 +14,7 @@ mod examples;
 mod flow;
 mod headers;
 mod lifecycle;
+mod limits;
 mod others;
 mod stock;
 mod traps;

@@ -1,0 +1,304 @@
+//! What a guest may make its host do in one call, in one callback, and in all: time, log, header maps.
+
+use std::time::Duration;
+
+use nix::time::{ClockId, clock_gettime};
+use wasmdbg_proxy_wasm::{Action, Callback, FastVm, Level, Settings, TrapKind};
+
+use crate::double::{Loaded, Request};
+use crate::wat::{load, load_with, module};
+
+const REQUEST: Callback = Callback::RequestHeaders { end_of_stream: true };
+
+fn thread_cpu() -> Duration {
+    clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).unwrap().into()
+}
+
+fn under(limits: &str, body: &str) -> (Loaded, FastVm) {
+    let (settings, warnings) =
+        Settings::parse(&format!("limits: {{{limits}}}"), "settings".as_ref()).unwrap();
+    assert!(warnings.is_empty(), "{warnings:?}");
+    let loaded = load_with(&module(body), "", settings);
+    assert_eq!(loaded.filter.inactive_reason(), None);
+    let vm = loaded.filter.take_vm().unwrap();
+    (loaded, vm)
+}
+
+/// A filter whose request callback does `act`.
+fn acting(act: &str) -> String {
+    format!(
+        r#"(func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32) (local $i i32)
+            {act} (i32.const 0))"#
+    )
+}
+
+/// `count` times `act`, which finds the number of the round in `$i`.
+fn repeated(count: u32, act: &str) -> String {
+    format!(
+        "(local.set $i (i32.const 0))
+        (loop {act} (local.set $i (i32.add (local.get $i) (i32.const 1)))
+            (br_if 0 (i32.lt_u (local.get $i) (i32.const {count}))))"
+    )
+}
+
+#[test]
+fn a_callback_ends_when_its_cpu_time_is_used_up() {
+    let (loaded, mut vm) = under("cpu_per_callback: 200 ms", &acting("(loop (br 0))"));
+    let (context, _) = vm.create_context(Request::new(1, &[]).boxed());
+    let before = thread_cpu();
+    assert_eq!(vm.call(context, REQUEST).action, Action::Failed);
+    let used = thread_cpu() - before;
+    assert_eq!(loaded.traps.try_recv().unwrap().kind, TrapKind::Cpu);
+    // Nothing else has run on this thread. A machine that gives the ticker no processor adds to it.
+    assert!(used >= Duration::from_millis(200) && used < Duration::from_secs(1), "{used:?}");
+}
+
+#[test]
+fn a_long_host_call_ends_when_the_cpu_time_is_used_up() {
+    // 64 MB of random bytes take much longer than the budget, and the one call is all of the callback.
+    let act = "(drop (memory.grow (i32.const 1024)))
+        (drop (call $random_get (i32.const 0x20000) (i32.const 0x4000000)))";
+    let (loaded, mut vm) = under("cpu_per_callback: 5 ms", &acting(act));
+    let (context, _) = vm.create_context(Request::new(1, &[]).boxed());
+    assert_eq!(vm.call(context, REQUEST).action, Action::Failed);
+    let report = loaded.traps.try_recv().unwrap();
+    assert_eq!((report.kind, report.frames.len()), (TrapKind::Cpu, 1), "{report:?}");
+}
+
+#[test]
+fn a_callback_logs_so_many_lines_and_bytes_and_the_rest_is_counted() {
+    let flood = repeated(20_000, "(drop (call $proxy_log (i32.const 2) (i32.const 0x1000) (i32.const 10)))");
+    // 2,000 buffers of 64 KB, all of them the same lines of one byte.
+    let buffers = format!(
+        "{} {} (drop (call $fd_write (i32.const 1) (i32.const 0x14000) (i32.const 2000) (i32.const 0x100)))",
+        repeated(
+            16_384,
+            "(i32.store (i32.add (i32.const 0x2000) (i32.mul (local.get $i) (i32.const 4))) (i32.const 0x0a610a61))"
+        ),
+        repeated(
+            2_000,
+            "(i64.store (i32.add (i32.const 0x14000) (i32.mul (local.get $i) (i32.const 8)))
+                (i64.const 0x1000000002000))"
+        ),
+    );
+    let data = r#"(data (i32.const 0x1000) "a\nb\nc\nd\ne\n")"#;
+    for (act, limits, lines, left_out) in [
+        // Two of the second five lines, and nothing of the others.
+        (&flood, "log_lines: 7", 7, 3 + 19_998 * 10),
+        (&flood, "log_bytes: 25", 13, 200_000 - 25),
+        (&buffers, "log_lines: 5000", 5_000, 27_768 + 1_999 * 65_536),
+    ] {
+        let (loaded, mut vm) = under(limits, &(acting(act) + data));
+        let (context, _) = vm.create_context(Request::new(9, &[]).boxed());
+        let before = thread_cpu();
+        assert_eq!(vm.call(context, REQUEST).action, Action::Continue, "{:?}", loaded.traps.try_recv());
+        let used = thread_cpu() - before;
+        println!("{limits}: {used:?} of CPU time");
+        let mut log = loaded.proxy.lines();
+        let (level, transaction, said) = log.pop().unwrap();
+        assert_eq!((log.len(), level, transaction), (lines, Level::Warn, Some(9)), "{limits}: {said}");
+        let start =
+            format!("{left_out} bytes that this callback logged are not in the log: limits.log_bytes allows");
+        assert!(said.starts_with(&start), "{limits}: {said}");
+        assert_eq!(loaded.filter.counters().snapshot().log_left_out, left_out);
+        // The next callback has its own allowance.
+        let (context, _) = vm.create_context(Request::new(10, &[]).boxed());
+        vm.call(context, REQUEST);
+        assert_eq!(loaded.proxy.lines().len(), 2 * (lines + 1), "{limits}");
+    }
+}
+
+#[test]
+fn all_virtual_machines_of_a_filter_share_a_rate() {
+    let act = repeated(20, "(drop (call $proxy_log (i32.const 2) (i32.const 0x1000) (i32.const 100)))");
+    let data = format!("(data (i32.const 0x1000) \"{}\")", "x".repeat(100));
+    let (loaded, vm) = under("log_rate: 10 KB", &(acting(&act) + &data));
+    let mut vms = [vm, loaded.filter.take_vm().unwrap()];
+    let before = std::time::Instant::now();
+    // 2,000 lines of 180 bytes with what a line takes: 360 KB.
+    for number in 0..100 {
+        let vm = &mut vms[number % 2];
+        let (context, _) = vm.create_context(Request::new(number as u64, &[]).boxed());
+        vm.call(context, REQUEST);
+    }
+    let log = loaded.proxy.lines();
+    let lines = log.iter().filter(|(level, ..)| *level == Level::Info).count() as u64;
+    // Four seconds' worth, and what the time of the test adds.
+    let most = (5 + before.elapsed().as_secs()) * 10_240 / 180;
+    assert!(lines >= 227 && lines <= most, "{lines} of at most {most}");
+    assert_eq!(loaded.filter.counters().snapshot().log_left_out, (2_000 - lines) * 100);
+}
+
+#[test]
+fn traps_are_counted_and_not_all_reported() {
+    let body = r#"(func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32) unreachable)"#;
+    let (loaded, first) = under("log_rate: 1 KB", body);
+    let mut vm = first;
+    for number in 0..100 {
+        let (context, _) = vm.create_context(Request::new(number, &[]).boxed());
+        assert_eq!(vm.call(context, REQUEST).action, Action::Failed);
+        let (sender, made) = std::sync::mpsc::channel();
+        loaded.filter.when_ready(Box::new(move |vm| _ = sender.send(vm)));
+        vm = made.recv_timeout(crate::debug_stage::PATIENCE).unwrap().unwrap();
+    }
+    assert_eq!(loaded.filter.counters().snapshot().traps, 100);
+    let reported = loaded.traps.try_iter().count();
+    assert!((10..60).contains(&reported), "{reported} of 100 traps");
+}
+
+/// Serialized pairs `n: v`, so many of them, as a data segment at 0x2000; and their size.
+fn pairs(count: u32, value: usize) -> (String, usize) {
+    let mut bytes = count.to_le_bytes().to_vec();
+    for _ in 0..count {
+        bytes.extend(1_u32.to_le_bytes());
+        bytes.extend((value as u32).to_le_bytes());
+    }
+    for _ in 0..count {
+        bytes.extend(b"n\0");
+        bytes.extend(std::iter::repeat_n(b'v', value));
+        bytes.push(0);
+    }
+    let text: String = bytes.iter().map(|byte| format!("\\{byte:02x}")).collect();
+    (format!("(data (i32.const 0x2000) \"{text}\")"), bytes.len())
+}
+
+/// Runs calls that leave a status, and returns the statuses.
+fn statuses(limits: &str, request: &Request, data: &str, calls: &[&str]) -> (Loaded, Vec<u8>) {
+    let mut act = String::new();
+    for (index, call) in calls.iter().enumerate() {
+        act += &format!("(i32.store8 (i32.const {}) ({call}))\n", 0x800 + index);
+    }
+    act += &format!(
+        "(drop (call $proxy_set_property (i32.const 0x700) (i32.const 1) (i32.const 0x800) (i32.const {})))",
+        calls.len()
+    );
+    let (loaded, mut vm) = under(limits, &(acting(&act) + data + r#"(data (i32.const 0x700) "s")"#));
+    let (context, _) = vm.create_context(request.boxed());
+    assert_eq!(vm.call(context, REQUEST).action, Action::Continue, "{:?}", loaded.traps.try_recv());
+    let (_, statuses) = request.maps.lock().unwrap().properties.pop().unwrap();
+    (loaded, statuses)
+}
+
+const NAMES: &str = r#"(data (i32.const 0x1000) "x-new") (data (i32.const 0x1010) "x-old")
+    (data (i32.const 0x1020) ":path") (data (i32.const 0x1030) "/other")"#;
+const ADD: &str = "call $proxy_add_header_map_value (i32.const 0) (i32.const 0x1000) (i32.const 5) (i32.const 0x1000) (i32.const 1)";
+const REPLACE_NEW: &str = "call $proxy_replace_header_map_value (i32.const 0) (i32.const 0x1000) (i32.const 5) (i32.const 0x1000) (i32.const 1)";
+const REPLACE_OLD: &str = "call $proxy_replace_header_map_value (i32.const 0) (i32.const 0x1010) (i32.const 5) (i32.const 0x1000) (i32.const 1)";
+const SET_PATH: &str = "call $proxy_add_header_map_value (i32.const 0) (i32.const 0x1020) (i32.const 5) (i32.const 0x1030) (i32.const 6)";
+const SIZE: &str = "call $proxy_get_header_map_size (i32.const 0) (i32.const 0x100)";
+
+#[test]
+fn a_filter_adds_fields_up_to_the_limit() {
+    // Four pseudo-headers, and room for two fields.
+    let request = Request::new(1, &[("x-old", "1")]);
+    let calls = [ADD, ADD, REPLACE_NEW, REPLACE_OLD];
+    let (loaded, got) = statuses("map_fields: 6", &request, NAMES, &calls);
+    assert_eq!(got, [0, 2, 0, 0], "{}", loaded.proxy.text());
+    let says = loaded.proxy.text();
+    assert!(says.contains("limits.map_fields allows 6 fields"), "{says}");
+    assert_eq!(request.maps.lock().unwrap().request.len(), 6);
+}
+
+#[test]
+fn a_request_that_came_with_more_fields_can_be_read_and_passed_but_not_enlarged() {
+    let fields: Vec<(String, String)> = (0..600).map(|number| (format!("x-{number}"), "1".into())).collect();
+    let mut headers: Vec<(&str, &str)> = fields.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
+    headers.push(("x-old", "1"));
+    let request = Request::new(1, &headers);
+    let remove = "call $proxy_remove_header_map_value (i32.const 0) (i32.const 0x1010) (i32.const 5)";
+    let calls = [SIZE, ADD, REPLACE_NEW, REPLACE_OLD, SET_PATH, remove];
+    let (_, got) = statuses("", &request, NAMES, &calls);
+    assert_eq!(got, [0, 2, 2, 0, 0, 0]);
+    assert!(!request.maps.lock().unwrap().request.iter().any(|(name, _)| name == "x-old"));
+}
+
+#[test]
+fn a_map_is_set_up_to_the_limits() {
+    let set = |size: usize| {
+        format!("call $proxy_set_header_map_pairs (i32.const 0) (i32.const 0x2000) (i32.const {size})")
+    };
+    for (limits, count, value, expected) in [
+        ("", 500, 10, 0),
+        ("", 501, 10, 2),
+        ("map_bytes: 20 KB", 4, 5_000, 0),
+        ("map_bytes: 19 KB", 4, 5_000, 2),
+        ("map_fields: 5", 5, 1, 0),
+        ("map_fields: 5", 6, 1, 2),
+    ] {
+        let (data, size) = pairs(count, value);
+        let request = Request::new(1, &[]);
+        let call = set(size);
+        let (loaded, got) = statuses(limits, &request, &data, &[&call]);
+        assert_eq!(got, [expected], "{limits} {count} {value}: {}", loaded.proxy.text());
+        let fields = request.maps.lock().unwrap().request.len();
+        assert_eq!(fields, if expected == 0 { count as usize } else { 4 }, "all or nothing");
+    }
+}
+
+#[test]
+fn what_is_written_into_a_map_counts_in_all() {
+    let request = Request::new(1, &[("x-old", "1")]);
+    // Six bytes a time: four fit, also when they replace each other.
+    let (_, got) = statuses("map_bytes: 24", &request, NAMES, &[REPLACE_OLD; 5]);
+    assert_eq!(got, [0, 0, 0, 0, 2]);
+    // The response's map has its own sum; the next request's too.
+    let response = "call $proxy_add_header_map_value (i32.const 2) (i32.const 0x1000) (i32.const 5) (i32.const 0x1000) (i32.const 1)";
+    let (_, got) = statuses("map_bytes: 12", &request, NAMES, &[ADD, ADD, response, ADD]);
+    assert_eq!(got, [0, 0, 0, 2]);
+}
+
+#[test]
+fn a_callback_leaves_so_many_bytes_of_local_responses() {
+    let answer = |body: u32, fields: usize| {
+        format!(
+            "call $proxy_send_local_response (i32.const 200) (i32.const 0) (i32.const 0) (i32.const 0)
+                (i32.const {body}) (i32.const 0x2000) (i32.const {fields}) (i32.const -1)"
+        )
+    };
+    let (data, size) = pairs(6, 1);
+    let grow = "block (result i32) (drop (memory.grow (i32.const 300))) (i32.const 0)";
+    let calls = [grow.into(), answer(17 << 20, 0), answer(0, size)];
+    let calls: Vec<&str> = calls.iter().map(String::as_str).collect();
+    let (_, got) = statuses("map_fields: 5", &Request::new(1, &[]), &data, &calls);
+    assert_eq!(got, [0, 2, 2]);
+}
+
+#[test]
+fn names_and_paths_that_nothing_can_have_are_not_looked_for() {
+    let calls = [
+        "call $proxy_get_header_map_value (i32.const 0) (i32.const 0) (i32.const 0x10001) (i32.const 0x100) (i32.const 0x104)",
+        "call $proxy_remove_header_map_value (i32.const 0) (i32.const 0) (i32.const 0x10001)",
+        "call $proxy_get_property (i32.const 0) (i32.const 0x10001) (i32.const 0x100) (i32.const 0x104)",
+    ];
+    // The double would panic: these bytes are not text.
+    let data = r#"(data (i32.const 0x10000) "\ff")"#;
+    let (_, got) = statuses("", &Request::new(1, &[]), data, &calls);
+    assert_eq!(got, [1, 0, 1]);
+}
+
+#[test]
+fn every_line_is_a_line_of_its_own_and_control_characters_are_shown() {
+    let act = "(drop (call $proxy_log (i32.const 2) (i32.const 0x1000) (i32.const 39)))";
+    let data = r#"(data (i32.const 0x1000) "one\r\nother-filter: forged\1b[2J\00\r\n\c2\9bthree")"#;
+    let (loaded, mut vm) = under("", &(acting(act) + data));
+    let (context, _) = vm.create_context(Request::new(5, &[]).boxed());
+    vm.call(context, REQUEST);
+    let line = |text: &str| (Level::Info, Some(5), text.to_owned());
+    assert_eq!(
+        loaded.proxy.lines(),
+        [line("one"), line(r"other-filter: forged\u{1b}[2J\u{0}"), line(r"\u{9b}three")]
+    );
+}
+
+#[test]
+fn callbacks_that_are_never_called_are_named_once() {
+    let body = r#"(func (export "proxy_on_request_body") (param i32 i32 i32) (result i32) (i32.const 0))
+        (func (export "proxy_on_queue_ready") (param i32 i32))
+        (func (export "proxy_on_log") (param i32))
+        (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32) (i32.const 0))"#;
+    let loaded = load(&module(body), "");
+    let warning =
+        "it exports callbacks that this host does not call: proxy_on_request_body, proxy_on_queue_ready";
+    assert_eq!(loaded.proxy.lines(), [(Level::Warn, None, warning.to_owned())]);
+    assert_eq!(load(&module(&acting("")), "").proxy.text(), "");
+}
