@@ -277,6 +277,19 @@ mod tests {
     }
 
     #[test]
+    fn each_module_has_its_own_entry() {
+        let folder = Folder::new("own");
+        let (engine, cache) = stored(&folder);
+        let other = ModuleHash([8; 32]);
+        assert!(matches!(cache.load(&engine, other), Err(CacheError::Absent)), "the code of another module");
+        let text = "(module (func (export \"other\")))";
+        let module = Module::new(&engine, wat::parse_str(text).expect("wat")).expect("a module");
+        cache.store(&module, other).expect("stored");
+        let exports = |hash| cache.load(&engine, hash).expect("loaded").exports().count();
+        assert_eq!((exports(HASH), exports(other)), (0, 1));
+    }
+
+    #[test]
     fn the_oldest_entries_go() {
         let folder = Folder::new("prune");
         let (engine, cache) = stored(&folder);

@@ -257,11 +257,12 @@ fn a_trap_stops_and_is_reported_and_the_slot_is_rebuilt() {
     let line = wait_for("the line in the log", || {
         stage.log().lines().find(|line| line.contains("out of bounds")).map(str::to_owned)
     });
+    // The innermost frame is at the opcode that trapped, the outer one inside its call and not after it.
     let [inner, outer] = [stop.frames[0].function, stop.frames[1].function];
-    assert!(
-        line.contains(&format!("#0 function {inner} somewhere; #1 function {outer} somewhere")),
-        "{line}"
-    );
+    let bytes = stage.filters[0].module_bytes();
+    let call = (stage.pc(7500) as usize..).find(|at| bytes[*at] == 0x10).unwrap();
+    let frames = format!("#0 function {inner} at {}; #1 function {outer} at {}", stop.frames[0].pc, call + 1);
+    assert!(line.ends_with(&frames), "{frames}: {line}");
     // A new machine in the same slot, with the session's breakpoints.
     front.breakpoints(stage.module(), &[stage.pc(7501)]);
     let flow = stage.try_request(10, &[]).unwrap();
@@ -297,5 +298,56 @@ fn deep_recursion_is_a_trap_like_another() {
     assert!(stop.frame_count > 1000);
     front.resume(stop.stop, ResumeMode::Continue);
     assert_eq!(flow.action(), Action::Failed);
+    flow.end();
+}
+
+#[test]
+fn the_end_of_a_callback_tells_of_its_local_response() {
+    let stage = Stage::new(
+        r#"(module
+            (import "env" "proxy_send_local_response"
+                (func $answer (param i32 i32 i32 i32 i32 i32 i32 i32) (result i32)))
+            (memory (export "memory") 1)
+            (func (export "proxy_abi_version_0_2_1"))
+            (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
+                (drop (call $answer (i32.const 403) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0)
+                    (i32.const 0) (i32.const 0) (i32.const -1)))
+                (i32.const 1))
+            (func (export "proxy_on_response_headers") (param i32 i32 i32) (result i32) (i32.const 0)))"#,
+        "",
+    );
+    let front = stage.attached();
+    let flow = stage.request(1);
+    assert!(matches!(flow.action(), Action::Respond(response) if response.status == 403));
+    flow.call(Callback::ResponseHeaders { end_of_stream: true });
+    assert_eq!(flow.action(), Action::Continue);
+    flow.end();
+    let ended = |callback: &str| {
+        front.wait(callback, |event| match event {
+            Event::CallbackEnded(ended) if ended.callback == callback => Some(ended.outcome),
+            _ => None,
+        })
+    };
+    let request = CallbackOutcome::Returned { value: Some(1), local_response: Some(403) };
+    assert_eq!(ended("proxy_on_request_headers"), request);
+    let response = CallbackOutcome::Returned { value: Some(0), local_response: None };
+    assert_eq!(ended("proxy_on_response_headers"), response);
+}
+
+#[test]
+fn what_is_debugged_has_more_time_in_host_calls_too() {
+    // 16 MB of random bytes are more than 1 ms, and far less than the ten seconds of what is debugged.
+    let stage = Stage::new(
+        r#"(module
+            (import "wasi_snapshot_preview1" "random_get" (func $random (param i32 i32) (result i32)))
+            (memory (export "memory") 300)
+            (func (export "proxy_abi_version_0_2_1"))
+            (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
+                (call $random (i32.const 0) (i32.const 0x1000000))))"#,
+        "limits:\n  cpu_per_callback: 1ms\n",
+    );
+    let _front = stage.attached();
+    let flow = stage.request(1);
+    assert_eq!(flow.action(), Action::Continue, "{}", stage.log());
     flow.end();
 }

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use wasmdbg_control::CallError;
 use wasmdbg_control::rules::Rule;
-use wasmdbg_control::session::{Attach, Detach, LanePhase};
+use wasmdbg_control::session::{Attach, Detach, LanePhase, LaneStart, Start};
 use wasmdbg_control::state::{ReadMemory, Value, WriteGlobal, WriteMemory};
 use wasmdbg_control::stop::{Context, Interrupt, Resume, ResumeMode, StopReason};
 use wasmdbg_control::{ContextId, ErrorKind, Event, FilterId};
@@ -476,4 +476,74 @@ fn a_filter_that_is_not_done_yet_holds_its_transaction_until_it_is() {
     // The slot is free for the next one.
     stage.try_request(2, &[]).unwrap().end();
     assert_eq!(front.status().slots.len(), 1);
+}
+
+#[test]
+fn the_name_of_a_client_cannot_forge_a_line() {
+    let stage = Stage::new(&plain(), "");
+    let front = stage.client_named("x\naudit: session 1 (root) \u{1b}[2J");
+    front.attach(Attach { all: true, ..attach() }).unwrap();
+    let log = stage.log();
+    assert!(log.contains(r"x\naudit: session 1 (root) \u{1b}[2J"), "{log}");
+    assert!(!log.lines().any(|line| line.starts_with("audit: session 1 (root)")), "{log}");
+}
+
+#[test]
+fn a_missed_transaction_does_not_use_up_next() {
+    let stage = Stage::new(&plain(), "debug:\n  max_vms: 1\n");
+    let front = stage.client();
+    front.attach(Attach { rules: vec![Rule::Next { count: 2 }], ..attach() }).unwrap();
+    let first = stage.try_request(1, &[]).expect("the first of two");
+    for id in 2..5 {
+        assert!(stage.try_request(id, &[]).is_none(), "no slot is free");
+    }
+    first.end();
+    stage.try_request(5, &[]).expect("the second of two").end();
+    assert!(stage.try_request(6, &[]).is_none());
+}
+
+#[test]
+fn a_transaction_enters_a_slot_of_its_own_filter() {
+    let stage = Stage::with(&[("one", &plain()), ("two", &plain())], "");
+    let front = stage.attached();
+    assert_eq!(front.status().slots.len(), 2, "a free slot of each");
+    for (filter, id) in [(1, 1), (0, 2), (1, 3)] {
+        let flow = stage.try_filter(filter, id, &[]).expect("a slot is free");
+        let busy: Vec<FilterId> =
+            front.status().slots.iter().filter(|slot| slot.busy).map(|slot| slot.filter).collect();
+        assert_eq!(busy, [FilterId(filter)]);
+        flow.end();
+    }
+}
+
+#[test]
+fn a_claim_that_is_not_used_gives_its_slot_back() {
+    let stage = Stage::new(&plain(), "debug:\n  max_vms: 1\n");
+    let front = stage.attached();
+    for id in 0..3 {
+        drop(stage.claim(0, id, &[]).expect("the slot is free"));
+    }
+    assert!(front.status().slots.iter().all(|slot| !slot.busy), "{:?}", front.status().slots);
+    stage.try_request(3, &[]).expect("the slot is free").end();
+    assert_eq!(front.status().filters[0].counters.debug_missed, 0);
+}
+
+#[test]
+fn transactions_that_come_before_the_lane_is_ready_are_missed() {
+    let stage = Stage::new(&plain(), "");
+    let front = stage.client();
+    front.attach(Attach { all: true, start: LaneStart::Held, ..attach() }).unwrap();
+    assert_eq!(front.status().slots.len(), 1, "there is a slot");
+    assert!(stage.try_request(1, &[]).is_none());
+    let missed = front.wait("a missed transaction", |event| match event {
+        Event::Missed(missed) => Some(missed),
+        _ => None,
+    });
+    assert_eq!((missed.reason.as_str(), missed.total), ("the debug lane is not ready yet", 1));
+    front.client.call(Start {}).unwrap();
+    front.wait("the lane is ready", |event| match event {
+        Event::LaneProgress(progress) => (progress.phase == LanePhase::Ready).then_some(()),
+        _ => None,
+    });
+    stage.try_request(2, &[]).expect("it is ready").end();
 }

@@ -23,8 +23,8 @@ use wasmdbg_control::{
 };
 use wasmdbg_proxy_wasm::debug::Candidate;
 use wasmdbg_proxy_wasm::{
-    Action, Agent, AgentParts, Callback, DebugContext, DebugLane, Embedder, Ending, Filter, FilterConfig,
-    Level, Outcome, Runtime, Settings, ThreadHandle, Transaction,
+    Action, Agent, AgentParts, Callback, Claim, DebugContext, DebugLane, Embedder, Ending, Filter,
+    FilterConfig, Level, Outcome, Runtime, Settings, ThreadHandle, Transaction,
 };
 
 use crate::double::{Proxy, Request};
@@ -172,7 +172,9 @@ impl Stage {
             lane: Arc::clone(&lane),
             filters: filters.clone(),
             traps,
-            symbolise: Box::new(|_, frame| Some(format!("function {} somewhere", frame.function))),
+            symbolise: Box::new(|_, frame| {
+                Some(format!("function {} at {}", frame.function, frame.pc.unwrap_or_default()))
+            }),
             users: Vec::new(),
             cache_folder: Some(folder.join("cache")),
             transactions: Box::new(|| 7),
@@ -234,6 +236,15 @@ impl Stage {
     }
 
     pub(crate) fn try_filter(&self, filter: u32, id: u64, headers: &[(&str, &str)]) -> Option<Flow> {
+        let (claim, request) = self.claim(filter, id, headers)?;
+        let (outcomes, receiver) = mpsc::channel();
+        let (effects, effect_receiver) = mpsc::channel();
+        let context = claim.enter(request.boxed(), Box::new(move |action| _ = effects.send(action)));
+        Some(Flow { request, context, outcomes, receiver, effects: effect_receiver })
+    }
+
+    /// A slot for a transaction that has not entered it yet.
+    pub(crate) fn claim(&self, filter: u32, id: u64, headers: &[(&str, &str)]) -> Option<(Claim, Request)> {
         let mut request = Request::new(id, headers);
         let facts = request.facts();
         let header = |name: &str, value: &mut Vec<u8>| match headers.iter().find(|(k, _)| *k == name) {
@@ -246,10 +257,7 @@ impl Stage {
         let facts = || facts.clone();
         let claim =
             self.lane.choose(FilterId(filter), TransactionId(id), &Candidate::new(&facts, &header))?;
-        let (outcomes, receiver) = mpsc::channel();
-        let (effects, effect_receiver) = mpsc::channel();
-        let context = claim.enter(request.boxed(), Box::new(move |action| _ = effects.send(action)));
-        Some(Flow { request, context, outcomes, receiver, effects: effect_receiver })
+        Some((claim, request))
     }
 
     pub(crate) fn threads(&self) -> usize {
