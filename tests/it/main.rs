@@ -21,6 +21,7 @@ mod framing;
 mod harness;
 mod hygiene;
 mod installing;
+mod limits;
 mod lldb;
 mod parking;
 mod pauses;

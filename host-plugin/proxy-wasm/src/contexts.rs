@@ -102,7 +102,8 @@ impl Contexts {
                 break;
             }
         }
-        let stream = Stream { transaction, stage: Stage::Open, decided: None, deadline: None, written: [0; 5] };
+        let stream =
+            Stream { transaction, stage: Stage::Open, decided: None, deadline: None, written: [0; 5] };
         self.streams.insert(self.last, stream);
         ContextId(self.last)
     }
