@@ -13,7 +13,7 @@ use wasmdbg_control::session::{
 };
 use wasmdbg_control::stop::{Context, Frame, InterruptNoted, Resumed, StopReason, Stopped};
 use wasmdbg_control::{
-    Client, Connection, ContextId, ErrorKind, Event, FilterId, Message, ModuleHash, PROTOCOL_VERSION,
+    Client, Connection, ContextId, ErrorKind, Event, Events, FilterId, Message, ModuleHash, PROTOCOL_VERSION,
     Request, SessionId, SlotId, StopId, WireError,
 };
 
@@ -37,13 +37,13 @@ struct Proxy {
 
 impl Proxy {
     /// One that moves each breakpoint by so many bytes.
-    fn new(moved: u32) -> (Self, Client, Receiver<Event>) {
+    fn new(moved: u32) -> (Self, Client, Events) {
         let (client, server) = Connection::memory().expect("a socket pair");
         let (asking, asked) = mpsc::channel();
         let sender = server.sender.clone();
         std::thread::spawn(move || {
             for message in server.receiver {
-                let Ok(Message::Request { id, body }) = message else { return };
+                let Ok((Message::Request { id, body }, _)) = message else { return };
                 let _ = asking.send(body.clone());
                 let answer = match reply(&body, moved) {
                     Some(body) => Message::Response { id, body },
@@ -262,7 +262,7 @@ fn the_end_of_lldb_is_heard_in_every_state() {
 #[test]
 fn a_closed_connection_is_the_end_of_lldb() {
     let (lldb, stream) = sockets();
-    let (inputs, input) = mpsc::channel();
+    let (inputs, input) = mpsc::sync_channel(1);
     listen_to(stream, inputs).expect("a thread");
     drop(lldb);
     assert!(matches!(input.recv(), Ok(Input::Hangup)));
