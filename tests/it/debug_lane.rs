@@ -155,6 +155,13 @@ fn a_breakpoint_in_configure_stops_later_slots_as_the_root_context() -> Result<(
     let second = debugger.request("/cache/10/2").header("token", "7");
     let first = debugger.stop(&ats, first)?;
     let second = Pending::start(ats.address(), second, PATIENCE);
+    // Before the first goes on: it would leave its slot to the second.
+    let proxy = Proxy::of(&ats)?;
+    wait_for("a second slot that stops", PATIENCE, || {
+        let status = proxy.status();
+        let stopped = status["slots"].as_array()?.iter().filter(|slot| slot["stopped"] == true);
+        (stopped.count() == 2).then_some(())
+    })?;
     debugger.ask("continue", STOPPED)?;
     debugger.ask("bt", "proxy_on_configure")?;
     debugger.wasmdbg.send("detach")?;

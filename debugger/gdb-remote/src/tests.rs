@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use wasmdbg_control::breakpoints::{Planted, PlantedBreakpoints};
 use wasmdbg_control::connection::Sender;
-use wasmdbg_control::filters::ModuleBytes;
+use wasmdbg_control::filters::{FilterList, ModuleBytes};
 use wasmdbg_control::session::{
     ActivityNoted, Attach, Attached as Reply, AttachedFilter, LaneStart, Welcome,
 };
@@ -98,6 +98,7 @@ fn reply(request: &Request, moved: u32) -> Option<wasmdbg_control::Reply> {
             capabilities: vec![],
         }
         .into(),
+        Request::Filters(_) => FilterList { filters: vec![] }.into(),
         Request::Attach(_) => Reply {
             session: SessionId(1),
             rules: vec![],
@@ -185,6 +186,7 @@ fn serve(moved: u32) -> (Proxy, SocketAddr) {
     let request =
         Attach { filters: vec![], rules: vec![], all: true, deadline_ms: None, start: LaneStart::AtOnce };
     let attached = Attached::new(client, events, request).expect("a session");
+    assert!(matches!(proxy.next(), Request::Filters(_)));
     assert!(matches!(proxy.next(), Request::Attach(_)));
     assert!(matches!(proxy.next(), Request::ReadModule(_)));
     let listener = Listener::bind("127.0.0.1:0".parse().expect("an address"), false).expect("a port");
