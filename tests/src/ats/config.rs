@@ -17,6 +17,7 @@ pub struct Options {
     pub(super) event_threads: usize,
     pub(super) filters: Vec<Filter>,
     pub(super) settings: Option<String>,
+    pub(super) plugin: Option<PathBuf>,
     pub(super) plugin_lines: Vec<String>,
     pub(super) records: Vec<String>,
     pub(super) remaps: Vec<String>,
@@ -34,6 +35,7 @@ impl Default for Options {
             event_threads: 1,
             filters: Vec::new(),
             settings: None,
+            plugin: None,
             plugin_lines: Vec::new(),
             records: Vec::new(),
             remaps: Vec::new(),
@@ -66,6 +68,13 @@ impl Options {
     #[must_use]
     pub fn settings(mut self, yaml: &str) -> Self {
         self.settings = Some(yaml.into());
+        self
+    }
+
+    /// Another build of this project's plugin than the one that is tested.
+    #[must_use]
+    pub fn plugin(mut self, plugin: PathBuf) -> Self {
+        self.plugin = Some(plugin);
         self
     }
 
@@ -270,7 +279,10 @@ pub(super) fn write(
 fn write_plugins(scratch: &Scratch, options: &Options) -> Result<()> {
     let mut lines = options.plugin_lines.clone();
     if !options.filters.is_empty() || options.settings.is_some() {
-        let plugin = process::product("libwasmdbg_ats.so")?;
+        let plugin = match &options.plugin {
+            Some(plugin) => plugin.clone(),
+            None => process::product("libwasmdbg_ats.so")?,
+        };
         std::os::unix::fs::symlink(plugin, scratch.path().join("plugins/wasmdbg.so"))?;
         let mut line = String::from("wasmdbg.so");
         if let Some(settings) = &options.settings {

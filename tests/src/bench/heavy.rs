@@ -7,7 +7,7 @@ use anyhow::{Result, ensure};
 use crate::ats::Ats;
 use crate::bench::rounds::median;
 use crate::bench::table::{Row, Verdict};
-use crate::bench::variant::{HEAVY, Variant, request};
+use crate::bench::variant::{HEAVY, Variant, baseline, request};
 use crate::load::{Load, Plan};
 use crate::scratch::Scratch;
 
@@ -32,7 +32,8 @@ struct Pair {
 pub fn rows() -> Result<Vec<Row>> {
     let folder = Scratch::new("bench")?;
     let mut pairs = Vec::new();
-    for variant in [Variant::Native, Variant::Wasm] {
+    let before = baseline().map(|_| Variant::WasmBefore);
+    for variant in [Variant::Native, Variant::Wasm].into_iter().chain(before) {
         let options = variant.options(folder.path())?;
         let servers = [options.clone().event_threads(1).start()?, options.event_threads(2).start()?];
         for server in &servers {

@@ -111,7 +111,7 @@ pub fn rows(method: Method, costs: &[Cost]) -> Result<Vec<Row>> {
         format!("light filter, RAM-cache hit, 1 event thread: {} per request over no plugin", method.unit());
     let shown =
         |variant: Variant, value: f64| Row::shown(format!("  {}", variant.name()), format!("{value:+.1}"));
-    Ok(vec![
+    let mut rows = vec![
         Row::shown(title, format!("no plugin: {nothing:.1}")),
         shown(Variant::Native, native),
         shown(Variant::HeaderRewrite, over(Variant::HeaderRewrite)?),
@@ -121,7 +121,11 @@ pub fn rows(method: Method, costs: &[Cost]) -> Result<Vec<Row>> {
             aim,
             Verdict::at_most(wasm, lua, limit),
         ),
-    ])
+    ];
+    if costs.iter().any(|cost| cost.variant == Variant::WasmBefore) {
+        rows.push(shown(Variant::WasmBefore, over(Variant::WasmBefore)?));
+    }
+    Ok(rows)
 }
 
 /// The row of the parked request, by instructions.

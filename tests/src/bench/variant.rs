@@ -34,6 +34,14 @@ pub enum Variant {
     WasmNoControl,
     /// The same while a debugger is attached and holds a request at a breakpoint.
     WasmParked,
+    /// The same in another build of the plugin: see [`baseline`].
+    WasmBefore,
+}
+
+/// Another build of this project's plugin that takes part in the rounds, when `WASMDBG_BASELINE` names one.
+#[must_use]
+pub fn baseline() -> Option<PathBuf> {
+    std::env::var_os("WASMDBG_BASELINE").map(PathBuf::from)
 }
 
 impl Variant {
@@ -48,6 +56,7 @@ impl Variant {
             Self::Wasm => "wasmdbg",
             Self::WasmNoControl => "wasmdbg, control socket off",
             Self::WasmParked => "wasmdbg, a request stopped",
+            Self::WasmBefore => "wasmdbg, the build of WASMDBG_BASELINE",
         }
     }
 
@@ -71,6 +80,10 @@ impl Variant {
             Self::HeaderRewrite => options.plugin_line(&of_server("header_rewrite.so", "token.rules")?),
             Self::Lua => options.plugin_line(&of_server("tslua.so", "token.lua")?),
             Self::Wasm | Self::WasmParked => options.filter(filter()),
+            Self::WasmBefore => {
+                let plugin = baseline().context("WASMDBG_BASELINE names no plugin")?;
+                options.filter(filter()).plugin(plugin)
+            }
             Self::WasmNoControl => options.filter(filter()).settings("control:\n  enabled: false\n"),
         })
     }

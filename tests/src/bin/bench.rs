@@ -10,7 +10,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 use wasmdbg_tests::bench::counter::Method;
 use wasmdbg_tests::bench::table::{Row, render};
-use wasmdbg_tests::bench::variant::Variant;
+use wasmdbg_tests::bench::variant::{Variant, baseline};
 use wasmdbg_tests::bench::{
     editor, heavy, jitdump, large, light, machine, parked, profiler, recording, untouched,
 };
@@ -130,6 +130,9 @@ fn variants(wanted: &impl Fn(&str) -> bool) -> Vec<Variant> {
     }
     if wanted("light") || wanted("parked") || wanted("control") {
         variants.push(Variant::Wasm);
+    }
+    if wanted("light") && baseline().is_some() {
+        variants.push(Variant::WasmBefore);
     }
     if wanted("parked") {
         variants.push(Variant::WasmParked);
