@@ -19,26 +19,35 @@ pub(super) struct Size {
     /// Resident memory in bytes.
     pub(super) resident: u64,
     pub(super) threads: usize,
+    /// Threads of debug virtual machines that wait for the next one: the plugin keeps them.
+    pub(super) kept: usize,
     pub(super) descriptors: usize,
 }
 
 impl Size {
     pub(super) fn of(pid: u32) -> Result<Self> {
-        let resident = process::resident(pid)?;
-        Ok(Self { resident, threads: process::threads(pid)?, descriptors: process::descriptors(pid)? })
+        let names = process::thread_names(pid)?;
+        let kept = names.iter().filter(|name| *name == "[WASMDBG_IDLE]").count();
+        Ok(Self {
+            resident: process::resident(pid)?,
+            threads: names.len() - kept,
+            kept,
+            descriptors: process::descriptors(pid)?,
+        })
     }
 
     fn raise_to(&mut self, other: Self) {
         self.resident = self.resident.max(other.resident);
         self.threads = self.threads.max(other.threads);
+        self.kept = self.kept.max(other.kept);
         self.descriptors = self.descriptors.max(other.descriptors);
     }
 }
 
 impl fmt::Display for Size {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { resident, threads, descriptors } = self;
-        write!(f, "{} MB, {threads} threads, {descriptors} descriptors", resident >> 20)
+        let Self { resident, threads, kept, descriptors } = self;
+        write!(f, "{} MB, {threads} threads and {kept} kept, {descriptors} descriptors", resident >> 20)
     }
 }
 
