@@ -1,7 +1,7 @@
 //! Filters that forget their transactions: nothing of them stays beyond `limits.pause` and `limits.done`.
 
 use anyhow::Result;
-use wasmdbg_tests::ats::{Ats, Filter, Options};
+use wasmdbg_tests::ats::{Ats, Filter, Options, Server};
 use wasmdbg_tests::http::{Connection, Request};
 use wasmdbg_tests::scratch::{PATIENCE, Scratch, wait_for};
 
@@ -75,7 +75,13 @@ fn a_client_that_the_server_closes_during_a_pause_leaves_nothing() -> Result<()>
     wait_for("the pause", PATIENCE, || {
         (Proxy::of(&ats).ok()?.counter("misbehave", "paused").ok()? == 1).then_some(())
     })?;
-    assert!(client.receive().is_err(), "the server's timeout comes first");
+    // 10 does not close a client while its request is parked.
+    let closes = Server::get()?.version.starts_with("9.");
+    match client.receive() {
+        Ok(response) => assert!(!closes && response.status == 200, "{}", response.status),
+        Err(error) => assert!(closes, "{error:#}"),
+    }
+    drop(client);
     let proxy = wait_for_rest(&ats, before)?;
     assert_eq!(proxy.counter("misbehave", "pause_timeouts")?, 1);
     assert_eq!(ats.fetch(&Request::get("/cache/10/x"))?.status, 200);

@@ -77,10 +77,15 @@ fn here() -> &'static Queue {
 
 /// What callbacks of one virtual machine did to others of its contexts. They go on with the next [`run`]:
 /// called while nothing else may happen.
+#[inline]
 pub(crate) fn decided(index: Index, generation: Generation, effects: Vec<Effect>) {
-    if effects.is_empty() {
-        return;
+    if !effects.is_empty() {
+        queue(index, generation, effects);
     }
+}
+
+#[cold]
+fn queue(index: Index, generation: Generation, effects: Vec<Effect>) {
     let ready = effects
         .into_iter()
         .map(|Effect { context, action }| Ready::Context(index, FastContext { generation, context }, action));

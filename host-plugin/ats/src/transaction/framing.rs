@@ -60,10 +60,13 @@ fn with<T>(txn: Txn, map: HeaderMap, work: impl FnOnce(&mut Option<View>) -> T) 
 }
 
 /// The fields as filters see them; none when they are those of the header.
+#[inline]
 pub(super) fn written(txn: Txn, map: HeaderMap) -> Option<Vec<Field>> {
-    if VIEWS.load(Ordering::Relaxed) == 0 {
-        return None;
-    }
+    if VIEWS.load(Ordering::Relaxed) == 0 { None } else { view_of(txn, map) }
+}
+
+#[cold]
+fn view_of(txn: Txn, map: HeaderMap) -> Option<Vec<Field>> {
     with(txn, map, |view| view.as_ref().map(|view| view.0.clone()))?
 }
 

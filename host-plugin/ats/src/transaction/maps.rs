@@ -16,6 +16,7 @@ pub(super) struct Map<'txn> {
 
 impl<'txn> Map<'txn> {
     /// None when the map is not there in this phase.
+    #[inline]
     pub(super) fn new(txn: &'txn Txn, map: HeaderMap) -> Option<Self> {
         let header = match map {
             HeaderMap::RequestHeaders => txn.client_request(),
