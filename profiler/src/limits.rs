@@ -4,16 +4,16 @@
 
 use std::cell::Cell;
 use std::fmt;
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Read};
 use std::ops::Range;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use object::read::{ReadCache, ReadRef};
+pub use wasmdbg_control::files::open;
 
 const MIB: u64 = 1 << 20;
 
@@ -130,19 +130,6 @@ impl fmt::Display for Budget {
 #[must_use]
 pub fn size(bytes: u64) -> String {
     if bytes < MIB { format!("{bytes} bytes") } else { format!("{} MiB", bytes / MIB) }
-}
-
-/// Opens a file that somebody else may have put there: a pipe would make us wait, and a device has no end.
-///
-/// # Errors
-/// It cannot be opened, or is not a file.
-pub fn open(path: &Path) -> io::Result<File> {
-    let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
-    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
-    if !file.metadata()?.is_file() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a file"));
-    }
-    Ok(file)
 }
 
 /// Reads a file as [`open`] opens it.

@@ -2,10 +2,11 @@
 //! info of a module names files, and whoever made the module chose the names: one of them could be a key in
 //! its reader's home.
 
-use std::fs::File;
-use std::io::Read;
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
+
+use wasmdbg_control::files;
+use wasmdbg_session::MOST_SOURCE;
 
 /// Where distributions, toolchains and SDKs put sources and headers.
 const SYSTEM: [&str; 9] = [
@@ -22,9 +23,6 @@ const SYSTEM: [&str; 9] = [
 
 /// Variables that name the folder of a toolchain or SDK.
 const NAMED: [&str; 3] = ["WASI_SDK_PATH", "EMSDK", "GOROOT"];
-
-/// The longest file in bytes.
-const MOST_BYTES: u64 = 64 << 20;
 
 /// Folders, as the system names them: no symbolic links, no `..`.
 #[derive(Debug)]
@@ -45,7 +43,7 @@ impl SourceFolders {
     /// The text of a file in one of them.
     pub(crate) fn read(&self, path: &Path) -> Result<Vec<u8>, String> {
         let cannot = |error: std::io::Error| format!("cannot read {}: {error}", path.display());
-        let file = File::open(path).map_err(cannot)?;
+        let file = files::open(path).map_err(cannot)?;
         // Of what is open, not of a path that can become another one meanwhile.
         let real = std::fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd())).map_err(cannot)?;
         if !self.folders.iter().any(|folder| real.starts_with(folder)) {
@@ -55,9 +53,7 @@ impl SourceFolders {
                 real.display()
             ));
         }
-        let mut text = Vec::new();
-        file.take(MOST_BYTES).read_to_end(&mut text).map_err(cannot)?;
-        Ok(text)
+        files::read_open(file, MOST_SOURCE).map_err(cannot)
     }
 }
 
@@ -81,6 +77,9 @@ fn toolchains(variable: impl Fn(&str) -> Option<PathBuf>) -> Vec<PathBuf> {
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::symlink;
+    use std::process::Command;
+    use std::sync::mpsc;
+    use std::time::Duration;
 
     use super::*;
 
@@ -88,8 +87,8 @@ mod tests {
     struct Tree(PathBuf);
 
     impl Tree {
-        fn new() -> Self {
-            let root = std::env::temp_dir().join(format!("wasmdbg-sources-{}", std::process::id()));
+        fn new(name: &str) -> Self {
+            let root = std::env::temp_dir().join(format!("wasmdbg-sources-{}-{name}", std::process::id()));
             for folder in ["own", "own2", "linked"] {
                 std::fs::create_dir_all(root.join(folder)).unwrap();
             }
@@ -110,7 +109,7 @@ mod tests {
 
     #[test]
     fn only_what_really_lies_below_a_folder() {
-        let tree = Tree::new();
+        let tree = Tree::new("links");
         let at = |path: &str| tree.0.join(path);
         let folders = SourceFolders::new([at("own"), at("absent")]);
         assert_eq!(folders.read(&at("own/a.rs")).unwrap(), b"fn a() {}\n");
@@ -123,6 +122,19 @@ mod tests {
         // A workspace that is itself a link, and one that is everything.
         assert!(SourceFolders::new([at("linked/own")]).read(&at("own/a.rs")).is_ok());
         assert!(SourceFolders::new([PathBuf::from("/")]).read(&at("own/a.rs")).is_err());
+    }
+
+    #[test]
+    fn a_pipe_is_not_waited_for() {
+        let tree = Tree::new("pipe");
+        let pipe = tree.0.join("own/pipe.rs");
+        assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        let (sender, said) = mpsc::channel();
+        let folders = SourceFolders::new([tree.0.join("own")]);
+        let reader = std::thread::spawn(move || sender.send(folders.read(&pipe)));
+        let why = said.recv_timeout(Duration::from_secs(60)).expect("an answer").unwrap_err();
+        reader.join().unwrap().unwrap();
+        assert!(why.ends_with("own/pipe.rs: it is not a file"), "{why}");
     }
 
     #[test]

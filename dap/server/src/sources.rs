@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use wasmdbg_control::ModuleHash;
-use wasmdbg_session::{DebugInfo, Session, is_library};
+use wasmdbg_control::{ModuleHash, files};
+use wasmdbg_session::{DebugInfo, MOST_SOURCE, Session, is_library};
 
 use crate::adapter::{Adapter, Answer, Phase};
 use crate::peer::Peer;
@@ -87,9 +87,8 @@ impl Adapter {
             (None, None) => return Err("give a source".into()),
         };
         let bytes = match self.reach {
-            Reach::AllFiles => {
-                std::fs::read(&path).map_err(|error| format!("cannot read {}: {error}", path.display()))?
-            }
+            Reach::AllFiles => files::read(&path, MOST_SOURCE)
+                .map_err(|error| format!("cannot read {}: {error}", path.display()))?,
             Reach::SourceFolders => self.source_folders().read(&path)?,
         };
         Ok(Some(Body::from(SourceBody { content: String::from_utf8_lossy(&bytes).into_owned() })))

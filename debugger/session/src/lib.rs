@@ -45,7 +45,7 @@ pub use interrupter::Interrupter;
 pub use modules::{DebugInfo, Module, SymbolOptions};
 pub use scope::{Scope, ScopeKind};
 pub use session::Session;
-pub use source::{SourceFinder, SourceLines};
+pub use source::{MOST_SOURCE, SourceFinder, SourceLines};
 pub use step::{Libraries, Step, is_library};
 pub use stop::{Stop, StopSummary};
 pub use value::{Format, Value, ValueState, Variable, VariableKind};

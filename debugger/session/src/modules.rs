@@ -2,9 +2,11 @@
 //! module files; a file is taken for a module only by its content.
 
 use std::collections::HashMap;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use wasmdbg_control::files;
 use wasmdbg_control::filters::{FilterInfo, MAX_MODULE, ReadModule};
 use wasmdbg_control::session::AttachedFilter;
 use wasmdbg_control::{Client, FilterId, ModuleHash};
@@ -14,6 +16,9 @@ use crate::{Error, Progress, SourceFinder};
 
 /// The most bytes of one request (`ReadModule::length`).
 const MOST_BYTES: u32 = 512 * 1024;
+
+/// The most bytes of a source map. Those of large programs have some 50 MB, their sources included.
+const MOST_MAP: u64 = 256 << 20;
 
 /// Where symbols may come from, in this order: `files`, the path the plugin read the module from, the
 /// module's bytes over the socket.
@@ -206,10 +211,14 @@ impl Search<'_> {
 
     /// The file the plugin read, if it still is what runs.
     fn at_module_path(&mut self) -> Option<(Arc<[u8]>, PathBuf)> {
-        let path = PathBuf::from(&self.info.filter(|_| self.options.module_path)?.module_path);
-        let bytes = std::fs::read(&path).ok()?;
-        if content_hash(&bytes) == self.filter.module.0 {
-            return Some((bytes.into(), path));
+        let info = self.info.filter(|_| self.options.module_path)?;
+        let path = PathBuf::from(&info.module_path);
+        match files::read(&path, info.module_size.min(MAX_MODULE)) {
+            Ok(bytes) if content_hash(&bytes) == self.filter.module.0 => return Some((bytes.into(), path)),
+            // Another one, and so is one that is larger.
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::FileTooLarge => {}
+            Err(_) => return None,
         }
         self.notes.push(format!(
             "{} was built again since the proxy loaded it: the symbols are of the build that runs; reload the \
@@ -283,8 +292,9 @@ impl Search<'_> {
     /// The source map of a module, beside its file.
     fn source_map(&mut self, own: &Symbols, running: &Arc<[u8]>, file: &Path) -> Option<(Symbols, PathBuf)> {
         let paths = own.module().source_map_paths(file);
-        let read = paths.iter().find_map(|path| Some((std::fs::read(path).ok()?, path)));
-        let Some((bytes, path)) = read else {
+        let mut read = paths.iter().map(|path| (files::read(path, MOST_MAP), path));
+        let found = read.find(|(bytes, _)| !bytes.as_ref().is_err_and(is_absent));
+        let Some((bytes, path)) = found else {
             if let (Some(url), Some(path)) = (own.module().source_mapping_url(), paths.first()) {
                 self.notes.push(format!(
                     "the module's source map {url} is not on this machine ({}): name its file",
@@ -293,7 +303,7 @@ impl Search<'_> {
             }
             return None;
         };
-        match Symbols::with_debug_file(Arc::clone(running), bytes.into()) {
+        match with_file(running, bytes) {
             Ok(symbols) => Some((symbols, path.clone())),
             Err(why) => {
                 self.notes.push(format!("the source map {} is not used: {why}", path.display()));
@@ -307,11 +317,8 @@ impl Search<'_> {
         let name = own.module().external_debug_info()?;
         let folder = Path::new(&self.info?.module_path).parent()?.to_owned();
         let path = folder.join(name);
-        let opened = std::fs::read(&path).map_err(|error| error.to_string()).and_then(|bytes| {
-            Symbols::with_debug_file(Arc::clone(running), bytes.into())
-                .map_err(|error: DebugFileError| error.to_string())
-        });
-        match opened {
+        // What would have been within the module.
+        match with_file(running, files::read(&path, MAX_MODULE)) {
             Ok(symbols) => Some((symbols, path)),
             Err(why) => {
                 self.notes.push(format!("the module's debug file {} is not used: {why}", path.display()));
@@ -319,6 +326,19 @@ impl Search<'_> {
             }
         }
     }
+}
+
+/// Whether there is nothing at a path, as far as this user can see.
+fn is_absent(error: &io::Error) -> bool {
+    use io::ErrorKind::{NotADirectory, NotFound, PermissionDenied};
+    matches!(error.kind(), NotADirectory | NotFound | PermissionDenied)
+}
+
+/// Symbols for a module with a file that was read for it, or why not.
+fn with_file(running: &Arc<[u8]>, read: io::Result<Vec<u8>>) -> Result<Symbols, String> {
+    let bytes = read.map_err(|error| error.to_string())?;
+    Symbols::with_debug_file(Arc::clone(running), bytes.into())
+        .map_err(|error: DebugFileError| error.to_string())
 }
 
 /// How good symbols are; what is broken goes to the notes.

@@ -5,7 +5,12 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
+use wasmdbg_control::files;
+
 use crate::Error;
+
+/// The most bytes of a source file. The longest that people compile (all of SQLite as one file) has 9 MB.
+pub const MOST_SOURCE: u64 = 16 << 20;
 
 /// Lines of a source file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -109,7 +114,7 @@ impl SourceFinder {
         if let Some(lines) = read.get(path) {
             return Ok(Arc::clone(lines));
         }
-        let bytes = std::fs::read(path)
+        let bytes = files::read(path, MOST_SOURCE)
             .map_err(|error| Error::Source(format!("cannot read {}: {error}", path.display())))?;
         let lines: Arc<[String]> = String::from_utf8_lossy(&bytes).lines().map(str::to_owned).collect();
         read.insert(path.to_owned(), Arc::clone(&lines));
@@ -194,6 +199,16 @@ mod tests {
         assert!(finder.find("/build/x/here/only.rs").is_err());
         assert!(finder.find("/crates/log/here/only.rs").is_err());
         std::fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn a_file_that_is_no_source_by_its_size_is_not_read() {
+        let folder = temp("huge");
+        let path = folder.join("own/here/huge.rs");
+        std::fs::File::create(&path).unwrap().set_len(1 << 40).unwrap();
+        let why = SourceFinder::new().lines(path.to_str().unwrap(), 1, 1).unwrap_err().to_string();
+        std::fs::remove_dir_all(folder).unwrap();
+        assert!(why.contains("huge.rs: it is larger than the 16777216 bytes"), "{why}");
     }
 
     #[test]

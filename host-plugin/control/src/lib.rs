@@ -15,6 +15,7 @@ pub mod codec;
 pub mod connection;
 pub mod discover;
 pub mod events;
+pub mod files;
 pub mod filters;
 pub mod ids;
 pub mod message;

@@ -34,6 +34,23 @@ fn source(path: &Path) -> Value {
 }
 
 #[test]
+fn a_file_that_is_no_source_by_its_size_is_not_read() {
+    let scratch = Scratch::new();
+    let huge = scratch.write("module/huge.ts", "");
+    std::fs::File::options()
+        .write(true)
+        .open(&huge)
+        .and_then(|file| file.set_len(1 << 40))
+        .expect("its size");
+    let arguments = module(&scratch, &[&huge]);
+    for reach in [Reach::AllFiles, Reach::SourceFolders] {
+        let mut client = launched(reach, &arguments);
+        let why = client.refused("source", &source(&huge));
+        assert!(why.contains("huge.ts: it is larger than the 16777216 bytes"), "{reach:?}: {why}");
+    }
+}
+
+#[test]
 fn a_client_at_a_port_reads_sources_and_nothing_else() {
     let scratch = Scratch::new();
     let secret = scratch.write("home/secret", "the secret");

@@ -1,6 +1,6 @@
 //! Where a module's symbols come from, and modules that have none, broken ones, or another build's.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use wasmdbg_session::{
     BreakpointOptions, BreakpointSpec, DebugInfo, ScopeKind, SessionEvent, Step, SymbolOptions,
@@ -89,6 +89,45 @@ fn a_module_that_was_built_again_is_read_over_the_socket() {
     assert!(module.notes[0].contains("built again since the proxy loaded it"), "{:?}", module.notes);
     let spec = BreakpointSpec::Function("measure".into());
     assert!(!session.set_breakpoint(spec, &BreakpointOptions::default()).expect("a breakpoint").is_pending());
+}
+
+/// A file that has a size and no blocks: more than any machine can hold.
+fn huge(path: &Path) {
+    std::fs::File::create(path).and_then(|file| file.set_len(1 << 40)).expect("a file");
+}
+
+#[test]
+fn a_file_at_the_modules_path_is_read_no_further_than_the_module_goes() {
+    let (_, wasm) = example("cpp-headers/cpp-headers.debug.wasm");
+    let file = Temporary::new("path", &[]);
+    huge(&file.0);
+    let mut proxy = Proxy::new(&wasm, file.0.to_str().expect("text"), &[]);
+    let module = proxy.attach(SymbolOptions::default()).modules().remove(0);
+    assert_eq!((module.symbols_from, module.debug_info), (None, DebugInfo::Full));
+    assert!(module.notes[0].contains("built again since the proxy loaded it"), "{:?}", module.notes);
+    let mut proxy = Proxy::new(&wasm, "/dev/zero", &[]);
+    let module = proxy.attach(SymbolOptions::default()).modules().remove(0);
+    assert_eq!((module.symbols_from, module.debug_info), (None, DebugInfo::Full));
+}
+
+#[test]
+fn files_that_a_module_names_have_a_limit() {
+    let (_, wasm) = example("cpp-headers/cpp-headers.debug.wasm");
+    for (section, words) in [("external_debug_info", "debug file"), ("sourceMappingURL", "source map")] {
+        for (target, why) in [("huge", "larger than the "), ("/dev/zero", "it is not a file")] {
+            let mut naming = stripped(&wasm);
+            let body = [&[section.len() as u8], section.as_bytes(), &[target.len() as u8], target.as_bytes()];
+            let body = body.concat();
+            naming.extend([0, body.len() as u8]);
+            naming.extend(body);
+            let file = Temporary::new(section, &naming);
+            huge(&file.0.with_file_name("huge"));
+            let mut proxy = Proxy::new(&naming, file.0.to_str().expect("text"), &[]);
+            let notes = proxy.attach(SymbolOptions::default()).modules().remove(0).notes;
+            let said = |note: &&String| note.contains(words) && note.contains(target) && note.contains(why);
+            assert!(notes.iter().any(|note| said(&note)), "{section} {target}: {notes:?}");
+        }
+    }
 }
 
 #[test]
