@@ -31,13 +31,22 @@ pub(crate) struct SourceFolders {
 }
 
 impl SourceFolders {
-    /// The session's own folders, and those of the system and this user's toolchains. A folder that does not
-    /// exist holds nothing, and the root of all folders is none: a service is started there.
-    pub(crate) fn new(own: impl IntoIterator<Item = PathBuf>) -> Self {
+    /// The session's own folders, those that its user's mappings lead to, and those of the system and this
+    /// user's toolchains. A folder that does not exist holds nothing, and the root of all folders is none: a
+    /// service is started there. A terminal starts in the user's home: neither that nor a folder around it is
+    /// one of the session's own.
+    pub(crate) fn new(
+        own: impl IntoIterator<Item = PathBuf>,
+        mapped: impl IntoIterator<Item = PathBuf>,
+        home: Option<&Path>,
+    ) -> Self {
+        let real = |folder: PathBuf| folder.canonicalize().ok();
+        let home = home.and_then(|home| real(home.to_owned()));
+        let around_home = |folder: &PathBuf| home.as_ref().is_some_and(|home| home.starts_with(folder));
+        let own = own.into_iter().filter_map(real).filter(|folder| !around_home(folder));
         let toolchains = toolchains(|name| std::env::var_os(name).map(PathBuf::from));
-        let all = own.into_iter().chain(toolchains).chain(SYSTEM.map(PathBuf::from));
-        let real = all.filter_map(|folder| folder.canonicalize().ok());
-        Self { folders: real.filter(|folder| folder.parent().is_some()).collect() }
+        let others = mapped.into_iter().chain(toolchains).chain(SYSTEM.map(PathBuf::from)).filter_map(real);
+        Self { folders: own.chain(others).filter(|folder| folder.parent().is_some()).collect() }
     }
 
     /// The text of a file in one of them.
@@ -49,7 +58,7 @@ impl SourceFolders {
         if !self.folders.iter().any(|folder| real.starts_with(folder)) {
             return Err(format!(
                 "{} is not shown at a port: it lies outside of the workspace, the module's folder and the \
-                 toolchains; \"sourceMap\" in launch.json names further folders",
+                 toolchains, and a whole home is none of these; \"sourceMap\" in launch.json names further folders",
                 real.display()
             ));
         }
@@ -111,7 +120,7 @@ mod tests {
     fn only_what_really_lies_below_a_folder() {
         let tree = Tree::new("links");
         let at = |path: &str| tree.0.join(path);
-        let folders = SourceFolders::new([at("own"), at("absent")]);
+        let folders = SourceFolders::new([at("own"), at("absent")], [], None);
         assert_eq!(folders.read(&at("own/a.rs")).unwrap(), b"fn a() {}\n");
         assert_eq!(folders.read(&at("own2/../linked/own/a.rs")).unwrap(), b"fn a() {}\n");
         for path in ["own2/secret", "own/../own2/secret", "own/innocent.rs", "own/folder/secret"] {
@@ -120,8 +129,33 @@ mod tests {
         }
         assert!(folders.read(&at("own/b.rs")).unwrap_err().contains("cannot read"));
         // A workspace that is itself a link, and one that is everything.
-        assert!(SourceFolders::new([at("linked/own")]).read(&at("own/a.rs")).is_ok());
-        assert!(SourceFolders::new([PathBuf::from("/")]).read(&at("own/a.rs")).is_err());
+        assert!(SourceFolders::new([at("linked/own")], [], None).read(&at("own/a.rs")).is_ok());
+        assert!(
+            SourceFolders::new([PathBuf::from("/")], [PathBuf::from("/")], None)
+                .read(&at("own/a.rs"))
+                .is_err()
+        );
+    }
+
+    #[test]
+    fn the_home_is_a_folder_for_sources_only_when_a_mapping_says_so() {
+        let tree = Tree::new("home");
+        let (home, file) = (tree.0.join("own"), tree.0.join("own/a.rs"));
+        let read = |own: &[&str], mapped: &[&Path]| {
+            let own = own.iter().map(|path| tree.0.join(path));
+            let mapped = mapped.iter().map(|path| path.to_path_buf());
+            SourceFolders::new(own, mapped, Some(&home)).read(&file)
+        };
+        for own in ["own", "own/", "linked/own", "."] {
+            let why = read(&[own], &[]).unwrap_err();
+            assert!(why.contains("own/a.rs is not shown at a port"), "{own}: {why}");
+        }
+        assert!(read(&[], &[&home]).is_ok());
+        let project = home.join("project");
+        std::fs::create_dir(&project).unwrap();
+        std::fs::write(project.join("b.rs"), "b").unwrap();
+        let folders = SourceFolders::new([project.clone()], [], Some(&home));
+        assert_eq!(folders.read(&project.join("b.rs")).unwrap(), b"b");
     }
 
     #[test]
@@ -130,7 +164,7 @@ mod tests {
         let pipe = tree.0.join("own/pipe.rs");
         assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
         let (sender, said) = mpsc::channel();
-        let folders = SourceFolders::new([tree.0.join("own")]);
+        let folders = SourceFolders::new([tree.0.join("own")], [], None);
         let reader = std::thread::spawn(move || sender.send(folders.read(&pipe)));
         let why = said.recv_timeout(Duration::from_secs(60)).expect("an answer").unwrap_err();
         reader.join().unwrap().unwrap();

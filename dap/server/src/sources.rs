@@ -96,17 +96,16 @@ impl Adapter {
 
     /// Where this session's sources lie: the workspace, beside its modules, where the client's mappings lead.
     fn source_folders(&self) -> SourceFolders {
-        let mut own: Vec<PathBuf> = std::env::current_dir().into_iter().collect();
-        if let Some(beginning) = &self.beginning {
-            let common = beginning.common();
-            own.extend(common.cwd.iter().map(PathBuf::from));
-            own.extend(common.source_map.values().map(PathBuf::from));
-        }
+        let common = self.beginning.as_ref().map(|beginning| beginning.common());
+        // Where the adapter was started says something only when the client does not.
+        let cwd = common.and_then(|common| common.cwd.as_ref()).map(PathBuf::from);
+        let mut own: Vec<PathBuf> = cwd.or_else(|| std::env::current_dir().ok()).into_iter().collect();
+        let mapped = common.iter().flat_map(|common| common.source_map.values().map(PathBuf::from));
         if let Phase::Live(session) = &self.phase {
             let files = session.modules().into_iter().filter_map(|module| module.symbols_from);
             own.extend(files.filter_map(|file| file.parent().map(Path::to_owned)));
         }
-        SourceFolders::new(own)
+        SourceFolders::new(own, mapped, std::env::home_dir().as_deref())
     }
 
     pub(crate) fn loaded_sources(&mut self) -> Answer {

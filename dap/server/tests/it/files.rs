@@ -51,6 +51,22 @@ fn a_file_that_is_no_source_by_its_size_is_not_read() {
 }
 
 #[test]
+fn the_folder_that_it_was_started_in_is_the_workspace_when_no_other_is() {
+    let scratch = Scratch::new();
+    let here = std::env::current_dir().expect("a folder").join("Cargo.toml");
+    let work = scratch.write("work/here.ts", "here");
+    let mut arguments = module(&scratch, &[&here, &work]);
+    let mut client = launched(Reach::SourceFolders, &arguments);
+    let text = client.ask("source", &source(&here))["content"].to_string();
+    assert!(text.contains("wasmdbg-dap"), "{text}");
+    arguments["cwd"] = json!(scratch.0.join("work"));
+    let mut client = launched(Reach::SourceFolders, &arguments);
+    let why = client.refused("source", &source(&here));
+    assert!(why.contains("Cargo.toml is not shown at a port"), "{why}");
+    assert_eq!(client.ask("source", &source(&work))["content"], "here");
+}
+
+#[test]
 fn a_client_at_a_port_reads_sources_and_nothing_else() {
     let scratch = Scratch::new();
     let secret = scratch.write("home/secret", "the secret");
