@@ -9,15 +9,17 @@ use std::cell::Cell;
 use std::collections::VecDeque;
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
-use wasmdbg_control::FilterId;
-use wasmdbg_proxy_wasm::{Embedder, Filter, FilterConfig, Runtime, Settings};
+use wasmdbg_control::server::ServerLoop;
+use wasmdbg_control::session::{Attach, LaneStart};
+use wasmdbg_control::{Client, Connection, FilterId};
+use wasmdbg_proxy_wasm::{Agent, AgentParts, Embedder, Filter, FilterConfig, Runtime, Settings};
 
 use crate::embedder::Server;
 use crate::plugin::Plugin;
-use crate::sys::{self, TS_SUCCESS, TSCont, TSEventFunc};
+use crate::sys::{self, TS_SUCCESS, TSCont, TSEventFunc, TSThreadFunc};
 
 /// Longer than anything here takes on a busy machine; a test that waits so long has failed.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -67,6 +69,36 @@ pub(crate) fn serve(filters: &[(&str, &str, bool)], settings: &str) -> &'static 
     thread
 }
 
+/// Attaches a client to all transactions of the calling thread's plugin, in the debug lanes of `filters`, which
+/// are ready when this returns; they are as long as the client is.
+pub(crate) fn attach(filters: &[&str]) -> Client {
+    let plugin = plugin().unwrap();
+    let mut server = ServerLoop::new(None, Agent::welcome(&plugin.lane)).unwrap();
+    let remote = server.remote();
+    let mut agent = Agent::new(AgentParts {
+        lane: Arc::clone(&plugin.lane),
+        filters: plugin.filters.clone(),
+        traps: mpsc::channel().1,
+        symbolise: Box::new(|_, _| None),
+        users: Vec::new(),
+        cache_folder: None,
+        transactions: Box::new(|| 0),
+        waker: server.waker(),
+    });
+    std::thread::spawn(move || server.run(&mut agent).unwrap());
+    let connection = Connection::over(remote.connect().unwrap()).unwrap();
+    let (client, _) = Client::greet(connection, "test 1.0").unwrap();
+    let attach = Attach {
+        filters: filters.iter().map(|name| String::from(*name)).collect(),
+        rules: Vec::new(),
+        all: true,
+        deadline_ms: None,
+        start: LaneStart::AtOnce,
+    };
+    client.call_within(attach, PATIENCE).unwrap();
+    client
+}
+
 /// An event thread.
 pub(crate) struct EventLoop {
     events: Mutex<VecDeque<Event>>,
@@ -100,7 +132,7 @@ impl<T> Clone for Pointer<T> {
 
 impl<T> Copy for Pointer<T> {}
 
-// SAFETY: continuations are leaked, and called by one thread at a time.
+// SAFETY: continuations are leaked, and called by one thread at a time; the data of a thread is its own.
 unsafe impl<T> Send for Pointer<T> {}
 
 struct Continuation {
@@ -369,6 +401,20 @@ unsafe extern "C" fn schedule_task(cont: TSCont, _milliseconds: i64, _pool: c_in
     std::ptr::null_mut()
 }
 
+unsafe extern "C" fn create_thread(body: TSThreadFunc, data: *mut c_void) -> sys::TSThread {
+    let data = Pointer(data);
+    std::thread::spawn(move || {
+        let data = data;
+        // SAFETY: by the caller.
+        unsafe { body(data.0) };
+    });
+    std::ptr::dangling_mut::<u8>().cast()
+}
+
+unsafe extern "C" fn version() -> *const c_char {
+    c"9.2.9".as_ptr()
+}
+
 unsafe extern "C" fn current() -> sys::TSEventThread {
     EventLoop::this().map_or(std::ptr::null_mut(), |this| std::ptr::from_ref(this).cast_mut().cast())
 }
@@ -410,6 +456,27 @@ unsafe extern "C" fn no_header(
     _txn: sys::TSHttpTxn,
     _buffer: *mut sys::TSMBuffer,
     _location: *mut sys::TSMLoc,
+) -> c_int {
+    FAILURE
+}
+
+unsafe extern "C" fn no_connection(_txn: sys::TSHttpTxn) -> *mut c_void {
+    std::ptr::null_mut()
+}
+
+unsafe extern "C" fn no_socket(_txn: sys::TSHttpTxn, _socket: *mut c_int) -> c_int {
+    FAILURE
+}
+
+unsafe extern "C" fn not_aborted(_txn: sys::TSHttpTxn, _by_client: *mut bool) -> c_int {
+    FAILURE
+}
+
+unsafe extern "C" fn no_setting(
+    _name: *const c_char,
+    _length: c_int,
+    _key: *mut c_int,
+    _kind: *mut c_int,
 ) -> c_int {
     FAILURE
 }
@@ -472,6 +539,14 @@ fn find(name: &str) -> *mut c_void {
         "TSUserArgGet" => get_argument as *mut c_void,
         "TSHttpTxnIdGet" => id as *mut c_void,
         "TSHttpTxnClientReqGet" | "TSHttpTxnClientRespGet" => no_header as *mut c_void,
+        "TSTrafficServerVersionGet" => version as *mut c_void,
+        "TSThreadCreate" => create_thread as *mut c_void,
+        "TSHttpTxnSsnGet" | "TSHttpTxnServerVConnGet" | "TSHttpTxnClientAddrGet" => {
+            no_connection as *mut c_void
+        }
+        "TSHttpTxnClientFdGet" => no_socket as *mut c_void,
+        "TSHttpTxnAborted" => not_aborted as *mut c_void,
+        "TSHttpTxnConfigFind" => no_setting as *mut c_void,
         "TSHttpTxnStatusSet" => set_status as *mut c_void,
         "TSHttpTxnErrorBodySet" => set_body as *mut c_void,
         "_TSmalloc" => allocate as *mut c_void,

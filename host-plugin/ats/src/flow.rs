@@ -250,6 +250,10 @@ impl Flow {
         {
             let mut state = self.state();
             if !state.end_wait(index, Waiting::Filter) {
+                // The server can run the event that says so before the one of the callback's return.
+                if state.waits(index, Waiting::Slot) && state.stage != Stage::Close {
+                    state.decided = Some(action);
+                }
                 return;
             }
         }

@@ -5,9 +5,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering::Relaxed;
 
 use wasmdbg_control::filters::FilterCounters;
-use wasmdbg_proxy_wasm::FastVm;
+use wasmdbg_proxy_wasm::{Action, FastVm};
 
-use crate::double::{At, EventLoop, Transaction, plugin, serve};
+use crate::double::{At, EventLoop, Transaction, attach, plugin, serve};
 use crate::flow::Wake;
 use crate::release;
 use crate::sys::event::{HTTP_CONTINUE, HTTP_ERROR};
@@ -15,8 +15,9 @@ use crate::ts::Txn;
 use crate::worker;
 
 /// A filter with `functions`, most of which call `$log` (a text at 0), `$continue`, `$respond` (403) or
-/// `$context`.
+/// `$context`. It ticks if it does something then.
 fn filter(functions: &str) -> String {
+    let tick = if functions.contains("proxy_on_tick") { "(drop (call $tick (i32.const 1)))" } else { "" };
     format!(
         r#"(module
             (import "env" "proxy_log" (func $proxy_log (param i32 i32 i32) (result i32)))
@@ -31,8 +32,7 @@ fn filter(functions: &str) -> String {
             (data (i32.const 0) "responsedoneanswered")
             (func (export "proxy_abi_version_0_2_1"))
             (func (export "proxy_on_memory_allocate") (param i32) (result i32) (i32.const 4096))
-            (func (export "proxy_on_configure") (param i32 i32) (result i32)
-                (drop (call $tick (i32.const 1))) (i32.const 1))
+            (func (export "proxy_on_configure") (param i32 i32) (result i32) {tick} (i32.const 1))
             (func $log (param $at i32) (param $size i32)
                 (drop (call $proxy_log (i32.const 2) (local.get $at) (local.get $size))))
             (func $context (param i32) (drop (call $proxy_context (local.get 0))))
@@ -275,4 +275,24 @@ fn a_panic_of_released_work_ends_the_filters_part_in_its_transaction() {
     // Others go on as before.
     Transaction::start(false);
     assert_eq!(counters(1).paused, 1);
+}
+
+/// Pauses each request and does nothing for it.
+const PAUSING: &str =
+    r#"(func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32) (i32.const 1))"#;
+
+/// The event of a callback's return can be the later one of two: the server tries it again after 10 ms when
+/// the slot's thread still has its mutex.
+#[test]
+fn a_decision_that_overtakes_its_callback_counts() {
+    let text = filter(PAUSING);
+    let thread = serve(&[("pausing", &text, true)], "limits: {pause: off}");
+    let _client = attach(&[]);
+    let transaction = Transaction::start(false);
+    let flow = worker::flow(Txn::in_memory(transaction)).unwrap();
+    release::wake(flow, Wake::Decided(0, Action::Continue));
+    assert_eq!(transaction.at(), At::Request, "its callback may be under way");
+    // This comes to the event of the callback's return.
+    thread.run(|| transaction.is_over());
+    assert_eq!((transaction.answer(), counters(0).debug_contexts), (None, 1));
 }

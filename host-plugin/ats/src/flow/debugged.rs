@@ -92,16 +92,20 @@ impl Flow {
     }
 
     /// A callback has returned in the debug lane. At home.
-    pub(super) fn called(self: Arc<Self>, index: Index, action: Action) {
+    pub(super) fn called(self: Arc<Self>, index: Index, mut action: Action) {
         {
             let _measuring = self.plugin.lane.measure();
             let mut state = self.state();
             if !state.end_wait(index, Waiting::Slot) {
                 return;
             }
+            let decided = state.decided.take();
             if action == Action::Pause {
-                state.waiting = Waiting::Filter;
-                return;
+                let Some(decided) = decided else {
+                    state.waiting = Waiting::Filter;
+                    return;
+                };
+                action = decided;
             }
             if let Some(Place::Debug(seat)) = state.places.get(index) {
                 self.plugin.watch.remove(seat);

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use wasmdbg_proxy_wasm::Action;
 use wasmdbg_proxy_wasm::debug::Claim;
 
 use crate::answer::Answer;
@@ -15,6 +16,8 @@ pub(super) struct State {
     /// The filter whose turn it is; none when the stage is over.
     pub(super) turn: Option<Index>,
     pub(super) waiting: Waiting,
+    /// What was decided about a transaction before it was known here that the filter has parked it.
+    pub(super) decided: Option<Action>,
     pub(super) places: Vec<Place>,
     /// The response is one of a filter, and its header fields are still to be set.
     pub(super) answer: Option<Answer>,
@@ -89,6 +92,7 @@ impl State {
             stage: Stage::Start,
             turn: None,
             waiting: Waiting::Nothing,
+            decided: None,
             places,
             answer: None,
             response_seen: false,
@@ -101,6 +105,7 @@ impl State {
     pub(super) fn begin(&mut self, stage: Stage) {
         self.stage = stage;
         self.waiting = Waiting::Nothing;
+        self.decided = None;
         self.turn = match stage {
             Stage::Start => None,
             Stage::Request => Some(0).filter(|_| !self.places.is_empty()),
@@ -117,9 +122,14 @@ impl State {
         };
     }
 
+    /// Whether the transaction waits for `what` of this filter.
+    pub(super) fn waits(&self, index: Index, what: Waiting) -> bool {
+        self.turn == Some(index) && self.waiting == what
+    }
+
     /// The wait is over, if it was for `what` of this filter.
     pub(super) fn end_wait(&mut self, index: Index, what: Waiting) -> bool {
-        let waited = self.turn == Some(index) && self.waiting == what;
+        let waited = self.waits(index, what);
         if waited {
             self.waiting = Waiting::Nothing;
         }
