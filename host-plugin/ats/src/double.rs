@@ -193,6 +193,12 @@ impl EventLoop {
         self.log().iter().filter(|line| line.contains(text)).count()
     }
 
+    /// How many of its events are for a time after `wait`.
+    pub(crate) fn later(&self, wait: Duration) -> usize {
+        let then = Instant::now() + wait;
+        self.events.lock().unwrap().iter().filter(|event| event.due > then).count()
+    }
+
     fn push(&self, milliseconds: i64, work: Work) {
         let due = Instant::now() + Duration::from_millis(u64::try_from(milliseconds).unwrap_or(0));
         self.events.lock().unwrap().push_back(Event { due, work });

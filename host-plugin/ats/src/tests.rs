@@ -3,6 +3,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
 use wasmdbg_control::filters::FilterCounters;
 use wasmdbg_proxy_wasm::{Action, FastVm};
@@ -295,4 +296,23 @@ fn a_decision_that_overtakes_its_callback_counts() {
     // This comes to the event of the callback's return.
     thread.run(|| transaction.is_over());
     assert_eq!((transaction.answer(), counters(0).debug_contexts), (None, 1));
+}
+
+/// One event of the timer is for the pause, and each of the others for one that is not done.
+#[test]
+fn a_short_wait_ends_in_time_while_a_long_one_goes_on() {
+    let text = filter(
+        r#"(func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
+            (i32.eq (local.get 0) (i32.const 2)))
+        (func (export "proxy_on_done") (param i32) (result i32) (i32.const 0))"#,
+    );
+    let thread = serve(&[("forgetful", &text, true)], "limits: {pause: 1h, done: 5ms}");
+    let paused = Transaction::start(false);
+    for _ in 0..5 {
+        let ending = Transaction::start(false);
+        assert_eq!(ending.at(), At::Close, "it is held");
+        thread.run(|| ending.is_over());
+    }
+    assert_eq!((paused.at(), counters(0).done_timeouts), (At::Request, 5));
+    assert_eq!(thread.later(Duration::from_secs(1800)), 1, "events for the pause");
 }

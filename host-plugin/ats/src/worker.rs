@@ -60,9 +60,10 @@ const SLICE: Duration = Duration::from_millis(1);
 /// When a virtual machine has something to do of itself.
 struct Clock {
     timer: Timer,
-    due: Instant,
-    /// Events that are on their way.
-    outstanding: u32,
+    /// None: nothing until it is armed again.
+    due: Option<Instant>,
+    /// Events that are on their way, each for an earlier time than the one before it.
+    coming: Vec<Instant>,
 }
 
 thread_local! {
@@ -119,26 +120,26 @@ impl Desk {
 }
 
 impl Clock {
-    /// Starts the timer when `due` is earlier than what is on its way.
+    /// There is something to do at `due`, unless there is before.
     fn arm<H: TimerHandler>(clock: &mut Option<Self>, index: Index, due: Instant) {
-        match clock {
-            Some(clock) if clock.outstanding > 0 && clock.due <= due => return,
-            Some(_) => {}
-            None => {
-                let Some(timer) = Timer::new::<H>(index as u64) else { return };
-                *clock = Some(Self { timer, due, outstanding: 0 });
-            }
+        if clock.is_none() {
+            *clock = Timer::new::<H>(index as u64).map(|timer| Self { timer, due: None, coming: Vec::new() });
         }
-        if let Some(clock) = clock {
-            clock.due = due;
-            clock.start(due.saturating_duration_since(Instant::now()));
+        let Some(clock) = clock else { return };
+        if clock.due.is_none_or(|before| due < before) {
+            clock.due = Some(due);
+            clock.start(due);
         }
     }
 
-    fn start(&mut self, wait: Duration) {
-        self.outstanding += 1;
+    /// Sees to an event at `due`, or to an earlier one.
+    fn start(&mut self, due: Instant) {
+        if self.coming.last().is_some_and(|event| *event <= due) {
+            return;
+        }
+        self.coming.push(due);
         // Rounded up: an early event would only start another.
-        let milliseconds = wait.as_nanos().div_ceil(1_000_000);
+        let milliseconds = due.saturating_duration_since(Instant::now()).as_nanos().div_ceil(1_000_000);
         self.timer.start(u32::try_from(milliseconds).unwrap_or(u32::MAX).max(1));
     }
 }
@@ -343,14 +344,13 @@ fn on_time(
     let (vm, generation) = borrow(|worker| {
         let desk = worker.desk(index);
         let Some(clock) = clock(desk) else { return (None, desk.generation) };
-        clock.outstanding = clock.outstanding.saturating_sub(1);
-        let early = clock.due.saturating_duration_since(now);
-        if early > Duration::from_millis(1) {
-            if clock.outstanding == 0 {
-                clock.start(early);
-            }
+        clock.coming.pop();
+        let Some(due) = clock.due else { return (None, desk.generation) };
+        if due.saturating_duration_since(now) > Duration::from_millis(1) {
+            clock.start(due);
             return (None, desk.generation);
         }
+        clock.due = None;
         let wanted = desk.vm.as_deref().is_some_and(wanted);
         (if wanted { desk.vm.take() } else { None }, desk.generation)
     });
