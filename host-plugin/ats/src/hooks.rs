@@ -45,8 +45,9 @@ impl HookHandler for Hooks {
         event
     }
 
-    // What was decided about others before goes on with this thread's next hook or event.
     fn panicked(hook: Hook, txn: Txn, reason: &str) -> Option<Event> {
+        // What was decided about others before: this thread may have no further hook or event.
+        release::run_later();
         ts::error(&format!("a fault of this plugin, please report it: a panic in {hook:?}: {reason}"));
         let passes = worker::flow(txn).is_none_or(|flow| flow.abandon());
         if hook == Hook::TxnClose {

@@ -5,14 +5,16 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
+use wasmdbg_control::ContextId;
 use wasmdbg_control::filters::FilterCounters;
-use wasmdbg_proxy_wasm::{Action, FastVm};
+use wasmdbg_proxy_wasm::{Action, Effect, FastVm, Outcome};
 
 use crate::double::{At, EventLoop, Transaction, attach, plugin, serve};
 use crate::flow::Wake;
+use crate::hooks::Hooks;
 use crate::release;
 use crate::sys::event::{HTTP_CONTINUE, HTTP_ERROR};
-use crate::ts::Txn;
+use crate::ts::{Event, Hook, HookHandler, Txn};
 use crate::worker;
 
 /// A filter with `functions`, most of which call `$log` (a text at 0), `$continue`, `$respond` (403) or
@@ -315,4 +317,18 @@ fn a_short_wait_ends_in_time_while_a_long_one_goes_on() {
     }
     assert_eq!((paused.at(), counters(0).done_timeouts), (At::Request, 5));
     assert_eq!(thread.later(Duration::from_secs(1800)), 1, "events for the pause");
+}
+
+/// Nothing else comes to the thread: no tick, no other transaction.
+#[test]
+fn what_was_decided_before_a_panic_in_a_hook_goes_on() {
+    let text = filter(PAUSING);
+    let thread = serve(&[("pausing", &text, true)], "limits: {pause: off}");
+    let (transaction, other) = (Transaction::start(false), Transaction::start(false));
+    let continued = || Effect { context: ContextId(2), action: Action::Continue };
+    let outcome = |effects| Outcome { action: Action::Continue, effects };
+    worker::enter(0, None, |_, _| ((), outcome(vec![continued()])));
+    let event = Hooks::panicked(Hook::ReadRequestHeaders, Txn::in_memory(other), "a fault of ours");
+    assert_eq!((event, transaction.at()), (Some(Event::Continue), At::Request), "in an event of its own");
+    thread.run(|| transaction.is_over());
 }
