@@ -119,6 +119,14 @@ impl Flow {
         if seen { Some(Event::Continue) } else { self.run() }
     }
 
+    /// TXN_CLOSE, after [`Flow::abandon`]: the transaction waits for the slots of the debug lane that have it.
+    pub(crate) fn end_debugged(self: &Arc<Self>) -> Option<Event> {
+        if self.state().waiting == Waiting::Slot {
+            return None;
+        }
+        self.close()
+    }
+
     /// TXN_CLOSE.
     pub(crate) fn close(self: &Arc<Self>) -> Option<Event> {
         let _hook = InHook::enter(self.txn);
@@ -304,8 +312,11 @@ impl Flow {
         let ended: Vec<Place> = {
             let mut state = self.state();
             state.response_seen = true;
-            state.turn = None;
-            state.waiting = Waiting::Nothing;
+            // A slot that ends its part in TXN_CLOSE is waited for.
+            if (state.stage, state.waiting) != (Stage::Close, Waiting::Slot) {
+                state.turn = None;
+                state.waiting = Waiting::Nothing;
+            }
             let places = state.places.iter_mut().map(|place| match place {
                 // Its slot may still use the transaction, so TXN_CLOSE waits for it.
                 Place::Debug(_) => Place::Empty,

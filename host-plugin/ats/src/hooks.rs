@@ -49,10 +49,10 @@ impl HookHandler for Hooks {
         // What was decided about others before: this thread may have no further hook or event.
         release::run_later();
         ts::error(&format!("a fault of this plugin, please report it: a panic in {hook:?}: {reason}"));
-        let passes = worker::flow(txn).is_none_or(|flow| flow.abandon());
+        let flow = worker::flow(txn);
+        let passes = flow.as_ref().is_none_or(|flow| flow.abandon());
         if hook == Hook::TxnClose {
-            worker::forget(txn);
-            return Some(Event::Continue);
+            return flow.map_or(Some(Event::Continue), |flow| flow.end_debugged());
         }
         if passes || hook == Hook::TxnStart {
             return Some(Event::Continue);

@@ -2,6 +2,7 @@
 //! outlives a virtual machine.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
@@ -331,4 +332,28 @@ fn what_was_decided_before_a_panic_in_a_hook_goes_on() {
     let event = Hooks::panicked(Hook::ReadRequestHeaders, Txn::in_memory(other), "a fault of ours");
     assert_eq!((event, transaction.at()), (Some(Event::Continue), At::Request), "in an event of its own");
     thread.run(|| transaction.is_over());
+}
+
+/// TXN_CLOSE after a panic of ours, while a slot has the transaction.
+#[test]
+fn a_panic_at_the_end_waits_for_the_debug_lane() {
+    let holding = r#"(func (export "proxy_on_done") (param i32) (result i32) (i32.const 0))"#;
+    let texts = [filter(LOGGING), filter(holding)];
+    let filters = [("debugged", texts[0].as_str(), true), ("holding", texts[1].as_str(), true)];
+    let thread = serve(&filters, "limits: {done: off}\ndebug: {max_vms: 1}");
+    let _client = attach(&["debugged"]);
+    for served in 1..=2 {
+        let transaction = Transaction::start(false);
+        thread.run(|| transaction.at() == At::Close);
+        assert_eq!((counters(0).debug_contexts, counters(0).debug_missed), (served, 0), "the slot is free");
+        let flow = worker::flow(Txn::in_memory(transaction)).unwrap();
+        for _ in 0..2 {
+            // The second one comes while the slot is at work.
+            release::wake(Arc::clone(&flow), Wake::Hook(|_| panic!("a fault of ours")));
+            assert_eq!(transaction.at(), At::Close, "the slot still has it");
+        }
+        drop(flow);
+        thread.run(|| transaction.is_over());
+        assert_eq!((worker::flow(Txn::in_memory(transaction)).is_none(), counters(1).paused), (true, 0));
+    }
 }
