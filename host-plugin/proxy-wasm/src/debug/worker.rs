@@ -256,6 +256,12 @@ impl Worker {
     /// There is no machine: the bound transaction goes by the fail policy until it ends.
     fn refuse_all(&mut self) {
         self.slot.closing.store(true, Ordering::Release);
+        if let Some(bound) = &mut self.bound
+            && bound.ending.is_none()
+        {
+            // It may be parked, and nothing else would decide about it.
+            (bound.effects)(Action::Failed);
+        }
         self.farewell();
         while !self.close() {
             match self.jobs.recv() {

@@ -1,14 +1,15 @@
 //! Guests that run on, time that runs out, clients that are gone.
 
+use std::sync::mpsc;
 use std::time::Duration;
 
 use wasmdbg_control::session::{Activity, Attach, Detach};
 use wasmdbg_control::state::WriteMemory;
 use wasmdbg_control::stop::{CallbackOutcome, Interrupt, ReleaseCause, ResumeMode, StopReason, Stopped};
 use wasmdbg_control::{ErrorKind, Event};
-use wasmdbg_proxy_wasm::{Action, Callback};
+use wasmdbg_proxy_wasm::{Action, Callback, Ending};
 
-use crate::debug_stage::{Flow, Front, Stage, attach, filter, refusal, wait_for};
+use crate::debug_stage::{Flow, Front, PATIENCE, Stage, attach, filter, refusal, wait_for};
 
 /// Runs until the byte at 0 is set.
 fn endless() -> String {
@@ -350,4 +351,42 @@ fn what_is_debugged_has_more_time_in_host_calls_too() {
     let flow = stage.request(1);
     assert_eq!(flow.action(), Action::Continue, "{}", stage.log());
     flow.end();
+}
+
+/// What the slot's thread does beside its virtual machine panics once: here the proxy's part in a decision.
+#[test]
+fn a_parked_transaction_does_not_wait_for_a_thread_that_panicked() {
+    let stage = Stage::new(
+        &filter(
+            r#"(func (export "proxy_on_configure") (param i32 i32) (result i32)
+                (drop (call $tick (i32.const 1))) (i32.const 1))
+            (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32) (i32.const 1))
+            (func (export "proxy_on_tick") (param i32)
+                (if (i32.eqz (call $effective (i32.const 2)))
+                    (then (drop (call $continue (i32.const 0))))))"#,
+        ),
+        "",
+    );
+    let _front = stage.attached();
+    let (claim, request) = stage.claim(0, 1, &[]).unwrap();
+    let (decisions, decided) = mpsc::channel();
+    let mut panicked = false;
+    let sink = move |action| {
+        if !std::mem::replace(&mut panicked, true) {
+            panic!("a fault of the proxy's part");
+        }
+        _ = decisions.send(action);
+    };
+    let context = claim.enter(request.boxed(), Box::new(sink));
+    let (returns, returned) = mpsc::channel();
+    context.call(
+        Callback::RequestHeaders { end_of_stream: true },
+        Box::new(move |outcome| _ = returns.send(outcome.action)),
+    );
+    assert_eq!(returned.recv_timeout(PATIENCE), Ok(Action::Pause));
+    assert_eq!(decided.recv_timeout(PATIENCE), Ok(Action::Failed));
+    let (done, ended) = mpsc::channel();
+    context.end(Ending::default(), Box::new(move || _ = done.send(())));
+    ended.recv_timeout(PATIENCE).unwrap();
+    wait_for("the end of the slot", || (stage.threads() == 0).then_some(()));
 }
