@@ -73,6 +73,13 @@ fn hostile() -> Result<Vec<u8>> {
                 "(local.set $status (call $add (i32.const 0) (i32.const 16) (i32.const 5) (i32.const 16) (i32.const 1)))",
             ),
         ),
+        // One.
+        (
+            'o',
+            String::from(
+                "(local.set $status (call $add (i32.const 0) (i32.const 16) (i32.const 5) (i32.const 16) (i32.const 1)))",
+            ),
+        ),
         // 60 lines of 1 KB.
         (
             'f',
@@ -149,6 +156,16 @@ fn no_host_call_holds_an_event_thread_or_fills_the_log() -> Result<()> {
         "a header map is not changed, the filter gets BAD_ARGUMENT: limits.map_fields allows 500",
     )?;
     ensure!(Proxy::of(&ats)?.counter("hostile", "log_left_out")? > 60 << 20);
+    Ok(())
+}
+
+#[test]
+fn a_client_that_sends_many_fields_does_not_use_up_what_a_filter_may_add() -> Result<()> {
+    let (_scratch, ats) = start("")?;
+    let request = (0..600).fold(order("o"), |request, number| request.header(&format!("x-{number}"), "1"));
+    ensure!(ats.fetch(&request)?.status == 200);
+    let line = ats.wait_for_log("hostile #")?;
+    ensure!(line.ends_with(": 0"), "{line}");
     Ok(())
 }
 

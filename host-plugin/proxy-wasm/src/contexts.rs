@@ -26,8 +26,26 @@ struct Stream {
     decided: Option<Action>,
     /// The end of its time, while it waits for the filter and there is a limit.
     deadline: Option<Deadline>,
-    /// Bytes that the filter has written into each header map, and into properties.
-    written: [u64; 5],
+    /// What the filter has written into each header map, and into properties.
+    written: [Written; 5],
+}
+
+/// What a filter has written into one header map of a transaction.
+#[derive(Debug, Clone, Copy, Default)]
+struct Written {
+    bytes: u64,
+    /// By so many the map grew.
+    fields: u64,
+}
+
+/// What a filter is about to write.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Write {
+    pub(crate) bytes: usize,
+    /// By so many the map grows.
+    pub(crate) fields: usize,
+    /// Bytes of the map that it replaces as a whole: they do not count against the filter.
+    pub(crate) replaced: usize,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,8 +120,13 @@ impl Contexts {
                 break;
             }
         }
-        let stream =
-            Stream { transaction, stage: Stage::Open, decided: None, deadline: None, written: [0; 5] };
+        let stream = Stream {
+            transaction,
+            stage: Stage::Open,
+            decided: None,
+            deadline: None,
+            written: Default::default(),
+        };
         self.streams.insert(self.last, stream);
         ContextId(self.last)
     }
@@ -231,21 +254,24 @@ impl Contexts {
         Ok(&mut *stream.transaction)
     }
 
-    /// Whether `bytes` more may be written into a header map of that transaction, or into its properties:
-    /// `most` in all. They count from now on: the proxy keeps what was replaced until the transaction ends.
+    /// Whether `write` may be done to a header map of that transaction, or to its properties. It counts from
+    /// now on: the proxy keeps what was replaced until the transaction ends. What came with the message does
+    /// not count: a client must not be able to use up what a filter may add.
     pub(crate) fn admit_written(
         &mut self,
         map: Option<HeaderMap>,
-        bytes: usize,
-        most: u64,
+        write: Write,
+        limits: &Limits,
     ) -> Result<bool, Status> {
         let stream = self.streams.get_mut(&self.effective.0).ok_or(Status::BadArgument)?;
         let written = &mut stream.written[map.map_or(4, |map| map as usize)];
-        let sum = written.saturating_add(bytes as u64);
-        if sum > most {
+        let bytes = written.bytes.saturating_add(write.bytes as u64);
+        let fields = written.fields.saturating_add(write.fields as u64);
+        let most = limits.map_bytes.saturating_add(write.replaced as u64);
+        if bytes > most || fields > u64::from(limits.map_fields) {
             return Ok(false);
         }
-        *written = sum;
+        *written = Written { bytes, fields };
         Ok(true)
     }
 

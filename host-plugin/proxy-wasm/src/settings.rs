@@ -121,9 +121,10 @@ pub struct Limits {
     /// Bytes a second that all virtual machines of a filter may log, traps included.
     #[serde(deserialize_with = "size")]
     pub log_rate: u64,
-    /// Fields, pseudo-headers included, of a header map to which a filter may add.
+    /// Fields that a filter may add to one header map of a transaction, whatever came in it.
     pub map_fields: u32,
-    /// Bytes that a filter may write into one header map of a transaction, in all; as many into its properties.
+    /// Bytes that a filter may write into one header map of a transaction, in all, and as many into its
+    /// properties. Those of a map that it replaces as a whole come on top.
     #[serde(deserialize_with = "size")]
     pub map_bytes: u64,
 }

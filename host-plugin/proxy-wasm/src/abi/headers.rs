@@ -2,6 +2,7 @@
 
 use crate::abi::serialize::{deserialize, serialize};
 use crate::abi::unimplemented::not_there;
+use crate::contexts::Write;
 use crate::embedder::{HeaderMap, Level, Status, Transaction};
 use crate::filter_core::FilterCore;
 use crate::guest::{Guest, Place, read, write_u32};
@@ -35,13 +36,20 @@ fn map_of(guest: &Guest<'_>, map: u32) -> Result<HeaderMap, Status> {
     }
 }
 
+/// Number of pairs of a map, and its serialized size in bytes.
+fn extent(transaction: &mut dyn Transaction, map: HeaderMap) -> Result<(usize, usize), Status> {
+    let (mut count, mut size) = (0, 4);
+    transaction.pairs(map, &mut |name, value| {
+        count += 1;
+        size += 8 + name.len() + 1 + value.len() + 1;
+    })?;
+    Ok((count, size))
+}
+
 /// Size of the serialized map in bytes.
 fn size(guest: &mut Guest<'_>, map: u32, size_at: u32) -> Result<(), Status> {
     let map = map_of(guest, map)?;
-    let mut size = 4;
-    guest.vm.contexts.transaction()?.pairs(map, &mut |name, value| {
-        size += 8 + name.len() + 1 + value.len() + 1;
-    })?;
+    let (_, size) = extent(guest.vm.contexts.transaction()?, map)?;
     let size = u32::try_from(size).map_err(|_| Status::SerializationFailure)?;
     write_u32(guest.memory, size_at, size)
 }
@@ -54,18 +62,23 @@ fn pairs(guest: &mut Guest<'_>, map: u32, pointer_at: u32, size_at: u32) -> Resu
     Ok(place)
 }
 
-/// Replaces the whole map. PARSE_FAILURE when it cannot be read, BAD_ARGUMENT when it is above the limits.
+/// Replaces the whole map. PARSE_FAILURE when it cannot be read, BAD_ARGUMENT when it is above the limits;
+/// one that came larger can be written back.
 fn set_pairs(guest: &mut Guest<'_>, map: u32, at: u32, size: u32) -> Result<(), Failure<Status>> {
     let map = map_of(guest, map)?;
     let limits = guest.vm.core.limits;
     let bytes = read(guest.memory, at, size)?;
-    let pairs = match deserialize(bytes, &limits) {
+    let (count, replaced) = extent(guest.vm.contexts.transaction()?, map)?;
+    let (fields, size) =
+        (count.saturating_add(limits.map_fields as usize), limits.map_bytes.saturating_add(replaced as u64));
+    let pairs = match deserialize(bytes, fields, size) {
         Err(Status::BadArgument) => return Err(too_much(&guest.vm.core).into()),
         pairs => pairs?,
     };
     // A proxy may compare each field with every other one.
     guest.vm.work(bytes.len() + pairs.len().pow(2))?;
-    if !guest.vm.contexts.admit_written(Some(map), bytes.len(), limits.map_bytes)? {
+    let write = Write { bytes: bytes.len(), fields: pairs.len().saturating_sub(count), replaced };
+    if !guest.vm.contexts.admit_written(Some(map), write, &limits)? {
         return Err(too_much(&guest.vm.core).into());
     }
     Ok(guest.vm.contexts.transaction()?.set_pairs(map, &pairs)?)
@@ -75,26 +88,24 @@ fn set_pairs(guest: &mut Guest<'_>, map: u32, at: u32, size: u32) -> Result<(), 
 pub(super) fn too_much(core: &FilterCore) -> Status {
     let Limits { map_fields, map_bytes, .. } = core.limits;
     let text = format!(
-        "a header map is not changed, the filter gets BAD_ARGUMENT: limits.map_fields allows {map_fields} fields and limits.map_bytes {map_bytes} bytes"
+        "a header map is not changed, the filter gets BAD_ARGUMENT: limits.map_fields allows {map_fields} fields more than came and limits.map_bytes {map_bytes} bytes"
     );
     core.log_once(Level::Warn, &text);
     Status::BadArgument
 }
 
-/// Whether a field of so many bytes may be written into `map`: the map as a whole stays below the limits,
-/// unless it came that large. `adds`: whether it would be one more.
-fn may_write(
-    vm: &mut VmState,
-    map: HeaderMap,
-    bytes: usize,
-    adds: impl FnOnce(&mut dyn Transaction) -> bool,
-) -> Result<bool, Status> {
-    let (limits, contexts) = (&vm.core.limits, &mut vm.contexts);
-    if !contexts.admit_written(Some(map), bytes, limits.map_bytes)? {
-        return Ok(false);
+/// Before a field is written into `map`. `adds`: it will be one more. BAD_ARGUMENT above the limits.
+fn admit(vm: &mut VmState, map: HeaderMap, bytes: usize, adds: bool) -> Result<(), Failure<Status>> {
+    if adds {
+        // A proxy may compare all fields with each other for each that is added.
+        let count = vm.contexts.transaction()?.header_count(map)?;
+        vm.work((count as usize).saturating_pow(2))?;
     }
-    let transaction = contexts.transaction()?;
-    Ok(transaction.header_count(map)? < limits.map_fields || !adds(transaction))
+    let write = Write { bytes, fields: usize::from(adds), replaced: 0 };
+    if !vm.contexts.admit_written(Some(map), write, &vm.core.limits)? {
+        return Err(too_much(&vm.core).into());
+    }
+    Ok(())
 }
 
 /// NOT_FOUND when the field is absent, an empty value when it is there and empty.
@@ -126,16 +137,14 @@ fn add(
     name_size: u32,
     value_at: u32,
     value_size: u32,
-) -> Result<(), Status> {
+) -> Result<(), Failure<Status>> {
     let map = map_of(guest, map)?;
     let name = read(guest.memory, name_at, name_size)?;
     let value = read(guest.memory, value_at, value_size)?;
     // A pseudo-header is set, not added.
     let adds = name.first() != Some(&b':');
-    if !may_write(guest.vm, map, name.len() + value.len(), |_| adds)? {
-        return Err(too_much(&guest.vm.core));
-    }
-    guest.vm.contexts.transaction()?.add_header(map, name, value)
+    admit(guest.vm, map, name.len() + value.len(), adds)?;
+    Ok(guest.vm.contexts.transaction()?.add_header(map, name, value)?)
 }
 
 /// Adds the field when it is absent. BAD_ARGUMENT above the limits.
@@ -146,15 +155,13 @@ fn replace(
     name_size: u32,
     value_at: u32,
     value_size: u32,
-) -> Result<(), Status> {
+) -> Result<(), Failure<Status>> {
     let map = map_of(guest, map)?;
     let name = read(guest.memory, name_at, name_size)?;
     let value = read(guest.memory, value_at, value_size)?;
-    let absent = |transaction: &mut dyn Transaction| transaction.header(map, name, &mut Vec::new()).is_err();
-    if !may_write(guest.vm, map, name.len() + value.len(), absent)? {
-        return Err(too_much(&guest.vm.core));
-    }
-    guest.vm.contexts.transaction()?.replace_header(map, name, value)
+    let adds = guest.vm.contexts.transaction()?.header(map, name, &mut Vec::new()).is_err();
+    admit(guest.vm, map, name.len() + value.len(), adds)?;
+    Ok(guest.vm.contexts.transaction()?.replace_header(map, name, value)?)
 }
 
 /// OK also when the field is absent.

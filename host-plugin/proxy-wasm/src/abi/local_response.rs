@@ -6,6 +6,7 @@ use crate::embedder::Status;
 use crate::guest::{Guest, read};
 use crate::linker::{Failure, Table};
 use crate::outcome::{Action, LocalResponse};
+use crate::settings::Limits;
 
 pub(super) fn define(table: &mut Table) -> wasmtime::Result<()> {
     table.env("proxy_send_local_response", send)
@@ -33,7 +34,8 @@ fn send(
     let details = read(guest.memory, details_at, details_size)?;
     let body = read(guest.memory, body_at, body_size)?;
     let fields = read(guest.memory, headers_at, headers_size)?;
-    let headers = match deserialize(fields, &guest.vm.core.limits) {
+    let Limits { map_fields, map_bytes, .. } = guest.vm.core.limits;
+    let headers = match deserialize(fields, map_fields as usize, map_bytes) {
         Err(Status::BadArgument) => return Err(too_much(&guest.vm.core).into()),
         headers => headers?,
     };

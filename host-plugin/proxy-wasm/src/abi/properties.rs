@@ -2,6 +2,7 @@
 //! else is the transaction's.
 
 use crate::abi::headers::too_much;
+use crate::contexts::Write;
 use crate::embedder::Status;
 use crate::guest::{Guest, Place, read};
 use crate::linker::Table;
@@ -78,8 +79,8 @@ fn set(
     let path = Path::new(read(guest.memory, path_at, path_size)?)?;
     let value = read(guest.memory, value_at, value_size)?;
     let vm = &mut *guest.vm;
-    let limit = vm.core.limits.map_bytes;
-    if !vm.contexts.admit_written(None, value.len(), limit).map_err(|_| Status::NotFound)? {
+    let write = Write { bytes: value.len(), ..Write::default() };
+    if !vm.contexts.admit_written(None, write, &vm.core.limits).map_err(|_| Status::NotFound)? {
         return Err(too_much(&vm.core));
     }
     let transaction = vm.contexts.transaction().map_err(|_| Status::NotFound)?;

@@ -3,7 +3,6 @@
 
 use crate::embedder::{HeaderMap, Status, Transaction};
 use crate::guest::read_u32;
-use crate::settings::Limits;
 
 /// Serializes `map` into `scratch`. `lengths` is only there to be reused.
 pub(super) fn serialize(
@@ -49,8 +48,9 @@ pub(super) fn serialize(
 type Pairs = Vec<(Vec<u8>, Vec<u8>)>;
 
 /// The pairs of a serialized map. An empty input is an empty map. PARSE_FAILURE when it cannot be read,
-/// BAD_ARGUMENT when it is larger than a filter may write.
-pub(super) fn deserialize(bytes: &[u8], limits: &Limits) -> Result<Pairs, Status> {
+/// BAD_ARGUMENT when there are more than `fields`, or
+/// more than `size` bytes.
+pub(super) fn deserialize(bytes: &[u8], fields: usize, size: u64) -> Result<Pairs, Status> {
     if bytes.is_empty() {
         return Ok(Vec::new());
     }
@@ -63,7 +63,7 @@ pub(super) fn deserialize(bytes: &[u8], limits: &Limits) -> Result<Pairs, Status
     if at > bytes.len() {
         return Err(Status::ParseFailure);
     }
-    if count > limits.map_fields as usize || bytes.len() as u64 > limits.map_bytes {
+    if count > fields || bytes.len() as u64 > size {
         return Err(Status::BadArgument);
     }
     let mut take = |size: usize| {
@@ -89,7 +89,7 @@ mod tests {
     use super::*;
 
     fn deserialize(bytes: &[u8]) -> Result<Pairs, Status> {
-        super::deserialize(bytes, &Limits::default())
+        super::deserialize(bytes, 500, 1 << 20)
     }
 
     #[test]

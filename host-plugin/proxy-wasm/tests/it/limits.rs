@@ -189,27 +189,28 @@ const SIZE: &str = "call $proxy_get_header_map_size (i32.const 0) (i32.const 0x1
 
 #[test]
 fn a_filter_adds_fields_up_to_the_limit() {
-    // Four pseudo-headers, and room for two fields.
     let request = Request::new(1, &[("x-old", "1")]);
     let calls = [ADD, ADD, REPLACE_NEW, REPLACE_OLD];
-    let (loaded, got) = statuses("map_fields: 6", &request, NAMES, &calls);
+    let (loaded, got) = statuses("map_fields: 1", &request, NAMES, &calls);
     assert_eq!(got, [0, 2, 0, 0], "{}", loaded.proxy.text());
     let says = loaded.proxy.text();
-    assert!(says.contains("limits.map_fields allows 6 fields"), "{says}");
+    assert!(says.contains("limits.map_fields allows 1 fields"), "{says}");
     assert_eq!(request.maps.lock().unwrap().request.len(), 6);
 }
 
 #[test]
-fn a_request_that_came_with_more_fields_can_be_read_and_passed_but_not_enlarged() {
+fn a_request_that_came_with_more_fields_is_enlarged_like_any_other() {
     let fields: Vec<(String, String)> = (0..600).map(|number| (format!("x-{number}"), "1".into())).collect();
     let mut headers: Vec<(&str, &str)> = fields.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
     headers.push(("x-old", "1"));
     let request = Request::new(1, &headers);
     let remove = "call $proxy_remove_header_map_value (i32.const 0) (i32.const 0x1010) (i32.const 5)";
-    let calls = [SIZE, ADD, REPLACE_NEW, REPLACE_OLD, SET_PATH, remove];
-    let (_, got) = statuses("", &request, NAMES, &calls);
-    assert_eq!(got, [0, 2, 2, 0, 0, 0]);
-    assert!(!request.maps.lock().unwrap().request.iter().any(|(name, _)| name == "x-old"));
+    let calls = [SIZE, ADD, ADD, REPLACE_NEW, REPLACE_OLD, SET_PATH, remove, ADD];
+    let (_, got) = statuses("map_fields: 2", &request, NAMES, &calls);
+    assert_eq!(got, [0, 0, 0, 0, 0, 0, 0, 2]);
+    let request = request.maps.lock().unwrap().request.clone();
+    assert_eq!(request.iter().filter(|(name, _)| name == "x-new").count(), 2);
+    assert!(!request.iter().any(|(name, _)| name == "x-old"));
 }
 
 #[test]
@@ -218,13 +219,14 @@ fn a_map_is_set_up_to_the_limits() {
         format!("call $proxy_set_header_map_pairs (i32.const 0) (i32.const 0x2000) (i32.const {size})")
     };
     for (limits, count, value, expected) in [
-        ("", 500, 10, 0),
-        ("", 501, 10, 2),
+        ("", 504, 10, 0),
+        ("", 505, 10, 2),
         ("map_bytes: 20 KB", 4, 5_000, 0),
         ("map_bytes: 19 KB", 4, 5_000, 2),
-        ("map_fields: 5", 5, 1, 0),
-        ("map_fields: 5", 6, 1, 2),
+        ("map_fields: 5", 9, 1, 0),
+        ("map_fields: 5", 10, 1, 2),
     ] {
+        // Four pseudo-headers came, and are replaced.
         let (data, size) = pairs(count, value);
         let request = Request::new(1, &[]);
         let call = set(size);
@@ -233,6 +235,24 @@ fn a_map_is_set_up_to_the_limits() {
         let fields = request.maps.lock().unwrap().request.len();
         assert_eq!(fields, if expected == 0 { count as usize } else { 4 }, "all or nothing");
     }
+}
+
+#[test]
+fn a_map_that_came_larger_can_be_read_and_written_back() {
+    let value = "v".repeat(100);
+    let headers = vec![("x-old", value.as_str()); 600];
+    let read = "call $proxy_get_header_map_pairs (i32.const 0) (i32.const 0x100) (i32.const 0x104)";
+    let write = "call $proxy_set_header_map_pairs (i32.const 0) (i32.load (i32.const 0x100)) (i32.load (i32.const 0x104))";
+    let request = Request::new(1, &headers);
+    let before = request.maps.lock().unwrap().request.clone();
+    // 70 KB; one that is written a second time counts.
+    let limits = "map_fields: 2, map_bytes: 20 KB";
+    let (loaded, got) = statuses(limits, &request, NAMES, &[read, write, ADD, ADD, write]);
+    assert_eq!(got, [0, 0, 2, 2, 2], "{}", loaded.proxy.text());
+    assert_eq!(request.maps.lock().unwrap().request, before);
+    // As often as the bytes of its own allow.
+    let (_, got) = statuses("map_fields: 2", &request, NAMES, &[read, write, write, ADD, write, ADD, ADD]);
+    assert_eq!(got, [0, 0, 0, 0, 0, 0, 2]);
 }
 
 #[test]
