@@ -108,6 +108,17 @@ fn admit(vm: &mut VmState, map: HeaderMap, bytes: usize, adds: bool) -> Result<(
     Ok(())
 }
 
+/// Before a field is set to one value, which adds it when it is absent. BAD_ARGUMENT above the limits.
+pub(super) fn admit_replacing(
+    vm: &mut VmState,
+    map: HeaderMap,
+    name: &[u8],
+    value: &[u8],
+) -> Result<(), Failure<Status>> {
+    let adds = vm.contexts.transaction()?.header(map, name, &mut Vec::new()).is_err();
+    admit(vm, map, name.len() + value.len(), adds)
+}
+
 /// NOT_FOUND when the field is absent, an empty value when it is there and empty.
 fn value(
     guest: &mut Guest<'_>,
@@ -159,8 +170,7 @@ fn replace(
     let map = map_of(guest, map)?;
     let name = read(guest.memory, name_at, name_size)?;
     let value = read(guest.memory, value_at, value_size)?;
-    let adds = guest.vm.contexts.transaction()?.header(map, name, &mut Vec::new()).is_err();
-    admit(guest.vm, map, name.len() + value.len(), adds)?;
+    admit_replacing(guest.vm, map, name, value)?;
     Ok(guest.vm.contexts.transaction()?.replace_header(map, name, value)?)
 }
 

@@ -1,11 +1,11 @@
 //! `proxy_get_property`, `proxy_set_property`. What describes the filter is answered here; everything
 //! else is the transaction's.
 
-use crate::abi::headers::too_much;
+use crate::abi::headers::{admit_replacing, too_much};
 use crate::contexts::Write;
-use crate::embedder::Status;
+use crate::embedder::{HeaderMap, Status};
 use crate::guest::{Guest, Place, read};
-use crate::linker::Table;
+use crate::linker::{Failure, Table};
 
 /// Segments of a path; the longest of the field has five.
 const SEGMENTS: usize = 16;
@@ -68,21 +68,32 @@ fn get(
     Ok(place)
 }
 
-/// NOT_FOUND when it cannot be set, BAD_ARGUMENT above `limits.map_bytes`.
+/// NOT_FOUND when it cannot be set, BAD_ARGUMENT above the limits. A header field is part of its map.
 fn set(
     guest: &mut Guest<'_>,
     path_at: u32,
     path_size: u32,
     value_at: u32,
     value_size: u32,
-) -> Result<(), Status> {
+) -> Result<(), Failure<Status>> {
     let path = Path::new(read(guest.memory, path_at, path_size)?)?;
     let value = read(guest.memory, value_at, value_size)?;
     let vm = &mut *guest.vm;
-    let write = Write { bytes: value.len(), ..Write::default() };
-    if !vm.contexts.admit_written(None, write, &vm.core.limits).map_err(|_| Status::NotFound)? {
-        return Err(too_much(&vm.core));
-    }
     let transaction = vm.contexts.transaction().map_err(|_| Status::NotFound)?;
-    transaction.set_property(path.segments(), value)
+    let field = match path.segments() {
+        [b"request", b"headers", name] => Some((HeaderMap::RequestHeaders, name)),
+        [b"response", b"headers", name] => Some((HeaderMap::ResponseHeaders, name)),
+        _ => None,
+    };
+    if let Some((map, name)) = field {
+        // In this phase there may be no such map.
+        transaction.header_count(map).map_err(|_| Status::NotFound)?;
+        admit_replacing(vm, map, name, value)?;
+    } else {
+        let write = Write { bytes: path_size as usize + value.len(), ..Write::default() };
+        if !vm.contexts.admit_written(None, write, &vm.core.limits)? {
+            return Err(too_much(&vm.core).into());
+        }
+    }
+    Ok(vm.contexts.transaction()?.set_property(path.segments(), value)?)
 }

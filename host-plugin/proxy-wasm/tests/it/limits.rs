@@ -268,6 +268,28 @@ fn what_is_written_into_a_map_counts_in_all() {
 }
 
 #[test]
+fn a_field_that_is_set_as_a_property_counts_for_its_map() {
+    let data = String::from(NAMES)
+        + r#"(data (i32.const 0x1100) "request\00headers\00x-new") (data (i32.const 0x1120) "request\00headers\00x-old")
+            (data (i32.const 0x1140) "response\00headers\00x-new") (data (i32.const 0x1160) "property")"#;
+    let set = |at: u32, size: u32| {
+        format!(
+            "call $proxy_set_property (i32.const {at}) (i32.const {size}) (i32.const 0x1000) (i32.const 1)"
+        )
+    };
+    let (new, old, response, other) = (set(0x1100, 21), set(0x1120, 21), set(0x1140, 22), set(0x1160, 8));
+    let request = Request::new(1, &[("x-old", "1")]);
+    let (_, got) = statuses("map_fields: 1", &request, &data, &[&old, &new, &new, ADD, &response, &response]);
+    assert_eq!(got, [0, 0, 2, 2, 0, 2]);
+    // Six bytes each, of one sum with those of the map's own functions; nine are another property's.
+    let (_, got) = statuses("map_bytes: 18", &request, &data, &[ADD, &old, ADD, &old, &other, &response]);
+    assert_eq!(got, [0, 0, 0, 2, 0, 0]);
+    let long = set(0x1160, 12);
+    let (_, got) = statuses("map_bytes: 24", &request, &data, &[&long, &long]);
+    assert_eq!(got, [0, 2]);
+}
+
+#[test]
 fn a_callback_leaves_so_many_bytes_of_local_responses() {
     let answer = |body: u32, fields: usize| {
         format!(
