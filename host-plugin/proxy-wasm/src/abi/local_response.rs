@@ -1,12 +1,15 @@
 //! `proxy_send_local_response`.
 
-use crate::abi::headers::too_much;
 use crate::abi::serialize::deserialize;
-use crate::embedder::Status;
+use crate::embedder::{Level, Status};
 use crate::guest::{Guest, read};
 use crate::linker::{Failure, Table};
 use crate::outcome::{Action, LocalResponse};
 use crate::settings::Limits;
+
+/// Fields of a local response. The proxy sets them outside of the filter's CPU budget, maybe for thousands of
+/// transactions that one callback answers, and may compare each with every other one.
+const FIELDS: usize = 64;
 
 pub(super) fn define(table: &mut Table) -> wasmtime::Result<()> {
     table.env("proxy_send_local_response", send)
@@ -34,9 +37,15 @@ fn send(
     let details = read(guest.memory, details_at, details_size)?;
     let body = read(guest.memory, body_at, body_size)?;
     let fields = read(guest.memory, headers_at, headers_size)?;
-    let Limits { map_fields, map_bytes, .. } = guest.vm.core.limits;
-    let headers = match deserialize(fields, map_fields as usize, map_bytes) {
-        Err(Status::BadArgument) => return Err(too_much(&guest.vm.core).into()),
+    let Limits { map_bytes, .. } = guest.vm.core.limits;
+    let headers = match deserialize(fields, FIELDS, map_bytes) {
+        Err(Status::BadArgument) => {
+            let text = format!(
+                "a local response is not sent, the filter gets BAD_ARGUMENT: it may have {FIELDS} fields, and limits.map_bytes allows {map_bytes} bytes of them"
+            );
+            guest.vm.core.log_once(Level::Warn, &text);
+            return Err(Status::BadArgument.into());
+        }
         headers => headers?,
     };
     let bytes = details.len() + body.len() + fields.len();

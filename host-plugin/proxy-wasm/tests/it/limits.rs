@@ -297,12 +297,22 @@ fn a_callback_leaves_so_many_bytes_of_local_responses() {
                 (i32.const {body}) (i32.const 0x2000) (i32.const {fields}) (i32.const -1)"
         )
     };
-    let (data, size) = pairs(6, 1);
+    let (data, size) = pairs(65, 1);
     let grow = "block (result i32) (drop (memory.grow (i32.const 300))) (i32.const 0)";
     let calls = [grow.into(), answer(17 << 20, 0), answer(0, size)];
     let calls: Vec<&str> = calls.iter().map(String::as_str).collect();
-    let (_, got) = statuses("map_fields: 5", &Request::new(1, &[]), &data, &calls);
+    let (loaded, got) = statuses("map_fields: 500", &Request::new(1, &[]), &data, &calls);
     assert_eq!(got, [0, 2, 2]);
+    assert!(loaded.proxy.text().contains("it may have 64 fields"), "{}", loaded.proxy.text());
+    // Its own limit, not that of the maps.
+    let (data, size) = pairs(64, 1);
+    let (loaded, mut vm) =
+        under("map_fields: 5", &(acting(&format!("(drop ({}))", answer(0, size))) + &data));
+    let (context, _) = vm.create_context(Request::new(1, &[]).boxed());
+    let Action::Respond(response) = vm.call(context, REQUEST).action else {
+        panic!("{}", loaded.proxy.text())
+    };
+    assert_eq!(response.headers.len(), 64);
 }
 
 #[test]
