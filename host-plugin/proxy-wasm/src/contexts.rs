@@ -182,6 +182,7 @@ impl Contexts {
         match entry {
             // 2 (continue and end the stream) is what older SDKs return.
             Entry::Stream { callback, .. } if result != 0 && result != 2 => {
+                stream.open(self.current, &mut self.paused, &mut self.deadlines);
                 stream.stage = Stage::Paused(match callback {
                     Callback::RequestHeaders { .. } => StreamType::Request,
                     Callback::ResponseHeaders { .. } => StreamType::Response,
@@ -215,6 +216,7 @@ impl Contexts {
     /// `proxy_on_done` returned false.
     pub(crate) fn ending(&mut self, context: ContextId) {
         if let Some(stream) = self.streams.get_mut(&context.0) {
+            stream.open(context, &mut self.paused, &mut self.deadlines);
             stream.stage = Stage::Ending;
             if let Some(limit) = self.done_limit {
                 stream.deadline = self.deadlines.add(context, Instant::now(), limit);
@@ -330,5 +332,21 @@ impl Contexts {
         self.effects
             .extend(lost.into_iter().map(|id| Effect { context: ContextId(id), action: Action::Failed }));
         count
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_deadline_without_its_context_is_over_once() {
+        let limit = Duration::from_secs(1);
+        let mut contexts = Contexts::new(&Limits::default());
+        let now = Instant::now();
+        contexts.deadlines.add(ContextId(2), now, limit).unwrap();
+        assert_eq!(contexts.next_deadline(), Some(now + limit));
+        assert_eq!(contexts.overdue(now + limit), None);
+        assert_eq!(contexts.next_deadline(), None);
     }
 }

@@ -38,10 +38,11 @@ impl Deadlines {
         next.checked_add(self.held)
     }
 
-    /// The context whose time was over first.
-    pub(crate) fn overdue(&self, now: Instant) -> Option<ContextId> {
-        let (_, context) = self.waiting.first()?;
-        self.next().is_some_and(|next| next <= now).then_some(ContextId(*context))
+    /// The context whose time was over first. It waits no more.
+    pub(crate) fn overdue(&mut self, now: Instant) -> Option<ContextId> {
+        self.next().filter(|next| *next <= now)?;
+        let (_, context) = self.waiting.pop_first()?;
+        Some(ContextId(context))
     }
 
     /// A debugger held the virtual machine for `time`.
@@ -68,13 +69,12 @@ mod tests {
         let (mut deadlines, now) = (Deadlines::default(), Instant::now());
         assert_eq!((deadlines.next(), deadlines.overdue(now)), (None, None));
         let one = deadlines.add(ONE, now, 60 * SECOND).unwrap();
-        let other = deadlines.add(OTHER, now + SECOND, 30 * SECOND).unwrap();
+        deadlines.add(OTHER, now + SECOND, 30 * SECOND).unwrap();
         assert_eq!(deadlines.next(), Some(now + 31 * SECOND));
         assert_eq!(deadlines.overdue(now + 31 * SECOND - Duration::from_nanos(1)), None);
         assert_eq!(deadlines.overdue(now + 31 * SECOND), Some(OTHER));
-        deadlines.remove(OTHER, other);
         assert_eq!(deadlines.next(), Some(now + 60 * SECOND));
-        assert_eq!(deadlines.overdue(now + 61 * SECOND), Some(ONE));
+        assert_eq!(deadlines.overdue(now + 59 * SECOND), None);
         deadlines.remove(ONE, one);
         assert_eq!((deadlines.next(), deadlines.overdue(now + 61 * SECOND)), (None, None));
     }

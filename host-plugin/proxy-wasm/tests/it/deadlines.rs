@@ -57,6 +57,18 @@ fn park(vm: &mut FastVm, id: u64) -> ContextId {
 }
 
 #[test]
+fn a_context_that_pauses_again_waits_once() {
+    let (loaded, mut vm) = start(&pausing(0), "limits: {pause: 20s}", "");
+    let context = park(&mut vm, 1);
+    let first = vm.next_deadline().unwrap();
+    assert_eq!(vm.call(context, RESPONSE).action, Action::Pause);
+    assert!(vm.next_deadline().unwrap() > first, "only the second counts");
+    assert_eq!(loaded.filter.counters().snapshot().paused, 1);
+    vm.end(context);
+    assert_eq!((vm.next_deadline(), loaded.filter.counters().snapshot().paused), (None, 0));
+}
+
+#[test]
 fn a_pause_that_the_filter_forgets_ends_by_the_fail_policy() {
     let (loaded, mut vm) = start(&(ends(0) + &pausing(2)), "limits: {pause: 20s}", "");
     assert_eq!(vm.next_deadline(), None);
