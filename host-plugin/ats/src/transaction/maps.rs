@@ -131,15 +131,16 @@ impl<'txn> Map<'txn> {
         let own = framing::own(&self.header);
         let mut written = Vec::new();
         self.header.clear();
+        // First: whatever fails below, the message must keep what says where it ends.
+        for (name, value) in &own {
+            done(self.header.append(name, value))?;
+        }
         for part in &parts {
             match *part {
                 Part::Field { name, value } if is_framing(name) => written.push((name.into(), value.into())),
                 Part::Field { name, value } => done(self.append(name, value))?,
                 _ => {}
             }
-        }
-        for (name, value) in &own {
-            done(self.header.append(name, value))?;
         }
         framing::replace_all(self.txn, self.map, &self.header, written);
         // Last: the authority wins over a field `Host`.
