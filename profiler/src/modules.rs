@@ -2,16 +2,18 @@
 //! proxy's control socket, from the target's command line, and from the user, and one is taken only when
 //! the code itself agrees.
 
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use wasmdbg_control::ModuleHash;
 use wasmdbg_control::client::AttachError;
 use wasmdbg_control::code::{CodeImage, ListCode, ReadCode};
 use wasmdbg_control::discover::{self, Socket};
-use wasmdbg_control::filters::{ListFilters, ReadModule};
+use wasmdbg_control::filters::{FilterInfo, ListFilters, ReadModule};
 use wasmdbg_symbols::{Module, Symbols, content_hash};
 
 use crate::code::image::{CodeKind, Image};
@@ -23,19 +25,37 @@ use crate::target::Target;
 /// A module that the target may run.
 #[derive(Debug)]
 struct Candidate {
-    name: String,
+    /// The name of its file; none of one that the proxy gave, whose filters have names.
+    file: Option<String>,
     module: Module,
     hash: ModuleHash,
-    source: &'static str,
     /// The source map beside its file, if that is of this build.
     source_map: Option<Arc<[u8]>>,
+}
+
+impl Candidate {
+    fn is_given(&self) -> bool {
+        self.file.is_none()
+    }
+
+    fn source(&self) -> &'static str {
+        if self.is_given() { "socket" } else { "file" }
+    }
 }
 
 /// See the module.
 #[derive(Debug)]
 pub struct Modules {
     candidates: Vec<Candidate>,
+    /// The proxy's filters by their modules, which may be left out.
+    filters: HashMap<ModuleHash, BTreeSet<String>>,
+    /// Modules of the proxy that are not taken: each is tried once.
+    left_out: HashSet<ModuleHash>,
     debug_files: Vec<Module>,
+    /// Files of the proxy's folders that were looked at, as they were then.
+    looked_at: HashSet<(PathBuf, u64, u64, SystemTime)>,
+    /// Modules, and the paths beside which their source maps were looked for.
+    looked_beside: HashSet<(ModuleHash, PathBuf)>,
     /// Source maps that the user named.
     source_maps: Vec<Arc<[u8]>>,
     notes: Notes,
@@ -101,7 +121,11 @@ impl Modules {
     pub fn within(budget: Budget) -> Self {
         Self {
             candidates: Vec::new(),
+            filters: HashMap::new(),
+            left_out: HashSet::new(),
             debug_files: Vec::new(),
+            looked_at: HashSet::new(),
+            looked_beside: HashSet::new(),
             source_maps: Vec::new(),
             notes: Notes::default(),
             proxy: None,
@@ -210,29 +234,58 @@ impl Modules {
             self.code = list.images;
         }
         for filter in proxy.ask(ListFilters {}).map(|list| list.filters).into_iter().flatten() {
-            let Some(hash) = filter.module else { continue };
-            let known = |candidate: &Candidate| {
-                candidate.source == "socket" && candidate.name == filter.name && candidate.hash == hash
-            };
-            if self.candidates.iter().any(known) {
-                continue;
-            }
-            let read = |offset| ReadModule { module: hash, offset, length: CHUNK };
-            let bytes = match proxy.read_whole(&mut self.budget, read, |part| (part.size, part.data)) {
-                Ok(Some(bytes)) => bytes,
-                Ok(None) => continue,
-                Err(why) => {
-                    self.notes.add(&format!("the module of filter {} is left out: {why}", filter.name));
-                    continue;
-                }
-            };
-            // A copy with debug info often lies beside it, in the proxy's own file system.
-            let path = self.root.join(filter.module_path.trim_start_matches('/'));
-            self.look_beside(&path);
-            self.add(filter.name, &path, bytes.into(), "socket");
+            self.take_filter(&mut proxy, filter);
         }
         self.proxy = Some(proxy);
         self.part_from_proxy();
+    }
+
+    /// Takes the module of a filter, once for all filters that have it, and what lies beside its file.
+    fn take_filter(&mut self, proxy: &mut Proxy, filter: FilterInfo) {
+        let Some(hash) = filter.module else { return };
+        let path = self.root.join(filter.module_path.trim_start_matches('/'));
+        self.filters.entry(hash).or_default().insert(filter.name.clone());
+        let place = (hash, path);
+        if self.left_out.contains(&hash) || self.looked_beside.contains(&place) {
+            return;
+        }
+        let known = self.candidates.iter().find(|candidate| candidate.hash == hash);
+        if !known.is_some_and(Candidate::is_given) {
+            let bytes = match known {
+                Some(file) => Arc::clone(file.module.bytes()),
+                None => match self.read_module(proxy, &filter.name, hash) {
+                    Some(bytes) => bytes,
+                    None => return,
+                },
+            };
+            let Ok(module) = Module::parse(bytes) else {
+                self.left_out.insert(hash);
+                return;
+            };
+            self.candidates.push(Candidate { file: None, module, hash, source_map: None });
+        }
+        // A copy with debug info often lies beside it, in the proxy's own file system.
+        self.look_beside(&place.1);
+        let given = |candidate: &Candidate| candidate.is_given() && candidate.hash == hash;
+        if let Some(index) = self.candidates.iter().position(given)
+            && self.candidates[index].source_map.is_none()
+        {
+            let module = self.candidates[index].module.clone();
+            self.candidates[index].source_map = self.source_map(&module, &place.1);
+        }
+        self.looked_beside.insert(place);
+    }
+
+    fn read_module(&mut self, proxy: &mut Proxy, filter: &str, hash: ModuleHash) -> Option<Arc<[u8]>> {
+        let read = |offset| ReadModule { module: hash, offset, length: CHUNK };
+        let why = match proxy.read_whole(&mut self.budget, read, |part| (part.size, part.data)) {
+            Ok(bytes) if content_hash(bytes.as_ref()?) == hash.0 => return bytes.map(Arc::from),
+            Ok(_) => "its bytes are not those of its hash".to_owned(),
+            Err(why) => why.to_string(),
+        };
+        self.notes.add(&format!("the module of filter {filter} is left out: {why}"));
+        self.left_out.insert(hash);
+        None
     }
 
     /// Takes modules that the target's command line names.
@@ -272,7 +325,7 @@ impl Modules {
                 "it is neither a Wasm module (.wasm) nor a source map (.map)",
             ));
         }
-        self.add(name, path, bytes, "file");
+        self.add(name, path, bytes);
         Ok(())
     }
 
@@ -287,6 +340,12 @@ impl Modules {
         let modules = folder.into_iter().flatten().flatten().map(|entry| entry.path());
         let is_module = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "wasm");
         for path in modules.filter(is_module).take(limits::MODULE_FILES) {
+            // Many filters may have their modules in one folder.
+            let state = path.metadata().and_then(|data| Ok((data.ino(), data.len(), data.modified()?)));
+            let Ok((inode, length, modified)) = state else { continue };
+            if !self.looked_at.insert((path.clone(), inode, length, modified)) {
+                continue;
+            }
             // One without debug info is not kept, and does not count.
             let before = self.budget.clone();
             match limits::read(&path, &mut self.budget) {
@@ -302,14 +361,14 @@ impl Modules {
         }
     }
 
-    fn add(&mut self, name: String, path: &Path, bytes: Arc<[u8]>, source: &'static str) {
+    fn add(&mut self, name: String, path: &Path, bytes: Arc<[u8]>) {
         let hash = ModuleHash(content_hash(&bytes));
         let Ok(module) = Module::parse(bytes) else { return };
-        if module.has_dwarf() && source == "file" {
+        if module.has_dwarf() {
             self.debug_files.push(module.clone());
         }
         let source_map = self.source_map(&module, path);
-        self.candidates.push(Candidate { name, module, hash, source, source_map });
+        self.candidates.push(Candidate { file: Some(name), module, hash, source_map });
     }
 
     /// The source map beside a module's file.
@@ -318,11 +377,13 @@ impl Modules {
             return None;
         }
         let paths = module.source_map_paths(path);
+        let before = self.budget.clone();
         let read = |path: &PathBuf| Some((path.clone(), limits::read(path, &mut self.budget).ok()?.into()));
         let (path, map) = paths.iter().find_map(read)?;
         match Symbols::with_debug_file(Arc::clone(module.bytes()), Arc::clone(&map)) {
             Ok(_) => Some(map),
             Err(why) => {
+                self.budget = before;
                 self.notes.add(&format!("the source map {} is not used: {why}", path.display()));
                 None
             }
@@ -332,37 +393,40 @@ impl Modules {
     /// What is known about an image whose text lies at `address`.
     pub fn identify(&mut self, image: &Image, address: u64) -> Identity {
         let mut found = self.matching(image);
-        if found.is_empty() && self.proxy.is_some() {
+        let mut here = self.code_at(image, address, &found);
+        // What the code of a module that is left out resembles may be another filter's.
+        let is_doubtful = here.is_none() && image.module.is_none() && !self.left_out.is_empty();
+        if (found.is_empty() || is_doubtful) && self.proxy.is_some() {
             self.ask_again();
             found = self.matching(image);
+            here = self.code_at(image, address, &found);
+        }
+        let own = image.module.as_ref().map(|bytes| (ModuleHash(content_hash(bytes)), Arc::clone(bytes)));
+        let own_hash = own.as_ref().map(|(hash, _)| *hash).filter(|hash| self.filters.contains_key(hash));
+        let hash = here.as_ref().map(|here| here.module).or(own_hash);
+        if let Some(hash) = hash {
+            found.retain(|index| !self.candidates[*index].is_given() || self.candidates[*index].hash == hash);
         }
         // The proxy knows filters; a file only has a name.
-        if found.iter().any(|index| self.candidates[*index].source == "socket") {
-            found.retain(|index| self.candidates[*index].source == "socket");
+        if found.iter().any(|index| self.candidates[*index].is_given()) {
+            found.retain(|index| self.candidates[*index].is_given());
         }
         // Of several filters with one module the address tells which it is.
-        let here =
-            self.code.iter().find(|code| code.address == address && code.size == image.code.len() as u64);
-        let mut filters: Vec<String> =
-            found.iter().map(|index| self.candidates[*index].name.clone()).collect();
-        filters.dedup();
-        if let Some(here) = here.filter(|here| filters.contains(&here.name)) {
-            filters = vec![here.name.clone()];
-        }
-        let first = found.first().map(|index| &self.candidates[*index]);
-        let own = image.module.as_ref();
-        let module = match (first, own) {
-            (Some(candidate), _) => Some((candidate.hash, Arc::clone(candidate.module.bytes()))),
-            (None, Some(bytes)) => Some((ModuleHash(content_hash(bytes)), Arc::clone(bytes))),
-            (None, None) => None,
+        let filters = match (here, hash) {
+            (Some(here), _) => vec![here.name],
+            (None, Some(hash)) => self.names(&hash).cloned().collect(),
+            (None, None) => self.names_by_shape(&found),
         };
+        let first = found.first().map(|index| &self.candidates[*index]);
+        let given = first.map(|candidate| (candidate.hash, Arc::clone(candidate.module.bytes())));
+        let module = given.or(own);
         let info = WasmInfo {
             filters,
             module: module.as_ref().map(|(hash, _)| *hash),
             engine: image.version.clone(),
             // Only code for the debug lane carries its module.
-            lane: if own.is_some() { "debug" } else { "fast" }.to_owned(),
-            source: first.map_or("memory", |candidate| candidate.source).to_owned(),
+            lane: if image.module.is_some() { "debug" } else { "fast" }.to_owned(),
+            source: first.map_or("memory", Candidate::source).to_owned(),
             problem: problem(image, module.is_some()),
             ..WasmInfo::default()
         };
@@ -386,6 +450,38 @@ impl Modules {
             .or_else(|| self.source_maps.iter().find(fits))
             .or_else(|| same.find_map(|other| other.source_map.as_ref()))
             .cloned()
+    }
+
+    /// The proxy's filters with a module.
+    fn names(&self, hash: &ModuleHash) -> impl Iterator<Item = &String> {
+        self.filters.get(hash).into_iter().flatten()
+    }
+
+    /// What code may belong to that only resembles modules. Those that are left out may resemble it as well.
+    fn names_by_shape(&self, found: &[usize]) -> Vec<String> {
+        let mut names = Vec::new();
+        for candidate in found.iter().map(|index| &self.candidates[*index]) {
+            match &candidate.file {
+                Some(name) => names.push(name.clone()),
+                None => names.extend(self.names(&candidate.hash).cloned()),
+            }
+        }
+        if found.iter().any(|index| self.candidates[*index].is_given()) {
+            let left_out: BTreeSet<&String> =
+                self.left_out.iter().flat_map(|hash| self.names(hash)).collect();
+            names.extend(left_out.into_iter().cloned());
+        }
+        names.dedup();
+        names
+    }
+
+    /// What the proxy says of code at an address, unless its list is of before and other code lies there now.
+    fn code_at(&self, image: &Image, address: u64, matching: &[usize]) -> Option<CodeImage> {
+        let here =
+            self.code.iter().find(|code| code.address == address && code.size == image.code.len() as u64)?;
+        let of = |index: &usize| self.candidates[*index].hash == here.module;
+        let is_known = self.candidates.iter().any(|candidate| candidate.hash == here.module);
+        (!is_known || matching.iter().any(of)).then(|| here.clone())
     }
 
     fn matching(&self, image: &Image) -> Vec<usize> {
@@ -453,3 +549,6 @@ fn strangers() -> Vec<PathBuf> {
     });
     paths.flatten().collect()
 }
+
+#[cfg(test)]
+mod tests;

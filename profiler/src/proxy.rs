@@ -115,7 +115,7 @@ impl Proxy {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::io::{Read, Write};
     use std::os::unix::net::{UnixListener, UnixStream};
     use std::path::PathBuf;
@@ -130,10 +130,13 @@ mod tests {
     use super::*;
 
     /// A proxy that greets, and answers each further request with `answer`; its socket goes with this.
-    struct FakeProxy(PathBuf);
+    pub(crate) struct FakeProxy(PathBuf);
 
     impl FakeProxy {
-        fn start(name: &str, mut answer: impl FnMut(&Peer, u64, Request) + Send + 'static) -> (Self, Proxy) {
+        pub(crate) fn start(
+            name: &str,
+            mut answer: impl FnMut(&Peer, u64, Request) + Send + 'static,
+        ) -> (Self, Proxy) {
             let path = std::env::temp_dir().join(format!("wasmprof-{}-{name}.sock", std::process::id()));
             let _ = std::fs::remove_file(&path);
             let listener = UnixListener::bind(&path).unwrap();
@@ -152,7 +155,7 @@ mod tests {
                             plugin: "test".into(),
                             host: "test".into(),
                             pid: std::process::id(),
-                            capabilities: Vec::new(),
+                            capabilities: vec!["code".into()],
                         };
                         peer.send(&Message::Response { id, body: welcome.into() });
                     }
@@ -164,10 +167,10 @@ mod tests {
     }
 
     /// The proxy's end of the connection.
-    struct Peer(UnixStream);
+    pub(crate) struct Peer(UnixStream);
 
     impl Peer {
-        fn send(&self, message: &Message) {
+        pub(crate) fn send(&self, message: &Message) {
             // Whoever has heard enough hangs up.
             let _ = (&self.0).write_all(&encode(message).unwrap());
         }
