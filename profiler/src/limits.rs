@@ -31,7 +31,7 @@ pub const DESCRIPTION_FILES: usize = 64;
 pub const IMAGES: Budget = Budget::new(256 * MIB, 1024 * MIB);
 
 /// Looks for the headers of images at each look at the memory map. One takes a microsecond, and a region with an
-/// image needs one or two.
+/// image needs one or two; one without is looked through once.
 pub const PROBES: usize = 100_000;
 
 /// Modules, unstripped copies and source maps. With debug info a large one has 100 MB.

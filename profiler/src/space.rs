@@ -76,7 +76,7 @@ pub struct Space {
     next: u32,
     /// Host files by path and inode.
     files: HashMap<(String, u64), (ObjectId, Arc<HostObject>)>,
-    /// Images by address and the first bytes of their code.
+    /// Images by the address and the first bytes of their code.
     images: HashMap<(u64, u64), (ObjectId, Arc<WasmObject>)>,
     /// Images that somebody else read.
     served: Vec<(ObjectId, Arc<WasmObject>)>,
@@ -84,6 +84,8 @@ pub struct Space {
     jitdumps: Vec<Region>,
     /// Headers of images that could not be read, by their addresses: each is tried once.
     refused: HashSet<(u64, Vec<u8>)>,
+    /// Regions of the last look that have no header.
+    bare: HashSet<Bare>,
     limits: Limits,
     notes: Notes,
     /// Counts the changes.
@@ -134,6 +136,7 @@ impl Space {
             served: Vec::new(),
             jitdumps: Vec::new(),
             refused: HashSet::new(),
+            bare: HashSet::new(),
             limits,
             notes: Notes::default(),
             generation: 0,
@@ -206,7 +209,8 @@ impl Space {
         };
         self.jitdumps.clear();
         self.jitdumps.extend(regions.iter().filter(|region| is_jitdump(region)).cloned());
-        let mut probes = self.limits.probes;
+        let bare = std::mem::take(&mut self.bare);
+        let mut search = Search { probes: self.limits.probes, before: bare, bare: HashSet::new() };
         let mut pieces: Vec<Piece> = Vec::with_capacity(self.pieces.len());
         for (index, region) in regions.iter().enumerate().filter(|(_, region)| region.executable) {
             if pieces.last().is_some_and(|last| last.range.end >= region.end) {
@@ -216,9 +220,9 @@ impl Space {
                 None
             } else if region.inode != 0 || region.path == "[vdso]" {
                 self.host(target, region, &mut new)
-                    .or_else(|| self.image(target, &regions, index, &mut probes, &mut new))
+                    .or_else(|| self.image(target, &regions, index, &mut search, &mut new))
             } else if region.path.is_empty() || region.path.starts_with("[anon") {
-                self.image(target, &regions, index, &mut probes, &mut new)
+                self.image(target, &regions, index, &mut search, &mut new)
             } else {
                 None
             };
@@ -226,7 +230,8 @@ impl Space {
                 vec![Piece { range: region.start..region.end, id: UNKNOWN, bias: 0, object: None }]
             }));
         }
-        if probes == 0 {
+        self.bare = search.bare;
+        if search.probes == 0 {
             let most = self.limits.probes;
             self.notes.add(&format!("compiled code is left out: its header was not found at {most} places"));
         }
@@ -307,7 +312,7 @@ impl Space {
         target: &Target,
         regions: &[Region],
         index: usize,
-        probes: &mut usize,
+        search: &mut Search,
         new: &mut impl FnMut(ObjectId, &Object),
     ) -> Option<Vec<Piece>> {
         let region = &regions[index];
@@ -315,21 +320,21 @@ impl Space {
             regions[..index].last().filter(|before| before.end == region.start && before.readable)?;
         let first = target.read(region.start, 8);
         let mark = u64::from_le_bytes(first.try_into().ok()?);
-        let base = find_header(target, before, region, probes)?;
-        let known = self.images.get(&(base, mark)).cloned();
+        let known = self.images.get(&(region.start, mark)).cloned();
         let (id, object) = match known.filter(|(_, object)| is_same(target, object)) {
             Some(known) => known,
             None => {
+                let base = search.header(target, before, region, mark)?;
                 let object = Arc::new(WasmObject { base, image: self.read_image(target, base)? });
                 let id = self.number();
                 new(id, &Object::Wasm(Arc::clone(&object)));
-                self.images.insert((base, mark), (id, Arc::clone(&object)));
+                self.images.insert((region.start, mark), (id, Arc::clone(&object)));
                 (id, object)
             }
         };
         let text = &object.image.text;
-        let start = base + text.start;
-        let range = start..base + text.end;
+        let start = object.base + text.start;
+        let range = start..object.base + text.end;
         Some(vec![Piece { range, id, bias: start, object: Some(Object::Wasm(object)) }])
     }
 
@@ -399,21 +404,46 @@ fn is_jitdump(region: &Region) -> bool {
     region.executable && name.starts_with("jit-") && name.ends_with(".dump")
 }
 
-/// The nearest image header before `region` whose text begins at the region.
-fn find_header(target: &Target, before: &Region, region: &Region, probes: &mut usize) -> Option<u64> {
-    /// Headers lie close before the text; the rest of a shared region belongs to another image.
-    const NEAR: u64 = 1 << 20;
-    let page = 4096;
-    let mut at = region.start.checked_sub(page)?;
-    while at >= before.start && region.start - at <= NEAR {
-        *probes = probes.checked_sub(1)?;
-        if image::is_image(&target.read(at, 8)) {
-            return Some(at);
+/// A region without a header: where the memory before it starts, its own addresses, and its first bytes.
+type Bare = (u64, Range<u64>, u64);
+
+/// For headers, in one look.
+struct Search {
+    /// What is left of [`Limits::probes`].
+    probes: usize,
+    /// What the look before this one found without a header.
+    before: HashSet<Bare>,
+    bare: HashSet<Bare>,
+}
+
+impl Search {
+    /// The nearest image header before `region` whose text begins at the region.
+    fn header(&mut self, target: &Target, before: &Region, region: &Region, mark: u64) -> Option<u64> {
+        let key = (before.start, region.start..region.end, mark);
+        let is_bare = self.before.contains(&key);
+        let header = if is_bare { None } else { self.probe(target, before, region) };
+        // One that ran out of probes may have one.
+        if is_bare || (header.is_none() && self.probes > 0) {
+            self.bare.insert(key);
         }
-        at = at.checked_sub(page)?;
+        header
     }
-    // Deserialised images may have other sections first: the region's own start is tried too.
-    image::is_image(&target.read(before.start, 8)).then_some(before.start)
+
+    fn probe(&mut self, target: &Target, before: &Region, region: &Region) -> Option<u64> {
+        /// Headers lie close before the text; the rest of a shared region belongs to another image.
+        const NEAR: u64 = 1 << 20;
+        let page = 4096;
+        let mut at = region.start.checked_sub(page)?;
+        while at >= before.start && region.start - at <= NEAR {
+            self.probes = self.probes.checked_sub(1)?;
+            if image::is_image(&target.read(at, 8)) {
+                return Some(at);
+            }
+            at = at.checked_sub(page)?;
+        }
+        // Deserialised images may have other sections first: the region's own start is tried too.
+        image::is_image(&target.read(before.start, 8)).then_some(before.start)
+    }
 }
 
 /// Whether the text that is there now is the one that was read: compared at a few places.

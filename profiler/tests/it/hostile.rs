@@ -1,7 +1,7 @@
 //! Targets that want to exhaust or to mislead a profiler of root's: each has a limit, a message, and an end.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixListener;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
@@ -14,7 +14,7 @@ use wasmdbg_profiler::target::Target;
 use wasmdbg_tests::process::{resident, signal};
 use wasmdbg_tests::scratch::{PATIENCE, wait_for};
 
-use crate::support::{Embedder, Folder, Remove, command, json, share};
+use crate::support::{Embedder, Folder, Remove, command, fixture, json, share};
 
 /// `record` under way, with what it says.
 fn spawn(arguments: &[&str]) -> Child {
@@ -201,4 +201,73 @@ fn many_large_images_that_are_none_are_read_up_to_a_limit() {
     assert!(said.contains("compiled code at 0x") && said.contains("more than the 1024 MiB"), "{said}");
     let own = json(&out)["summary"]["own_cpu"].as_f64().unwrap();
     assert!(own < 5.0, "{own} s after the start");
+}
+
+/// Perl loads the image in a file; on a line of input it makes executable memory without headers below it, as an
+/// engine of another kind has, and loads the image once more above all of it.
+const OTHER_CODE: &str = r#"
+    use strict;
+    my ($file, $text, $length) = @ARGV;
+    open my $in, "<:raw", $file or die "$file: $!";
+    my $image = do { local $/; <$in> };
+    sub map_at { my ($at, $size) = @_; syscall(9, $at, $size, 3, 0x100022, -1, 0) == $at or die "mmap: $!" }
+    sub executable { syscall(10, $_[0], $_[1], 5) == 0 or die "mprotect: $!" }
+    sub load {
+        my ($at) = @_;
+        map_at($at, length $image);
+        # process_vm_writev into itself
+        my $local = pack("QQ", unpack("Q", pack("P", $image)), length $image);
+        my $remote = pack("QQ", $at, length $image);
+        syscall(311, $$ + 0, $local, 1, $remote, 1, 0) == length $image or die "write: $!";
+        executable($at + $text, $length + 0);
+    }
+    $| = 1;
+    load(0x2000000000);
+    print "ready\n";
+    <STDIN>;
+    for my $number (0 .. 3) {
+        my $at = 0x1000000000 + $number * 0x1000000;
+        map_at($at, 0x200000);
+        executable($at + 0x100000, 0x1000);
+    }
+    load(0x3000000000);
+    print "ready\n";
+    <STDIN>;
+"#;
+
+/// Memory on which a look may spend all its probes hides no module that is known, and others only for some looks.
+#[test]
+fn code_of_another_engine_does_not_hide_modules() {
+    let folder = Folder::new();
+    let module = fs::read(fixture("shares_first.wasm")).unwrap();
+    let bytes = wasmtime::Engine::default().precompile_module(&module).unwrap();
+    let image = wasmdbg_profiler::code::image::Image::parse(&bytes).unwrap();
+    fs::write(folder.path("image"), bytes).unwrap();
+    let length = (image.text.end - image.text.start).next_multiple_of(4096);
+    let mut child = std::process::Command::new("perl")
+        .args(["-e", OTHER_CODE, folder.path("image").to_str().unwrap()])
+        .args([image.text.start.to_string(), length.to_string()])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("perl is there on every Debian");
+    let mut input = child.stdin.take().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let target = Target::open(child.id()).unwrap();
+    // Enough for one of the four regions in each look.
+    let mut space = Space::within(Limits { probes: 300, ..Limits::default() });
+    let mut look = || {
+        space.refresh(&target, &Cancel::default(), |_, _| {}).unwrap();
+        let modules = space.pieces().iter().filter(|piece| matches!(piece.object, Some(Object::Wasm(_))));
+        modules.map(|piece| piece.range.start - image.text.start).collect::<Vec<_>>()
+    };
+    assert_eq!(lines.next().unwrap(), "ready");
+    assert_eq!(look(), [0x20_0000_0000]);
+    input.write_all(b"\n").unwrap();
+    assert_eq!(lines.next().unwrap(), "ready");
+    assert_eq!(look(), [0x20_0000_0000], "the probes are spent, and it is known");
+    let last = (0..5).map(|_| look()).last().unwrap();
+    assert_eq!(last, [0x20_0000_0000, 0x30_0000_0000]);
+    drop(input);
+    child.wait().unwrap();
 }
