@@ -1,18 +1,20 @@
 //! Where a result is written: a folder that is held open and a name in it. wasmprof often runs as root and writes into
-//! folders of others, who may put links in its way, or another folder: a link is followed only if it is ours or root's,
-//! a file is never opened through one, and nothing changes its place between two steps.
+//! folders of others, who may put links in its way, or another folder: a link anywhere in the path is followed only if
+//! it is ours or root's, a file is never opened through one, and nothing changes its place between two steps.
 
+use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
 use std::fs::{File, TryLockError};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat, readlinkat, renameat};
-use nix::sys::stat::{FileStat, Mode, SFlag, fstatat};
+use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
+use nix::sys::statfs::{PROC_SUPER_MAGIC, fstatfs};
 use nix::unistd::{UnlinkatFlags, geteuid, unlinkat};
 
 /// See the module.
@@ -25,6 +27,9 @@ pub(crate) struct Place {
     special: bool,
 }
 
+/// A folder that is walked through, or written into by its names.
+const FOLDER: OFlag = OFlag::O_PATH.union(OFlag::O_DIRECTORY).union(OFlag::O_CLOEXEC);
+
 /// As many links one after the other as the kernel follows.
 const LINKS: usize = 40;
 
@@ -32,53 +37,36 @@ const LINKS: usize = 40;
 const PARTS: usize = 100;
 
 impl Place {
-    /// The place that a path names, behind its links.
+    /// The place that a path names, after its links.
     ///
     /// # Errors
     /// The folder is not there, or there is a link of another user.
     pub(crate) fn of(path: &Path) -> Result<Self> {
-        let mut path = path.to_owned();
-        for _ in 0..LINKS {
-            let mut place = Self::open(&path)?;
-            let Some(found) = place.look(AtFlags::AT_SYMLINK_NOFOLLOW)? else { return Ok(place) };
-            if kind(&found) != SFlag::S_IFLNK {
-                place.special = is_special(&found);
-                return Ok(place);
+        let mut walk = Walk { folder: nix::fcntl::open(".", FOLDER, Mode::empty())?, path: PathBuf::new() };
+        let mut left = components(path);
+        let mut links = 0;
+        while let Some(step) = left.pop_front() {
+            let target = if left.is_empty() && step != "/" && step != ".." {
+                match walk.last(&step)? {
+                    Last::Link(target) => Some(target),
+                    Last::Place { special } => {
+                        let path = walk.path.join(&step);
+                        return Ok(Self { path, folder: walk.folder, name: step, special });
+                    }
+                }
+            } else {
+                walk.enter(&step)?
+            };
+            let Some(target) = target else { continue };
+            links += 1;
+            if links > LINKS {
+                bail!("{}: too many links", path.display());
             }
-            if ![0, geteuid().as_raw()].contains(&found.st_uid) {
-                bail!(
-                    "{} is a link of another user (with the id {}), which is not followed: remove it, or name another file with -o",
-                    path.display(),
-                    found.st_uid
-                );
+            for step in components(&target).into_iter().rev() {
+                left.push_front(step);
             }
-            // Links below /proc/self/fd lead to what has no path: /dev/stdout, where that is a pipe.
-            if path.starts_with("/proc")
-                && place.look(AtFlags::empty())?.is_some_and(|found| is_special(&found))
-            {
-                place.special = true;
-                return Ok(place);
-            }
-            path = path.with_file_name(readlinkat(&place.folder, place.name.as_os_str())?);
         }
-        bail!("{}: too many links", path.display());
-    }
-
-    fn open(path: &Path) -> Result<Self> {
-        let name = path.file_name().context("the output's path names no file")?.to_owned();
-        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-        let folder = nix::fcntl::open(parent.unwrap_or(Path::new(".")), flags, Mode::empty())?;
-        Ok(Self { path: path.to_owned(), folder, name, special: false })
-    }
-
-    /// What is there.
-    fn look(&self, how: AtFlags) -> Result<Option<FileStat>> {
-        match fstatat(&self.folder, self.name.as_os_str(), how) {
-            Ok(found) => Ok(Some(found)),
-            Err(Errno::ENOENT) => Ok(None),
-            Err(error) => Err(error.into()),
-        }
+        bail!("the output's path names no file");
     }
 
     /// Whether it is neither a file nor a folder.
@@ -109,7 +97,7 @@ impl Place {
     /// # Errors
     /// It cannot be opened.
     pub(crate) fn open_special(&self) -> Result<File> {
-        let links = if self.path.starts_with("/proc") { OFlag::empty() } else { OFlag::O_NOFOLLOW };
+        let links = if is_proc(&self.folder) { OFlag::empty() } else { OFlag::O_NOFOLLOW };
         Ok(self.open_file(&self.name, OFlag::O_WRONLY | links)?)
     }
 
@@ -177,7 +165,8 @@ impl Place {
         lock(&file).with_context(taken)?;
         // Another one may have found it before it was locked.
         let own = file.metadata()?.ino();
-        if self.look(AtFlags::AT_SYMLINK_NOFOLLOW)?.is_none_or(|found| found.st_ino != own) {
+        let found = look(&self.folder, &self.name, AtFlags::AT_SYMLINK_NOFOLLOW)?;
+        if found.is_none_or(|found| found.st_ino != own) {
             bail!(taken());
         }
         Ok((file, old))
@@ -191,6 +180,93 @@ impl Place {
             None => self.remove(&self.name),
         };
     }
+}
+
+/// The steps of a path, from the last that is known.
+fn components(path: &Path) -> VecDeque<OsString> {
+    let steps = path.components().filter(|step| *step != Component::CurDir);
+    steps.map(|step| step.as_os_str().to_owned()).collect()
+}
+
+/// The way to a place: each step starts at the folder that the one before it holds.
+struct Walk {
+    folder: OwnedFd,
+    path: PathBuf,
+}
+
+/// What the last step of a path names.
+enum Last {
+    Place { special: bool },
+    Link(PathBuf),
+}
+
+impl Walk {
+    /// Goes into a folder; where to go instead, if it is a link.
+    fn enter(&mut self, step: &OsStr) -> Result<Option<PathBuf>> {
+        let open = |how| openat(&self.folder, step, FOLDER | how, Mode::empty());
+        let next = match open(OFlag::O_NOFOLLOW) {
+            Err(Errno::ENOTDIR | Errno::ELOOP) => {
+                let target = self.read_link(step)?;
+                // The kernel's own links lead to folders that may have no path here.
+                if !is_proc(&self.folder) {
+                    return Ok(Some(target));
+                }
+                open(OFlag::empty())?
+            }
+            next => next?,
+        };
+        self.folder = next;
+        self.path.push(step);
+        Ok(None)
+    }
+
+    fn last(&self, step: &OsStr) -> Result<Last> {
+        let Some(found) = look(&self.folder, step, AtFlags::AT_SYMLINK_NOFOLLOW)? else {
+            return Ok(Last::Place { special: false });
+        };
+        if kind(&found) != SFlag::S_IFLNK {
+            return Ok(Last::Place { special: is_special(&found) });
+        }
+        let target = self.read_link(step)?;
+        // Links below /proc/self/fd lead to what has no path: /dev/stdout, where that is a pipe.
+        let led = if is_proc(&self.folder) { look(&self.folder, step, AtFlags::empty())? } else { None };
+        if led.is_some_and(|found| is_special(&found)) {
+            return Ok(Last::Place { special: true });
+        }
+        Ok(Last::Link(target))
+    }
+
+    /// Where a link leads, if it may be followed.
+    fn read_link(&self, step: &OsStr) -> Result<PathBuf> {
+        // It is held: another one that takes its place is not read.
+        let how = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let link = openat(&self.folder, step, how, Mode::empty())?;
+        let found = fstat(&link)?;
+        if kind(&found) != SFlag::S_IFLNK {
+            return Err(Errno::ENOTDIR.into());
+        }
+        if ![0, geteuid().as_raw()].contains(&found.st_uid) {
+            bail!(
+                "{} is a link of another user (with the id {}), which is not followed: remove it, or name another file with -o",
+                self.path.join(step).display(),
+                found.st_uid
+            );
+        }
+        Ok(readlinkat(&link, "")?.into())
+    }
+}
+
+/// What is there.
+fn look(folder: &OwnedFd, name: &OsStr, how: AtFlags) -> Result<Option<FileStat>> {
+    match fstatat(folder, name, how) {
+        Ok(found) => Ok(Some(found)),
+        Err(Errno::ENOENT) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn is_proc(folder: &OwnedFd) -> bool {
+    fstatfs(folder).is_ok_and(|data| data.filesystem_type() == PROC_SUPER_MAGIC)
 }
 
 /// Held as long as the file is open.
@@ -213,7 +289,7 @@ fn is_special(found: &FileStat) -> bool {
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::io::Write;
+    use std::io::{Read, Write};
     use std::os::unix::fs::{lchown, symlink};
     use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -287,6 +363,62 @@ mod tests {
             assert!(error.contains(link) && error.contains("a link of another user"), "{error}");
             lchown(folder.path(link), Some(0), None).unwrap();
         }
+    }
+
+    #[test]
+    fn a_link_on_the_way_is_followed_if_it_is_ours() {
+        let (folder, other) = (Folder::new(), Folder::new());
+        fs::create_dir(folder.path("results")).unwrap();
+        fs::create_dir(other.path("below")).unwrap();
+        symlink("results/../second", folder.path("first")).unwrap();
+        symlink(other.path("below"), folder.path("second")).unwrap();
+        symlink("first/../out.svg", folder.path("last")).unwrap();
+        write(&Place::of(&folder.path("first/.//out.svg")).unwrap(), "below");
+        write(&Place::of(&folder.path("last")).unwrap(), "beside it");
+        assert_eq!(
+            (other.text("below/out.svg"), other.text("out.svg")),
+            ("below".into(), "beside it".into())
+        );
+        let error = |name| Place::of(&folder.path(name)).map(|place| place.path).unwrap_err().to_string();
+        assert!(error("last/out.svg").contains("ENOTDIR") && error("none/out.svg").contains("ENOENT"));
+        if !geteuid().is_root() {
+            return;
+        }
+        for link in ["second", "first"] {
+            lchown(folder.path(link), Some(65_534), None).unwrap();
+            for name in ["first/out.svg", "last"] {
+                let error = error(name);
+                assert!(error.contains(link) && error.contains("a link of another user"), "{error}");
+            }
+            lchown(folder.path(link), Some(0), None).unwrap();
+        }
+    }
+
+    #[test]
+    fn links_in_a_circle_have_an_end() {
+        let folder = Folder::new();
+        symlink("circle", folder.path("circle")).unwrap();
+        for name in ["circle", "circle/out.svg"] {
+            assert!(Place::of(&folder.path(name)).unwrap_err().to_string().contains("too many links"));
+        }
+    }
+
+    #[test]
+    fn folders_and_pipes_without_a_path_are_reached_by_the_kernels_links() {
+        use std::os::fd::AsRawFd;
+        let folder = Folder::new();
+        let number = |file: &File| format!("/proc/self/fd/{}", file.as_raw_fd());
+        let held = File::open(&folder.0).unwrap();
+        write(&Place::of(&Path::new(&number(&held)).join("out.svg")).unwrap(), "new");
+        assert_eq!(folder.text("out.svg"), "new");
+        let (from, to) = nix::unistd::pipe().unwrap();
+        let to = File::from(to);
+        let place = Place::of(Path::new(&number(&to))).unwrap();
+        assert!(place.is_special());
+        place.open_special().unwrap().write_all(b"new").unwrap();
+        let mut read = [0; 3];
+        File::from(from).read_exact(&mut read).unwrap();
+        assert_eq!(&read, b"new");
     }
 
     #[test]
