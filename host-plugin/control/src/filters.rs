@@ -63,8 +63,10 @@ pub struct FilterCounters {
     /// Stream contexts that were lost because their virtual machine trapped in another one's callback.
     pub contexts_lost: u64,
     /// Transactions that the filter had paused and did not continue within `limits.pause`.
+    #[serde(default)]
     pub pause_timeouts: u64,
     /// Transactions whose end the filter held longer than `limits.done`.
+    #[serde(default)]
     pub done_timeouts: u64,
     /// Virtual machines of the fast lane made so far.
     pub vms_started: u64,

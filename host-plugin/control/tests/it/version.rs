@@ -7,7 +7,7 @@ use wasmdbg_control::client::{AttachError, Client};
 use wasmdbg_control::connection::Connection;
 use wasmdbg_control::message::Request;
 use wasmdbg_control::session::{Activity, Welcome};
-use wasmdbg_control::{ErrorKind, Message, WireError};
+use wasmdbg_control::{ErrorKind, Message, Reply, WireError};
 
 use crate::support::{Scratch, Seen, Server, frame, read_message, welcome};
 
@@ -25,6 +25,46 @@ fn a_client_of_a_newer_version_is_told_to_upgrade_the_plugin() {
         "the plugin in the proxy (wasmdbg.so 0.1.0) speaks version 1 of the control protocol and the client \
          (wasmdbg 9.9.9) version 2: upgrade wasmdbg.so and restart the proxy, or use the client installed with it"
     );
+}
+
+/// The messages that have got fields since version 1 came out, as it wrote them then. Nothing is added here
+/// when a field comes: a client must understand a plugin that does not send it.
+const OLDEST: [&str; 6] = [
+    r#"{"response": {"id": 2, "body": {"method": "status", "result": {
+      "uptime_ms": 51234, "transactions": 3,
+      "sessions": [{"id": 1, "client": "wasmdbg 0.1.0", "uid": 1000, "pid": 4890, "filters": [0]}],
+      "slots": [{"id": 1, "filter": 0, "busy": true, "stopped": true}],
+      "code_images": 2,
+      "event_thread_debug_work": {"buckets": [0, 0, 1, 7, 2], "max_ns": 12801, "count": 10},
+      "filters": [{
+        "id": 0, "name": "token", "root_id": "token", "vm_id": "", "module_path": "/etc/trafficserver/token.wasm",
+        "module": "3b1f0a64c5d2e79880aa17c2fd4e6b9051c37d28e4f6a0b18c92d37e5fa416b0", "module_size": 2417362,
+        "state": {"state": "active"}, "fail_open": false,
+        "counters": {"contexts": 10245, "traps": 1, "contexts_lost": 0, "vms_started": 3, "vms": 2, "hops": 0,
+                     "debug_contexts": 2, "debug_missed": 0, "paused": 0}}]}}}}"#,
+    r#"{"response": {"id": 3, "body": {"method": "filters", "result": {"filters": [{
+      "id": 1, "name": "headers", "root_id": "", "vm_id": "", "module_path": "/etc/trafficserver/headers.wasm",
+      "module": null, "module_size": 0, "state": {"state": "inactive", "reason": "no such file"}, "fail_open": true,
+      "counters": {"contexts": 7, "traps": 0, "contexts_lost": 0, "vms_started": 0, "vms": 0, "hops": 0,
+                   "debug_contexts": 0, "debug_missed": 0, "paused": 0}}]}}}}"#,
+    r#"{"response": {"id": 6, "body": {"method": "transactions", "result": {
+      "transactions": [{"id": 19, "method": "GET", "path": "/other", "client": "127.0.0.1:40320", "filter": 0, "slot": 2,
+         "state": {"state": "proxy"}, "age_ms": 12}],
+      "fast_lane": 3}}}}"#,
+    r#"{"request": {"id": 20, "body": {"method": "read_globals", "params": {"stop": 1}}}}"#,
+    r#"{"response": {"id": 20, "body": {"method": "read_globals", "result": {"globals": [{"i32": 1048480}]}}}}"#,
+    r#"{"response": {"id": 11, "body": {"method": "frames", "result": {"frames": [], "frame_count": 2}}}}"#,
+];
+
+#[test]
+fn what_the_first_plugins_and_clients_of_this_version_write_is_understood() {
+    let messages = OLDEST.map(|text| {
+        serde_json::from_str::<Message>(text).unwrap_or_else(|error| panic!("{error} in {text}"))
+    });
+    let [Message::Response { body: Reply::Status(status), .. }, ..] = &messages else { panic!("another") };
+    let counters = &status.filters[0].counters;
+    assert_eq!((counters.contexts, counters.pause_timeouts, counters.done_timeouts), (10_245, 0, 0));
+    assert_eq!(status.event_thread_releases.count, 0);
 }
 
 /// Plays a proxy that answers the greeting with `answer`.
