@@ -171,6 +171,12 @@ impl Console {
     }
 }
 
+/// A line on standard error of what has no prompt: a server, a thread. A reader that is gone is no reason to
+/// end, as it would be for `eprintln!`.
+pub(crate) fn log(line: &str) {
+    let _ = writeln!(io::stderr(), "{line}");
+}
+
 /// Text of the proxy, of a request or of a filter with its control characters shown and not obeyed:
 /// nobody's request path moves the cursor. Tabs and line ends stay.
 pub(crate) fn harmless(text: &str) -> Cow<'_, str> {

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use anyhow::{Context, Result};
 use wasmdbg_dap::Listener;
 
-use crate::console::Console;
+use crate::console::{Console, log};
 
 /// Serves one editor on standard input and output, or any number at `listen`.
 pub(crate) fn run(listen: Option<SocketAddr>, console: &mut Console) -> Result<()> {
@@ -14,5 +14,5 @@ pub(crate) fn run(listen: Option<SocketAddr>, console: &mut Console) -> Result<(
     };
     let listener = Listener::bind(address).with_context(|| format!("cannot listen at {address}"))?;
     console.say(&format!("debug adapter at {}", listener.address()?));
-    listener.run(|line| eprintln!("{line}"))
+    listener.run(log)
 }

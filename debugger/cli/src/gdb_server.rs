@@ -6,7 +6,7 @@ use wasmdbg_gdb_remote::{Attached, Listener};
 
 use crate::args::GdbServer;
 use crate::attach::{DEADLINE, greeting, show_rules};
-use crate::console::{Console, Paint};
+use crate::console::{Console, Paint, log};
 use crate::target;
 
 /// Serves until the proxy is gone.
@@ -34,5 +34,5 @@ pub(crate) fn run(options: GdbServer, console: &mut Console) -> Result<()> {
     let address = listener.address()?;
     let command = console.paint(Paint::Strong, &format!("process connect --plugin wasm connect://{address}"));
     console.say(&format!("in LLDB 22 or newer:\n  {command}"));
-    Ok(listener.serve(attached, |line| eprintln!("{line}"))?)
+    Ok(listener.serve(attached, log)?)
 }

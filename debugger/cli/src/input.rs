@@ -87,7 +87,7 @@ impl Reader {
         let (printer, printers) = mpsc::channel();
         let reader = Self::start(move |go| {
             if let Err(error) = edit(&go, &inputs, &printer, colours) {
-                eprintln!("error: the terminal cannot be read: {error}");
+                crate::console::log(&format!("error: the terminal cannot be read: {error}"));
             }
             let _ = inputs.send(Input::End);
         })?;

@@ -39,6 +39,11 @@ impl Server {
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
+    /// Nobody reads its complaints from now on.
+    fn ignore(&mut self) {
+        drop(self.child.stderr.take());
+    }
+
     /// Ends it; what it has complained about.
     fn end(mut self) -> String {
         self.child.kill().unwrap();
@@ -91,4 +96,26 @@ fn another_users_lldb_is_turned_away() {
     assert_eq!(server.talk(None, hello, 7), "+$OK#9a");
     let complained = server.end();
     assert!(complained.contains("user 65534 may not connect"), "{complained}");
+}
+
+#[test]
+fn a_stranger_does_not_end_a_server_whose_complaints_nobody_reads() {
+    if !can_be_nobody() {
+        return;
+    }
+    let mut adapter = Server::start(&["dap", "--listen", "127.0.0.1:0"], "debug adapter at");
+    adapter.ignore();
+    let initialize = format!("Content-Length: {}\r\n\r\n{INITIALIZE}", INITIALIZE.len());
+    assert!(adapter.talk(Some(NOBODY), &initialize, 100_000).contains("may not connect"));
+    assert!(adapter.talk(None, &initialize, 200).contains("\"success\":true"));
+
+    let proxy = Proxy::start(Play::Nothing);
+    let mut server = Server::start(
+        &["gdb-server", &proxy.socket(), "--listen", "127.0.0.1:0"],
+        "process connect --plugin wasm connect://",
+    );
+    server.ignore();
+    let hello = "$QStartNoAckMode#b0";
+    assert_eq!(server.talk(Some(NOBODY), hello, 100), "");
+    assert_eq!(server.talk(None, hello, 7), "+$OK#9a");
 }
