@@ -8,13 +8,11 @@ use std::num::NonZeroUsize;
 use gdbstub::common::Tid;
 use wasmdbg_control::client::CallError;
 use wasmdbg_control::state::Value;
-use wasmdbg_control::stop::{Frame, GetFrames, Stopped};
+use wasmdbg_control::stop::{Frame, GetFrames, MAX_FRAMES, Stopped};
 use wasmdbg_control::{Client, SlotId, StopId};
 
 /// Frames in one request.
 const FRAMES: u32 = 256;
-/// More frames than this of an endless recursion are of no use to anybody.
-const MOST_FRAMES: usize = 4096;
 
 /// The thread without frames that is there while nothing stands.
 pub(crate) const PROXY: Tid = NonZeroUsize::MIN;
@@ -32,7 +30,7 @@ impl Standing {
     /// The stop is over, or the connection.
     pub(crate) fn new(client: &Client, mut stopped: Stopped) -> Result<Self, CallError> {
         let mut frames = std::mem::take(&mut stopped.frames);
-        while frames.len() < MOST_FRAMES && (frames.len() as u32) < stopped.frame_count {
+        while (frames.len() as u32) < stopped.frame_count.min(MAX_FRAMES) {
             let request = GetFrames { stop: stopped.stop, first: frames.len() as u32, count: FRAMES };
             let more = client.call(request)?.frames;
             if more.is_empty() {

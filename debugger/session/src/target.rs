@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use wasmdbg_control::Client;
 use wasmdbg_control::client::CallError;
 use wasmdbg_control::state::{ReadMemory, Value as Wire, WriteGlobal, WriteMemory};
-use wasmdbg_control::stop::{Frame as WireFrame, GetFrames, Stopped};
+use wasmdbg_control::stop::{Frame as WireFrame, GetFrames, MAX_FRAMES, Stopped};
 use wasmdbg_control::stream::{Property, ReadStream, StreamState};
 use wasmdbg_symbols::frame_setup::StackFrame;
 use wasmdbg_symbols::{Machine, ModulePc, Symbols, Unreadable, WasmValue};
@@ -71,9 +71,9 @@ impl Target {
         self.symbols.as_ref()
     }
 
-    /// Activation `index`, 0 being the innermost; `None` behind the outermost.
+    /// Activation `index`, 0 being the innermost; `None` after the outermost.
     pub(crate) fn activation(&self, index: u32) -> Result<Option<WireFrame>, Error> {
-        if index >= self.info.frame_count {
+        if index >= self.info.frame_count.min(MAX_FRAMES) {
             return Ok(None);
         }
         loop {

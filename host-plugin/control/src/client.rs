@@ -14,7 +14,7 @@ use crate::codec::EncodeError;
 use crate::connection::{ConnectError, Connection, ConnectionError, Received, SendError, Sender};
 use crate::events::{self, EVENTS_LIMIT, Events};
 use crate::session::{Hello, Welcome};
-use crate::state::{ReadGlobals, Value};
+use crate::state::{MAX_GLOBALS, ReadGlobals, Value};
 use crate::{Call, ErrorKind, Message, PROTOCOL_VERSION, Reply, Request, RequestId, StopId, WireError};
 
 /// How long [`Client::call`] waits for a reply.
@@ -25,6 +25,9 @@ const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long to wait for the reason behind a failed write.
 const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// Bytes of all globals of a module: the most of the longest numbers.
+const GLOBALS_BYTES: usize = MAX_GLOBALS as usize * 64;
 
 /// Why a call has no reply.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -53,6 +56,16 @@ pub enum CallError {
         asked: &'static str,
         /// The reply's.
         answered: &'static str,
+    },
+    /// More than a module can have.
+    #[error(
+        "the proxy says that this module has {count} globals, {bytes} bytes so far: this is a fault of the plugin"
+    )]
+    Globals {
+        /// How many the proxy says there are.
+        count: u32,
+        /// What it has sent of them, as [`Value::wire_size`] counts.
+        bytes: usize,
     },
 }
 
@@ -221,10 +234,14 @@ impl Client {
     /// # Errors
     /// See [`CallError`].
     pub fn globals(&self, stop: StopId) -> Result<Vec<Value>, CallError> {
-        let mut globals = Vec::new();
+        let (mut globals, mut bytes) = (Vec::new(), 0);
         loop {
             let first = u32::try_from(globals.len()).unwrap_or(u32::MAX);
             let read = self.call(ReadGlobals { stop, first })?;
+            bytes += read.globals.iter().map(Value::wire_size).sum::<usize>();
+            if read.count > MAX_GLOBALS || bytes > GLOBALS_BYTES {
+                return Err(CallError::Globals { count: read.count, bytes });
+            }
             let more = !read.globals.is_empty();
             globals.extend(read.globals);
             // A plugin that does not tell how many there are has sent all of them.

@@ -80,6 +80,9 @@ pub struct WriteMemory {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MemoryWritten {}
 
+/// The most globals that a client reads: no module has more, and a proxy may say that there are any number.
+pub const MAX_GLOBALS: u32 = 1_000_000;
+
 /// Reads the globals.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReadGlobals {

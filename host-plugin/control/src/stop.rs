@@ -103,6 +103,10 @@ pub struct GetFrames {
     pub count: u32,
 }
 
+/// The most frames of a stop that a client reads: a guest's stack has no room for more, and a proxy may say
+/// that there are any number.
+pub const MAX_FRAMES: u32 = 1 << 14;
+
 /// Frames of a stop.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct FrameList {

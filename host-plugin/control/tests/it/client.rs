@@ -5,8 +5,9 @@ use std::sync::mpsc::RecvTimeoutError;
 use wasmdbg_control::connection::{Connection, ConnectionError, SendError};
 use wasmdbg_control::events::EVENTS_LIMIT;
 use wasmdbg_control::session::{Activity, ActivityNoted};
+use wasmdbg_control::state::{GlobalValues, Value};
 use wasmdbg_control::transactions::LogLine;
-use wasmdbg_control::{CallError, Client, Event, FilterId, Message, Request};
+use wasmdbg_control::{CallError, Client, Event, FilterId, Message, Request, StopId};
 
 use crate::support::{PATIENCE, welcome};
 
@@ -79,4 +80,29 @@ fn events_that_nobody_takes_delay_no_reply_and_those_that_nobody_wants_are_dropp
     }
     let _proxy = answering.join().unwrap();
     assert!(client.fault().is_none());
+}
+
+#[test]
+fn globals_are_read_as_far_as_a_module_can_have_them() {
+    // Each of a proxy's answers is `globals` and says that there are `count`; it ends after 200.
+    let read = |globals: Vec<Value>, count| {
+        let (client, _events, proxy) = greeted();
+        let answering = std::thread::spawn(move || {
+            for _ in 0..200 {
+                let Ok(Ok((Message::Request { id, .. }, _))) = proxy.receiver.recv() else { return };
+                let body = GlobalValues { globals: globals.clone(), count }.into();
+                proxy.sender.send(&Message::Response { id, body }).unwrap();
+            }
+        });
+        let read = client.globals(StopId(1));
+        drop(client);
+        answering.join().unwrap();
+        read
+    };
+    assert_eq!(read(vec![Value::I32(7)], 3).unwrap().len(), 3);
+    assert_eq!(read(vec![Value::I32(7)], 0).unwrap().len(), 1, "a plugin that does not say how many");
+    let endless = read(vec![Value::I32(7)], 1_000_001).unwrap_err();
+    assert!(matches!(endless, CallError::Globals { count: 1_000_001, .. }), "{endless}");
+    let huge = read(vec![Value::Ref("x".repeat(900 << 10))], 1_000_000).unwrap_err();
+    assert!(matches!(huge, CallError::Globals { bytes: 64_000_000.., .. }), "{huge}");
 }
