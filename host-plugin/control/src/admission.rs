@@ -4,8 +4,11 @@
 //! It says so in `/proc/net/tcp` and `tcp6`, which list the sockets of this network namespace by the
 //! addresses of both their ends. A peer that is not listed is refused: it is in another namespace (behind
 //! something that forwards, whose user counts then), or gone.
+//!
+//! In a user namespace the kernel shows all users who have no number in it as one ([`stand_in`]), which can
+//! be the number of this process too: nobody is let in by that number.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
@@ -20,6 +23,9 @@ const TRIES: usize = 3;
 /// State of a row: both ends are open. A row in another state, or without an inode, says user 0 for a
 /// socket that its owner has closed, while what he sent is still to be read here.
 const ESTABLISHED: &str = "01";
+
+/// The kernel's usual number for users who have none in a namespace.
+const OVERFLOW: u32 = 65_534;
 
 /// Refusals in the log: one in this time.
 const QUIET: Duration = Duration::from_secs(1);
@@ -50,7 +56,7 @@ impl Admission {
     pub fn check(&mut self, stream: &TcpStream) -> Result<(), Refusal> {
         let own = nix::unistd::geteuid().as_raw();
         let judged = peer_user(stream).map_err(|error| format!("its user is unknown: {error}"));
-        let Err(why) = judged.and_then(|user| judge(user, own)) else { return Ok(()) };
+        let Err(why) = judged.and_then(|user| judge(user, own, stand_in())) else { return Ok(()) };
         let from = stream.peer_addr().map_or_else(|_| "somebody".into(), |address| address.to_string());
         Err(self.refuse(&from, why, Instant::now()))
     }
@@ -70,15 +76,40 @@ impl Admission {
     }
 }
 
-/// Whether `user` may speak to a process of user `own`.
-fn judge(user: Option<u32>, own: u32) -> Result<(), String> {
+/// The number that the kernel shows in this user namespace for every user who has none in it; `None`: all
+/// users have one of their own. It can be some user's own number as well.
+fn stand_in() -> Option<u32> {
+    let map = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    if is_whole(&map) {
+        return None;
+    }
+    let number = fs::read_to_string("/proc/sys/kernel/overflowuid").ok();
+    Some(number.and_then(|text| text.trim().parse().ok()).unwrap_or(OVERFLOW))
+}
+
+/// Whether a namespace has all users under their own numbers, as the first one has.
+fn is_whole(map: &str) -> bool {
+    map.split_whitespace().eq(["0", "0", "4294967295"])
+}
+
+/// Whether `user` may speak to a process of user `own`; see [`stand_in`].
+fn judge(user: Option<u32>, own: u32, stand_in: Option<u32>) -> Result<(), String> {
     match user {
+        Some(user) if Some(user) == stand_in => Err(unnamed(user)),
         Some(user) if user == own || user == 0 => Ok(()),
         Some(user) => Err(format!(
             "user {user} may not connect, only user {own} who runs this and root: run it as the user who connects"
         )),
         None => Err("no process of this network namespace holds the other end".into()),
     }
+}
+
+/// Why a user who is shown as the [`stand_in`] is refused.
+fn unnamed(user: u32) -> String {
+    format!(
+        "user {user} stands for everybody who has no number in this user namespace, so it may be anybody: \
+         connect as a user whom the namespace maps to another number"
+    )
 }
 
 /// The user of the socket at the other end; `None`: no open one is listed.
@@ -208,11 +239,27 @@ mod tests {
 
     #[test]
     fn only_the_own_user_and_root() {
-        assert_eq!(judge(Some(1000), 1000), Ok(()));
-        assert_eq!(judge(Some(0), 1000), Ok(()));
-        assert!(judge(Some(1000), 0).unwrap_err().starts_with("user 1000 may not connect"));
-        assert!(judge(Some(1001), 1000).unwrap_err().contains("only user 1000"));
-        assert!(judge(None, 0).is_err());
+        assert_eq!(judge(Some(1000), 1000, None), Ok(()));
+        assert_eq!(judge(Some(0), 1000, None), Ok(()));
+        assert!(judge(Some(1000), 0, None).unwrap_err().starts_with("user 1000 may not connect"));
+        assert!(judge(Some(1001), 1000, None).unwrap_err().contains("only user 1000"));
+        assert!(judge(None, 0, None).is_err());
+    }
+
+    #[test]
+    fn a_number_that_many_users_have_lets_nobody_in() {
+        // As the kernel writes it: of the first namespace, of a container's, of one without a map.
+        assert!(is_whole("         0          0 4294967295\n"));
+        for partial in ["0 100000 65536\n", "0 0 1\n", "0 1000 1\n1 100000 65536\n", ""] {
+            assert!(!is_whole(partial), "{partial}");
+        }
+        assert_eq!(judge(Some(65_534), 65_534, None), Ok(()), "the user nobody himself");
+        for own in [65_534, 0, 1000] {
+            let why = judge(Some(65_534), own, Some(65_534)).unwrap_err();
+            assert!(why.starts_with("user 65534 stands for everybody who has no number"), "{why}");
+        }
+        assert_eq!(judge(Some(1000), 1000, Some(65_534)), Ok(()));
+        assert_eq!(judge(Some(0), 65_534, Some(65_534)), Ok(()));
     }
 
     /// What this kernel really writes, for the kinds of sockets there are.

@@ -16,7 +16,11 @@ struct Server {
 impl Server {
     /// Starts it; `before` stands in front of its address in its output.
     fn start(arguments: &[&str], before: &str) -> Self {
-        let mut child = wasmdbg(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        Self::of(wasmdbg(arguments), before)
+    }
+
+    fn of(mut command: Command, before: &str) -> Self {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut output = BufReader::new(child.stdout.take().unwrap());
         let mut line = String::new();
         while !line.contains(before) {
@@ -118,4 +122,28 @@ fn a_stranger_does_not_end_a_server_whose_complaints_nobody_reads() {
     let hello = "$QStartNoAckMode#b0";
     assert_eq!(server.talk(Some(NOBODY), hello, 100), "");
     assert_eq!(server.talk(None, hello, 7), "+$OK#9a");
+}
+
+#[test]
+fn users_without_a_number_in_the_servers_namespace_are_turned_away() {
+    let unshare = |program: &std::ffi::OsStr| {
+        let mut command = Command::new("unshare");
+        command.arg("--user").arg(program);
+        command
+    };
+    if !can_be_nobody() || !unshare("true".as_ref()).status().is_ok_and(|status| status.success()) {
+        eprintln!("skipped: no user namespace can be made");
+        return;
+    }
+    let dap = wasmdbg(&["dap", "--listen", "127.0.0.1:0"]);
+    let mut command = unshare(dap.get_program());
+    command.args(dap.get_args());
+    // The server has no number there either: all of them are shown as 65534.
+    let server = Server::of(command, "debug adapter at");
+    for user in [Some(NOBODY), Some(1000)] {
+        // Not to the end: a client that is served has none.
+        let initialize = format!("Content-Length: {}\r\n\r\n{INITIALIZE}", INITIALIZE.len());
+        let said = server.talk(user, &initialize, 250);
+        assert!(said.contains("user 65534 stands for everybody who has no number"), "{said}");
+    }
 }
