@@ -94,28 +94,11 @@ fn load(
                     None => Filter::load(runtime, id, config, event_threads() + 1),
                 }
             }
-            Err(error) => Filter::inactive(runtime, id, unreadable(&path), error.to_string()),
+            Err(error) => Filter::inactive(runtime, id, FilterConfig::unreadable(&path), error.to_string()),
         };
         filters.push(filter);
     }
     filters
-}
-
-/// What stands for a configuration that cannot be read: nobody knows its fail policy, so the default.
-fn unreadable(path: &Path) -> FilterConfig {
-    let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-    FilterConfig {
-        name,
-        root_id: String::new(),
-        configuration: String::new(),
-        fail_open: true,
-        vm_id: String::new(),
-        vm_configuration: String::new(),
-        module_path: PathBuf::new(),
-        environment: Vec::new(),
-        capabilities: None,
-        limits: wasmdbg_proxy_wasm::config::LimitsOverride::default(),
-    }
 }
 
 /// How many event threads the server will have, as far as its records tell.

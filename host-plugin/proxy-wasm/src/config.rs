@@ -134,6 +134,24 @@ impl FilterConfig {
         Self::parse(&text, path, config_dir)
     }
 
+    /// What takes the place of the file at `path` when [`FilterConfig::read`] fails: a filter without a
+    /// module. A mistake elsewhere in the file does not open a filter that says `fail_open: false`.
+    pub fn unreadable(path: &Path) -> Self {
+        let text = fs::read_to_string(path).unwrap_or_default();
+        Self {
+            name: path.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
+            root_id: String::new(),
+            configuration: String::new(),
+            fail_open: !says_closed(&text),
+            vm_id: String::new(),
+            vm_configuration: String::new(),
+            module_path: PathBuf::new(),
+            environment: Vec::new(),
+            capabilities: None,
+            limits: LimitsOverride::default(),
+        }
+    }
+
     /// As [`FilterConfig::read`], of a text that came from `path`.
     ///
     /// # Errors
@@ -180,6 +198,16 @@ impl FilterConfig {
         };
         Ok((filter, warnings))
     }
+}
+
+/// Whether a text that is no configuration says `fail_open: false` outside of its comments. It may be no YAML.
+fn says_closed(text: &str) -> bool {
+    text.lines().any(|line| {
+        let line = line.split(" #").next().unwrap_or_default();
+        let value = line.split_once("fail_open").map(|(_, rest)| rest.trim_start_matches(['"', '\'', ' ']));
+        let value = value.and_then(|rest| rest.strip_prefix(':')).unwrap_or_default();
+        value.trim_start_matches([' ', '"', '\'']).starts_with("false") && !line.trim_start().starts_with('#')
+    })
 }
 
 /// Reads YAML; the second value are warnings that name the unknown keys.

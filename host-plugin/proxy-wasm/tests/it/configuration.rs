@@ -60,6 +60,27 @@ fn what_is_left_out() {
     assert!(config.capabilities.is_none());
 }
 
+/// Whatever else is wrong with a file, what it says of failures counts.
+#[test]
+fn a_file_with_a_mistake_keeps_its_fail_policy() {
+    let folder = std::env::temp_dir().join(format!("wasmdbg-policy-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let path = folder.join("guard.yaml");
+    let policy = |text: &str| {
+        std::fs::write(&path, text).unwrap();
+        assert!(FilterConfig::read(&path, None).is_err(), "{text}");
+        FilterConfig::unreadable(&path).fail_open
+    };
+    assert!(!policy("config:\n  fail_open: false\n  limits: {pause: never}\n"));
+    assert!(!policy("config: {\"fail_open\": \"false\", limits: {map_fields: many}}\n"));
+    assert!(!policy("config:\n  fail_open: false # closed\n\tno yaml\n"));
+    assert!(policy("config:\n  # fail_open: false\n  limits: {pause: never}\n"));
+    assert!(policy("config:\n  fail_open: true\n  limits: {pause: never}\n"));
+    assert!(policy("config:\n  limits: {pause: never}\n"), "the default");
+    std::fs::remove_dir_all(&folder).unwrap();
+    assert!(FilterConfig::unreadable(&path).fail_open, "nothing is there to say it");
+}
+
 #[test]
 fn configurations_that_are_no_text() {
     let of = |value: &str| {
