@@ -334,8 +334,18 @@ fn what_the_server_would_cut_is_refused() -> Result<()> {
 #[test]
 fn local_responses_have_no_line_of_others_and_no_framing_of_their_own() -> Result<()> {
     let proxy = Proxy::start()?;
+    // A local response may have 64 fields.
+    let good = INSERTS.chunks(16).map(|inserts| check_local_responses(&proxy, inserts));
+    assert_eq!(good.sum::<Result<usize>>()?, OF_VALUE.len());
+    Ok(())
+}
+
+/// Answers a request and a response, with fields that have `inserts` in them. Gives the number of those with a
+/// good value that go out.
+fn check_local_responses(proxy: &Proxy, inserts: &[&[u8]]) -> Result<usize> {
+    let mut good = 0;
     let mut headers: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
-    for insert in INSERTS {
+    for insert in inserts.iter().copied() {
         headers.push(([b"x-bad", insert, b"b"].concat(), b"1".to_vec()));
         headers.push((b"x-value".to_vec(), [b"a", insert, b"b"].concat()));
         headers.push((b"content-type".to_vec(), [b"text/", insert].concat()));
@@ -383,10 +393,9 @@ fn local_responses_have_no_line_of_others_and_no_framing_of_their_own() -> Resul
             (Some("1"), Some("of the filter"))
         );
         // Those with a good value are there, in their order.
-        let values = field("x-value").context("the good values")?;
-        assert_eq!(values.split(',').count(), OF_VALUE.len(), "{values}");
+        good = field("x-value").map_or(0, |values| values.split(',').count());
     }
-    Ok(())
+    Ok(good)
 }
 
 #[test]
