@@ -98,12 +98,12 @@ fn a_debug_virtual_machine_leaves_no_descriptor() -> Result<()> {
     assert!(after_500 <= after_10 + 8, "{after_10} descriptors after 10 attaches, {after_500} after 500");
     serves(&ats)?;
     keeper.detach()?;
-    // Of two slots at once.
+    // A slot may still be ending when the next ones begin: of `debug.max_vms` at most.
     let idle = || {
         let names = process::thread_names(ats.pid()).ok()?;
         Some(names.iter().filter(|name| *name == "[WASMDBG_IDLE]").count())
     };
-    wait_for("the slots' threads wait", PATIENCE, || idle().filter(|count| (1..=2).contains(count)))
+    wait_for("the slots' threads wait", PATIENCE, || idle().filter(|count| (1..=4).contains(count)))
         .with_context(|| format!("{:?}", process::thread_names(ats.pid())))?;
     Ok(())
 }
