@@ -156,8 +156,8 @@ fn a_breakpoint_in_configure_stops_later_slots_as_the_root_context() -> Result<(
     let first = debugger.stop(&ats, first)?;
     let second = Pending::start(ats.address(), second, PATIENCE);
     // Before the first goes on: it would leave its slot to the second.
-    let proxy = Proxy::of(&ats)?;
     wait_for("a second slot that stops", PATIENCE, || {
+        let proxy = Proxy::of(&ats).ok()?;
         let status = proxy.status();
         let stopped = status["slots"].as_array()?.iter().filter(|slot| slot["stopped"] == true);
         (stopped.count() == 2).then_some(())

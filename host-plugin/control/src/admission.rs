@@ -5,7 +5,7 @@
 //! addresses of both their ends. A peer that is not listed is refused: it is in another namespace (behind
 //! something that forwards, whose user counts then), or gone.
 //!
-//! In a user namespace the kernel shows all users who have no number in it as one ([`stand_in`]), which can
+//! In a user namespace the kernel shows all users who have no number in it as one (`stand_in`), which can
 //! be the number of this process too: nobody is let in by that number.
 
 use std::fs::{self, File};
