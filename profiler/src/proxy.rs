@@ -10,7 +10,7 @@ use wasmdbg_control::{Call, Client};
 
 use crate::limits::{ANSWER, ANSWERS, Budget, TooMuch};
 
-/// See the module.
+/// The control socket of the recorded proxy, asked within a time limit.
 pub(crate) struct Proxy {
     client: Client,
     /// Takes an event; whether there was one.

@@ -32,7 +32,7 @@ type Body = Box<dyn FnOnce() + Send>;
 /// Makes a thread with this name; [`ts::spawn`] but for tests.
 type Make = fn(&str, Body) -> Result<(), String>;
 
-/// See the module.
+/// Threads of the server that wait for their next job; never more than ran at once.
 #[derive(Debug)]
 pub(crate) struct KeptThreads {
     make: Make,

@@ -17,7 +17,7 @@ use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
 use nix::sys::statfs::{PROC_SUPER_MAGIC, fstatfs};
 use nix::unistd::{UnlinkatFlags, geteuid, unlinkat};
 
-/// See the module.
+/// Where a result goes: a name in a folder that is held open.
 #[derive(Debug)]
 pub(crate) struct Place {
     path: PathBuf,

@@ -9,7 +9,7 @@ const PERIOD: Duration = Duration::from_secs(1);
 /// Users with a count of their own; a user namespace gives one process many.
 const USERS: usize = 64;
 
-/// See the module.
+/// Refused connections by user id, of which at most one a second is logged.
 #[derive(Debug, Default)]
 pub(super) struct Refusals {
     users: BTreeMap<u32, Recent>,

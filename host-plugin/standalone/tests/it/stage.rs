@@ -34,7 +34,7 @@ impl Report for Lines {
     }
 }
 
-/// See the module.
+/// A proxy with one filter, its report, and what the test waits for.
 pub(crate) struct Stage {
     lines: Arc<Lines>,
     // Dropped in this order.
