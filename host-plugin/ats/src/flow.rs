@@ -25,7 +25,7 @@ use crate::answer::{self, Answer};
 use crate::hooks::{self, Hooks};
 use crate::plugin::Plugin;
 use crate::transaction::{Framing, InHook};
-use crate::ts::{self, Event, EventThread, HookHandler, Txn};
+use crate::ts::{self, Event, EventThread, Hook, HookHandler, Txn};
 use crate::worker::{self, Index};
 
 /// Transactions that have a flow.
@@ -51,6 +51,9 @@ pub(crate) enum Wake {
     Machine { index: Index, there: bool },
     /// A hook that came on another thread is to be handled.
     Hook(fn(&Arc<Flow>) -> Option<Event>),
+    /// A panic of ours beside the work of a hook.
+    #[cfg(test)]
+    Fault,
 }
 
 /// What follows from a filter's turn.
@@ -242,19 +245,39 @@ impl Flow {
         Then::Leave(if stage == Stage::Request { Event::Continue } else { Event::Error })
     }
 
-    /// What it waits for may have come. At home, and only from [`crate::release`].
+    /// What it waits for may have come: re-enables the transaction if so, after a panic of ours by the fail
+    /// policy. At home, and only from [`crate::release`].
     pub(crate) fn wake(self: Arc<Self>, wake: Wake) {
+        let (txn, hook) = (self.txn, self.held_in(&wake));
+        // The flow is dropped in there: the next hooks run before a transaction is re-enabled.
+        let event = catch_unwind(AssertUnwindSafe(move || self.woken(wake)))
+            .unwrap_or_else(|panic| failed(txn, hook, &ts::reason(&panic)));
+        if let Some(event) = event {
+            txn.reenable(event);
+        }
+    }
+
+    /// The hook where the transaction stands, if it does: nobody else re-enables it.
+    fn held_in(&self, wake: &Wake) -> Option<Hook> {
+        let state = self.state();
+        let held = matches!(wake, Wake::Hook(_)) || state.waiting != Waiting::Nothing;
+        held.then(|| state.stage.hook())
+    }
+
+    fn woken(self: Arc<Self>, wake: Wake) -> Option<Event> {
         match wake {
             Wake::Decided(index, action) => self.resume(index, action),
             Wake::Returned(index, action) => self.called(index, action),
             Wake::Machine { index, there } => self.virtual_machine(index, there),
-            Wake::Hook(stage) => self.leave(stage),
+            Wake::Hook(stage) => self.locked(stage),
+            #[cfg(test)]
+            Wake::Fault => panic!("a fault of ours"),
         }
     }
 
     /// The filter whose turn it is, or something it depends on, has decided about the transaction that
     /// it parked. At home; nothing is borrowed.
-    fn resume(self: Arc<Self>, index: Index, action: Action) {
+    fn resume(self: &Arc<Self>, index: Index, action: Action) -> Option<Event> {
         {
             let mut state = self.state();
             if !state.end_wait(index, Waiting::Filter) {
@@ -262,11 +285,11 @@ impl Flow {
                 if state.waits(index, Waiting::Slot) && state.stage != Stage::Close {
                     state.decided = Some(action);
                 }
-                return;
+                return None;
             }
         }
         self.unwatch(index);
-        self.leave(|flow| flow.go_on(index, action));
+        self.locked(|flow| flow.go_on(index, action))
     }
 
     /// The chain, from behind a filter that has decided.
@@ -281,21 +304,11 @@ impl Flow {
         }
     }
 
-    /// Does `work` with the transaction's mutex, and then re-enables the transaction as `work` says; after a
-    /// panic of ours as in a hook.
-    fn leave(self: Arc<Self>, work: impl FnOnce(&Arc<Self>) -> Option<Event>) {
-        let event = {
-            let _guard = self.txn.lock();
-            let _hook = InHook::enter(self.txn);
-            catch_unwind(AssertUnwindSafe(|| work(&self))).unwrap_or_else(|panic| {
-                let hook = self.state().stage.hook();
-                Hooks::panicked(hook, self.txn, &ts::reason(&panic))
-            })
-        };
-        let Some(event) = event else { return };
-        let txn = self.txn;
-        drop(self);
-        txn.reenable(event);
+    /// Does `work` with the transaction's mutex: the transaction is parked.
+    fn locked(self: &Arc<Self>, work: impl FnOnce(&Arc<Self>) -> Option<Event>) -> Option<Event> {
+        let _guard = self.txn.lock();
+        let _hook = InHook::enter(self.txn);
+        work(self)
     }
 
     /// A hook arrived on another thread than the home thread: counted, then handed over.
@@ -331,6 +344,22 @@ impl Flow {
         }
         self.plugin.filters.iter().all(|filter| filter.config().fail_open)
     }
+}
+
+/// A panic of ours while `txn` was to go on from `hook`, if it stands in one: as in a hook of it.
+#[cold]
+fn failed(txn: Txn, hook: Option<Hook>, reason: &str) -> Option<Event> {
+    let Some(hook) = hook else {
+        ts::error(&format!(
+            "a fault of this plugin, please report it: a panic beside a transaction: {reason}"
+        ));
+        return None;
+    };
+    let _guard = txn.lock();
+    let _hook = InHook::enter(txn);
+    // The hook that it was in, unless another has begun.
+    let hook = worker::flow(txn).map_or(hook, |flow| flow.state().stage.hook());
+    Hooks::panicked(hook, txn, reason)
 }
 
 impl Drop for Flow {

@@ -10,6 +10,7 @@
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -17,7 +18,7 @@ use wasmdbg_proxy_wasm::{Action, Effect};
 
 use crate::flow::{Flow, Wake};
 use crate::plugin::plugin;
-use crate::ts::{Timer, TimerHandler};
+use crate::ts::{self, Timer, TimerHandler};
 use crate::worker::{self, FastContext, Generation, Index};
 
 /// At most so many transactions go on in one slice.
@@ -34,10 +35,24 @@ enum Ready {
     Context(Index, FastContext, Action),
     /// What a flow waits for has come.
     Flow(Arc<Flow>, Wake),
+    /// A panic of ours before it is known which transaction goes on.
+    #[cfg(test)]
+    Fault,
 }
 
 impl Ready {
+    /// A panic of ours ends here: it is not one of the transaction in whose hook the queue goes on, and the
+    /// others go on after it.
     fn go_on(self) {
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| self.wake())) {
+            ts::error(&format!(
+                "a fault of this plugin, please report it: a panic while transactions go on: {}",
+                ts::reason(&panic)
+            ));
+        }
+    }
+
+    fn wake(self) {
         match self {
             Self::Context(index, context, action) => {
                 // A context that is lost without being parked is noticed at its next callback.
@@ -46,6 +61,8 @@ impl Ready {
                 }
             }
             Self::Flow(flow, wake) => flow.wake(wake),
+            #[cfg(test)]
+            Self::Fault => panic!("a fault of ours"),
         }
     }
 }
@@ -103,6 +120,12 @@ pub(crate) fn wake(flow: Arc<Flow>, wake: Wake) {
 pub(crate) fn wake_all(flows: Vec<Arc<Flow>>, wake: &Wake) {
     here().ready.borrow_mut().extend(flows.into_iter().map(|flow| Ready::Flow(flow, wake.clone())));
     run();
+}
+
+/// A panic of ours comes next.
+#[cfg(test)]
+pub(crate) fn fault() {
+    here().ready.borrow_mut().push_back(Ready::Fault);
 }
 
 /// Lets a slice of the queue go on. Returns at once in a hook that such a transaction runs, and while the

@@ -13,7 +13,7 @@ use super::{Flow, Then, Wake};
 use crate::parking::{self, Seat, Timeouts};
 use crate::release;
 use crate::transaction::{StreamTransaction, facts};
-use crate::ts::{self, Txn};
+use crate::ts::{self, Event, Txn};
 use crate::worker::Index;
 
 impl Flow {
@@ -92,18 +92,18 @@ impl Flow {
     }
 
     /// A callback has returned in the debug lane. At home.
-    pub(super) fn called(self: Arc<Self>, index: Index, mut action: Action) {
+    pub(super) fn called(self: &Arc<Self>, index: Index, mut action: Action) -> Option<Event> {
         {
             let _measuring = self.plugin.lane.measure();
             let mut state = self.state();
             if !state.end_wait(index, Waiting::Slot) {
-                return;
+                return None;
             }
             let decided = state.decided.take();
             if action == Action::Pause {
                 let Some(decided) = decided else {
                     state.waiting = Waiting::Filter;
-                    return;
+                    return None;
                 };
                 action = decided;
             }
@@ -111,7 +111,7 @@ impl Flow {
                 self.plugin.watch.remove(seat);
             }
         }
-        self.leave(|flow| flow.go_on(index, action));
+        self.locked(|flow| flow.go_on(index, action))
     }
 
     /// TXN_CLOSE: the hook is held until the filter has finished on its slot.

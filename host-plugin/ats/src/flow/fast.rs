@@ -7,6 +7,7 @@ use wasmdbg_proxy_wasm::{Action, Callback};
 use super::state::{Place, Waiting};
 use super::{Flow, Then};
 use crate::transaction::{StreamTransaction, request_ends_here, response_ends_here};
+use crate::ts::Event;
 use crate::worker::{self, FastContext, Index};
 
 impl Flow {
@@ -75,14 +76,10 @@ impl Flow {
     }
 
     /// A virtual machine that the transaction waited for is there, or will not come.
-    pub(super) fn virtual_machine(self: Arc<Self>, index: Index, there: bool) {
+    pub(super) fn virtual_machine(self: &Arc<Self>, index: Index, there: bool) -> Option<Event> {
         if !self.state().end_wait(index, Waiting::Vm) {
-            return;
+            return None;
         }
-        if there {
-            self.leave(Self::run);
-        } else {
-            self.leave(|flow| flow.go_on(index, Action::Failed));
-        }
+        if there { self.locked(Self::run) } else { self.locked(|flow| flow.go_on(index, Action::Failed)) }
     }
 }

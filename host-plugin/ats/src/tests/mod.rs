@@ -281,6 +281,40 @@ fn a_panic_of_released_work_ends_the_filters_part_in_its_transaction() {
     assert_eq!(counters(1).paused, 1);
 }
 
+/// Those that go on in one slice with it, and the one in whose hook the slice is.
+#[test]
+fn a_panic_while_one_transaction_goes_on_is_no_other_ones() {
+    let thread = serve(&[("pausing", &filter(PAUSING), false)], "limits: {pause: off}");
+    let parked: Vec<_> = (0..4).map(|_| Transaction::start(false)).collect();
+    let flow = |place: usize| worker::flow(Txn::in_memory(parked[place])).unwrap();
+    release::fault();
+    let effects = vec![Effect { context: ContextId(4), action: Action::Continue }];
+    worker::enter(0, None, |_, _| ((), Outcome { action: Action::Continue, effects }));
+    release::wake_all(vec![flow(0), flow(1)], &Wake::Fault);
+    thread.run(|| parked[..3].iter().all(|transaction| transaction.is_over()));
+    let statuses = parked.iter().map(|transaction| transaction.answer().map(|answer| answer.0));
+    assert_eq!(statuses.collect::<Vec<_>>(), [Some(503), Some(503), None, None]);
+    assert_eq!((thread.logged("a fault of ours"), parked[3].at()), (3, At::Request));
+    assert_eq!((counters(0).contexts_lost, counters(0).paused), (2, 1));
+    release::fault();
+    let last = Transaction::start(false);
+    assert_eq!((last.at(), last.answer(), counters(0).paused), (At::Request, None, 2), "its hook is its own");
+    assert_eq!(thread.logged("a fault of ours"), 4);
+}
+
+/// Nobody but the server lets it go on.
+#[test]
+fn a_panic_about_a_transaction_that_does_not_wait_changes_nothing_for_it() {
+    let thread = serve(&[("logging", &filter(LOGGING), false)], "");
+    let transaction = Transaction::start(true);
+    let flow = worker::flow(Txn::in_memory(transaction)).unwrap();
+    release::wake(flow, Wake::Fault);
+    assert_eq!((transaction.at(), thread.logged("a fault of ours")), (At::Origin, 1));
+    transaction.respond();
+    assert_eq!((transaction.is_over(), transaction.answer()), (true, None));
+    assert_eq!((thread.logged("response"), thread.logged("done")), (1, 1));
+}
+
 /// Pauses each request and does nothing for it.
 const PAUSING: &str =
     r#"(func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32) (i32.const 1))"#;
