@@ -10,17 +10,17 @@ use std::time::{Duration, Instant};
 use wasmdbg_control::{FilterId, TransactionId};
 use wasmdbg_session::{Progress, Session, Stop};
 
-use crate::attaching::{Beginning, Begun, Pending};
-use crate::breakpoints::Breakpoints;
-use crate::handles::Handles;
-use crate::launching::Launched;
-use crate::line::Line;
-use crate::peer::Peer;
 use crate::protocol::{Body, CancelArguments, Category, Event, Incoming, Request, ThreadEvent, capabilities};
-use crate::reconnecting::{self, Waiting};
 use crate::serve::Reach;
-use crate::sources::Sources;
-use crate::threads::Threads;
+use crate::session::attach::{Beginning, Begun, Pending};
+use crate::session::launch::Launched;
+use crate::session::link::Line;
+use crate::session::reconnect::{self, Waiting};
+use crate::transport::client::Peer;
+use crate::view::breakpoints::Breakpoints;
+use crate::view::handles::Handles;
+use crate::view::sources::Sources;
+use crate::view::threads::Threads;
 
 /// How often the plugin is told that the user is at work, at most.
 const ACTIVITY: Duration = Duration::from_secs(1);
@@ -268,7 +268,7 @@ impl Adapter {
             Phase::Live(session) => Ok(session),
             Phase::New => Err("not attached to a proxy yet".into()),
             Phase::Attaching(_) => Err("still attaching to the proxy".into()),
-            Phase::Waiting(_) => Err(reconnecting::GONE.into()),
+            Phase::Waiting(_) => Err(reconnect::GONE.into()),
             Phase::Over => Err("the session is over".into()),
         }
     }

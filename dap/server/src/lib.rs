@@ -14,24 +14,12 @@
 #![forbid(unsafe_code)]
 
 mod adapter;
-mod attaching;
-mod breakpoints;
-mod console;
-mod evaluate;
-mod framing;
-mod handles;
-mod inspect;
-mod launching;
-mod line;
-mod memory;
-mod peer;
+mod events;
 pub mod protocol;
-mod reconnecting;
-mod running;
+mod requests;
 mod serve;
-mod source_folders;
-mod sources;
-mod stops;
-mod threads;
+mod session;
+mod transport;
+mod view;
 
 pub use serve::{Listener, Reach, serve, stdio};

@@ -10,10 +10,10 @@ use std::time::Duration;
 use wasmdbg_control::admission::Admission;
 
 use crate::adapter::{Adapter, Input};
-use crate::framing;
-use crate::line::Line;
-use crate::peer::Peer;
 use crate::protocol::{Category, Decoded, Event, Outgoing, OutgoingKind, OutputEvent, Request, decode};
+use crate::session::link::Line;
+use crate::transport::client::Peer;
+use crate::transport::framing;
 
 /// Refused connections that are kept: one that is closed while its client writes takes the message away from
 /// it. The next ones push them out.

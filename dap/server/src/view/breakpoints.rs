@@ -6,16 +6,16 @@ use std::collections::BTreeMap;
 use wasmdbg_session::{self as session, BreakpointOptions, BreakpointSpec, End, Session, Stop};
 
 use crate::adapter::{Adapter, Answer, Phase};
-use crate::memory::code_reference;
-use crate::peer::Peer;
 use crate::protocol::{
     Body, Breakpoint, BreakpointEvent, BreakpointLocation, BreakpointLocationsArguments,
     BreakpointLocationsBody, BreakpointsBody, Event, LOCAL_RESPONSE, PANIC, SetBreakpointsArguments,
     SetExceptionBreakpointsArguments, SetFunctionBreakpointsArguments, SetInstructionBreakpointsArguments,
     SourceBreakpoint, TRAP,
 };
-use crate::reconnecting::GONE;
-use crate::sources::{Sources, incoming};
+use crate::requests::memory::code_reference;
+use crate::session::reconnect::GONE;
+use crate::transport::client::Peer;
+use crate::view::sources::{Sources, incoming};
 
 /// What is replaced as a whole.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -174,7 +174,7 @@ impl Planter<'_> {
             }
             Place::Function(name) => BreakpointSpec::Function(name.clone()),
             Place::Code(reference, offset) => {
-                let (module, pc) = crate::memory::code_address(self.session, reference, *offset)?;
+                let (module, pc) = crate::requests::memory::code_address(self.session, reference, *offset)?;
                 BreakpointSpec::Code { module, pc }
             }
             Place::Wrong(why) => return Err(why.clone()),

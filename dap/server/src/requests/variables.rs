@@ -5,14 +5,14 @@ use std::sync::Arc;
 use wasmdbg_session::{Format, Frame, ScopeKind, Stop, Value, Variable as Found, VariableKind, is_library};
 
 use crate::adapter::{Adapter, Answer, Phase};
-use crate::handles::Handle;
-use crate::memory::{code_reference, memory_reference};
 use crate::protocol::{
     Body, Scope, ScopesArguments, ScopesBody, StackFrame, StackFrameFormat, StackTraceArguments,
     StackTraceBody, ValueFormat, Variable, VariablePresentationHint, VariablesArguments, VariablesBody,
     given,
 };
-use crate::sources::module_id;
+use crate::requests::memory::{code_reference, memory_reference};
+use crate::view::handles::Handle;
+use crate::view::sources::module_id;
 
 /// Children of a value that a client gets who does not page.
 const MOST_CHILDREN: u64 = 5000;

@@ -7,13 +7,13 @@ use wasmdbg_control::{ModuleHash, files};
 use wasmdbg_session::{DebugInfo, MOST_SOURCE, Session, is_library};
 
 use crate::adapter::{Adapter, Answer, Phase};
-use crate::peer::Peer;
 use crate::protocol::{
     Body, LoadedSourcesBody, Module, ModulesArguments, ModulesBody, PathFormat, Source, SourceArguments,
     SourceBody, given,
 };
 use crate::serve::Reach;
-use crate::source_folders::SourceFolders;
+use crate::transport::client::Peer;
+use crate::view::source_folders::SourceFolders;
 
 /// What is known of the debug info's files.
 #[derive(Debug, Default)]

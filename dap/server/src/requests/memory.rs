@@ -12,7 +12,7 @@ use crate::protocol::{
     Body, DisassembleArguments, DisassembleBody, DisassembledInstruction, Event, MemoryEvent,
     ReadMemoryArguments, ReadMemoryBody, WriteMemoryArguments, WriteMemoryBody,
 };
-use crate::sources::module_id;
+use crate::view::sources::module_id;
 
 /// The most bytes of one request.
 const MOST_BYTES: u64 = 16 << 20;

@@ -5,15 +5,15 @@ use std::sync::Arc;
 use wasmdbg_session::{Format, ScopeKind, Stop, Value};
 
 use crate::adapter::{Adapter, Answer};
-use crate::console;
-use crate::handles::Handle;
-use crate::inspect::{child_counts, child_named, type_name};
-use crate::memory::memory_reference;
 use crate::protocol::{
     Body, CompletionItem, CompletionsArguments, CompletionsBody, EvaluateArguments, EvaluateBody, Event,
     InvalidatedEvent, SetExpressionArguments, SetVariableArguments, SetVariableBody, ValueFormat,
 };
-use crate::threads::Who;
+use crate::requests::console;
+use crate::requests::memory::memory_reference;
+use crate::requests::variables::{child_counts, child_named, type_name};
+use crate::view::handles::Handle;
+use crate::view::threads::Who;
 
 /// What expressions know beside the program's variables.
 const SPECIALS: [&str; 7] = ["$req", "$resp", "$prop", "$filter", "$txn", "$method", "$path"];

@@ -7,11 +7,11 @@ use wasmdbg_control::stop::{Context, StopReason};
 use wasmdbg_session::{End, Frame, Step, Stop};
 
 use crate::adapter::{Adapter, Answer};
+use crate::events::local_response;
 use crate::protocol::{
     Body, ContinueBody, ExceptionDetails, ExceptionInfoBody, Granularity, StepArguments, ThreadArguments,
 };
-use crate::stops::local_response;
-use crate::threads::{PROXY, Who};
+use crate::view::threads::{PROXY, Who};
 
 impl Adapter {
     /// One request goes on; the proxy's thread stands for all of them.

@@ -11,7 +11,7 @@ use wasmdbg_session::{Position, SessionEvent, Step, Stop};
 
 use crate::adapter::{Adapter, Phase};
 use crate::protocol::{Category, ContinuedEvent, Event, OutputEvent, StoppedEvent, ThreadEvent};
-use crate::threads::Who;
+use crate::view::threads::Who;
 
 /// A panic's message has two lines.
 const LOG_LINES: usize = 2;

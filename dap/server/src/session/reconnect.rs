@@ -9,10 +9,10 @@ use wasmdbg_session::text::show_duration;
 use wasmdbg_session::{AttachOptions, Progress};
 
 use crate::adapter::{Adapter, Input, Phase};
-use crate::attaching::{Beginning, Begun, Failed, client_name, common, duration, over};
-use crate::line::Line;
 use crate::protocol::{AttachArguments, Category, Event, ProgressStartEvent, ThreadEvent, WrittenDuration};
-use crate::threads::PROXY;
+use crate::session::attach::{Beginning, Begun, Failed, client_name, common, duration, over};
+use crate::session::link::Line;
+use crate::view::threads::PROXY;
 
 /// How long to wait unless the user says otherwise: a restart, or a build and a restart.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -14,13 +14,13 @@ use wasmdbg_session::text::{describe, parse_duration, parse_rule, show_duration}
 use wasmdbg_session::{AttachOptions, DebugInfo, Error, Progress, Session, SymbolOptions};
 
 use crate::adapter::{Adapter, Input, Phase};
-use crate::launching::{self, Launched};
-use crate::line::Line;
 use crate::protocol::{
     AttachArguments, Category, CommonArguments, Event, LaunchArguments, ProgressEndEvent, ProgressStartEvent,
     ProgressUpdateEvent, RestartArguments, WrittenDuration,
 };
-use crate::reconnecting;
+use crate::session::launch::{self, Launched};
+use crate::session::link::Line;
+use crate::session::reconnect;
 
 /// How long a stop may last without a sign of life unless the user says otherwise: a person thinks.
 const DEADLINE: Duration = Duration::from_secs(5 * 60);
@@ -139,7 +139,7 @@ impl Adapter {
         };
         let busy = match &self.phase {
             Phase::Attaching(_) => Some("still attaching to the proxy"),
-            Phase::Waiting(_) => Some(reconnecting::GONE),
+            Phase::Waiting(_) => Some(reconnect::GONE),
             Phase::New | Phase::Live(_) | Phase::Over => None,
         };
         if let Some(why) = busy {
@@ -349,7 +349,7 @@ fn start(beginning: Beginning, input: Sender<Input>, line: Line) -> Result<(), S
     // What is wrong with the arguments is known at once.
     common(beginning.common(), false)?;
     if let Beginning::Attach(arguments) = &beginning {
-        reconnecting::patience(arguments)?;
+        reconnect::patience(arguments)?;
     }
     let run = move || {
         let mut progress = |progress: &Progress| {
@@ -359,7 +359,7 @@ fn start(beginning: Beginning, input: Sender<Input>, line: Line) -> Result<(), S
             Beginning::Attach(arguments) => {
                 attach(arguments, &input, &line, &mut progress).map_err(|failed| failed.to_string())
             }
-            Beginning::Launch(arguments) => launching::launch(arguments, &input, &line, &mut progress),
+            Beginning::Launch(arguments) => launch::launch(arguments, &input, &line, &mut progress),
         };
         let _ = input.send(Input::Begun(Box::new(begun)));
     };

@@ -2,11 +2,11 @@
 
 use std::io::Write;
 
-use crate::framing;
 use crate::protocol::{
     Body, Category, ErrorMessage, Event, InitializeArguments, Outgoing, OutgoingKind, OutputEvent,
     ResponseBody,
 };
+use crate::transport::framing;
 
 /// The client's end.
 pub(crate) struct Peer {

@@ -12,9 +12,9 @@ use wasmdbg_standalone::request_file::{self, FileRequest};
 use wasmdbg_standalone::{Happening, Host, Listening, Program, Report, Verdict};
 
 use crate::adapter::{Adapter, Input, Phase};
-use crate::attaching::{Begun, client_name, common, over};
-use crate::line::Line;
 use crate::protocol::{Category, Event, ExitedEvent, LaunchArguments};
+use crate::session::attach::{Begun, client_name, common, over};
+use crate::session::link::Line;
 
 /// Threads that serve requests.
 const THREADS: usize = 1;
