@@ -12,41 +12,30 @@
 //! ```
 #![forbid(unsafe_code)]
 
-mod attach;
-mod breakpoint;
-mod condition;
-mod disassembly;
-mod end;
+mod breakpoints;
+mod connect;
 mod error;
 mod event;
 mod expression;
-mod frame;
-mod interrupter;
-mod lookup;
+mod frames;
 mod modules;
-pub mod proxy;
-mod scope;
 mod session;
 mod source;
-mod step;
+mod stepping;
 mod stop;
 mod target;
 pub mod text;
 mod value;
 
-pub use attach::AttachOptions;
-pub use breakpoint::{Breakpoint, BreakpointOptions, BreakpointSpec, Location};
-pub use disassembly::CodeLine;
-pub use end::End;
+pub use breakpoints::{Breakpoint, BreakpointOptions, BreakpointSpec, Location};
+pub use connect::{AttachOptions, Interrupter, proxy};
 pub use error::{Error, EvalError};
 pub use event::{Progress, SessionEvent};
-pub use frame::{Frame, Position};
-pub use interrupter::Interrupter;
-pub use modules::{DebugInfo, Module, SymbolOptions};
-pub use scope::{Scope, ScopeKind};
+pub use frames::{Frame, Position, Scope, ScopeKind};
+pub use modules::{CodeLine, DebugInfo, Module, SymbolOptions};
 pub use session::Session;
 pub use source::{MOST_SOURCE, SourceFinder, SourceLines};
-pub use step::{Libraries, Step, is_library};
-pub use stop::{Stop, StopSummary};
+pub use stepping::{Libraries, Step, is_library};
+pub use stop::{End, Stop, StopSummary};
 pub use value::{Format, Value, ValueState, Variable, VariableKind};
 pub use wasmdbg_control::session::LaneStart;

@@ -8,8 +8,8 @@ use wasmdbg_symbols::Language;
 use super::operators;
 use super::parser::{Expression, Node, Unary};
 use crate::EvalError;
-use crate::frame::Scoped;
-use crate::scope::{self, ScopeKind};
+use crate::frames::Scoped;
+use crate::frames::scope::{self, ScopeKind};
 use crate::target::Target;
 use crate::value::{PointerStyle, Scalar, Shape, Value, ValueState};
 

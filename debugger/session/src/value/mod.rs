@@ -5,13 +5,10 @@
 //! evaluates DWARF locations or knows frames.
 
 mod assign;
-mod cpp;
-mod cpp_containers;
+mod languages;
 mod layout;
 mod place;
 mod render;
-mod rust;
-mod rust_containers;
 mod scalar;
 mod shape;
 

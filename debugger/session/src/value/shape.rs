@@ -101,8 +101,8 @@ pub(crate) trait View: Sync {
 /// The view for values of a language.
 pub(crate) fn view(language: Language) -> &'static dyn View {
     match language {
-        Language::Rust => &super::rust::Rust,
-        Language::C | Language::Cpp => &super::cpp::Cpp,
+        Language::Rust => &super::languages::rust::Rust,
+        Language::C | Language::Cpp => &super::languages::cpp::Cpp,
         _ => &Plain,
     }
 }

@@ -1,6 +1,8 @@
 //! One debugging session: the front end's commands in, its events out. Owns the breakpoints, the stops
 //! and the steps under way; leaves Wasm state to the plugin and symbols to `wasmdbg-symbols`.
 
+mod lookup;
+
 use std::collections::{HashMap, VecDeque};
 use std::path::Path;
 use std::sync::Arc;
@@ -14,13 +16,11 @@ use wasmdbg_control::stop::{ReleaseCause, Released, Resume, ResumeMode, StopReas
 use wasmdbg_control::transactions::{ListTransactions, TransactionList};
 use wasmdbg_control::{Client, ErrorKind, Event, Events, ModuleHash, SlotId, StopId};
 
-use crate::attach::{self, AttachOptions};
-use crate::breakpoint::Breakpoints;
-use crate::condition::Verdict;
-use crate::frame::source_frames;
-use crate::interrupter::Interrupter;
+use crate::breakpoints::{Breakpoints, Verdict};
+use crate::connect::{self, AttachOptions, Interrupter};
+use crate::frames::source_frames;
 use crate::modules::Modules;
-use crate::step::{self, Libraries, Next, Plan, Step};
+use crate::stepping::{self, Libraries, Next, Plan, Step};
 use crate::target::Target;
 use crate::{
     Breakpoint, BreakpointOptions, BreakpointSpec, Error, Module, Progress, SessionEvent, SourceFinder, Stop,
@@ -64,8 +64,8 @@ impl Session {
         options: &AttachOptions,
         progress: &mut dyn FnMut(&Progress),
     ) -> Result<Self, Error> {
-        let filters = client.call_within(ListFilters {}, attach::AT_ONCE)?.filters;
-        let attached = attach::attach(&client, &events, options, progress)?;
+        let filters = client.call_within(ListFilters {}, connect::AT_ONCE)?.filters;
+        let attached = connect::attach(&client, &events, options, progress)?;
         let modules = Modules::load(&client, &attached.filters, &filters, &options.symbols, progress)?;
         let mut sources = SourceFinder::new();
         for info in &filters {
@@ -239,7 +239,7 @@ impl Session {
     /// The stop is over, another session controls it, or there is no such frame or line.
     pub fn resume(&mut self, stop: StopId, step: Step) -> Result<(), Error> {
         let stop = self.stop(stop)?;
-        let (next, plan) = step::begin(&stop, step, self.libraries)?;
+        let (next, plan) = stepping::begin(&stop, step, self.libraries)?;
         match next {
             Next::Resume(mode) => {
                 self.run(stop.info(), mode)?;

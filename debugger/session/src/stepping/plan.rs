@@ -11,7 +11,7 @@ use wasmdbg_control::state::Value as Wire;
 use wasmdbg_control::stop::{Calls, PcRange, ResumeMode};
 use wasmdbg_symbols::{InstanceId, Language, ModulePc, SourceFrame, Symbols};
 
-use crate::frame::source_frames;
+use crate::frames::source_frames;
 use crate::target::Target;
 use crate::value::{Place, Value};
 use crate::{Error, Position, Stop};
@@ -186,7 +186,7 @@ fn begin_line(stop: &Stop, plan: Plan) -> Result<(Next, Option<Plan>), Error> {
 /// Runs to the end of an inlined frame, then on to a statement of its caller.
 fn leave_inlined(
     stop: &Stop,
-    scoped: &crate::frame::Scoped,
+    scoped: &crate::frames::Scoped,
     plan: impl Fn(Kind) -> Plan,
 ) -> Result<(Next, Option<Plan>), Error> {
     let symbols = stop.target().symbols();
@@ -207,7 +207,7 @@ fn leave_inlined(
 }
 
 /// The places of `line`, or of the next line with code, in the frame's function.
-fn lines_ahead(stop: &Stop, scoped: &crate::frame::Scoped, line: u32) -> Result<Vec<u32>, Error> {
+fn lines_ahead(stop: &Stop, scoped: &crate::frames::Scoped, line: u32) -> Result<Vec<u32>, Error> {
     let function = &scoped.frame.function;
     let no_lines = || Error::Invalid(format!("{function} has no line information"));
     let position = scoped.frame.position.as_ref().ok_or_else(no_lines)?;

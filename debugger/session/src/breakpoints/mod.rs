@@ -1,13 +1,17 @@
 //! Breakpoints as a user asks for them and where they stand. Owns numbers and places, and no connection:
 //! the session plants them.
 
+mod condition;
+
 use std::fmt;
 
 use wasmdbg_control::{ModuleHash, breakpoints as wire};
 use wasmdbg_symbols::{BreakPlace, InstanceId, LookupError, ModulePc};
 
-use crate::condition::{Condition, Verdict};
-use crate::frame::Position;
+use condition::Condition;
+pub(crate) use condition::Verdict;
+
+use crate::frames::Position;
 use crate::modules::{DebugInfo, Loaded, Modules};
 use crate::{Error, Stop};
 

@@ -3,9 +3,10 @@
 
 use wasmdbg_symbols::{Type, TypeKind};
 
-use super::layout::argument;
-use super::shape::{Elements, View, or_missing};
-use super::{Place, PointerStyle, Shape, Value, ValueState, Variable, VariableKind, rust_containers};
+use super::rust_containers;
+use crate::value::layout::argument;
+use crate::value::shape::{Elements, View, or_missing};
+use crate::value::{Place, PointerStyle, Shape, Value, ValueState, Variable, VariableKind};
 
 /// See the module.
 pub(crate) struct Rust;

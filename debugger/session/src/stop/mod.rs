@@ -1,16 +1,19 @@
 //! A stopped callback: its frames, scopes, variables and memory, read when asked for and kept until it
 //! goes on. Readable from several threads; resuming is the session's.
 
+mod end;
+
 use std::sync::{Arc, Mutex, PoisonError};
 
 use wasmdbg_control::StopId;
 use wasmdbg_control::stop::{Context, StopReason, Stopped};
 
-use crate::expression::Expression;
-use crate::frame::{Expansion, Scoped};
+pub use end::End;
+
+use crate::expression::{self, Expression};
+use crate::frames::{Expansion, Scoped, scope};
 use crate::target::Target;
-use crate::{End, Error, EvalError, Frame, Scope, ScopeKind, SourceFinder, SourceLines, Value, Variable};
-use crate::{end, expression, scope};
+use crate::{Error, EvalError, Frame, Scope, ScopeKind, SourceFinder, SourceLines, Value, Variable};
 
 /// One stop of one slot.
 #[derive(Debug)]

@@ -7,7 +7,7 @@ use wasmdbg_control::stop::Context;
 use wasmdbg_control::stream::{Field, Property};
 use wasmdbg_symbols::{self as symbols, Language, Symbols, Unreadable};
 
-use crate::frame::Scoped;
+use crate::frames::Scoped;
 use crate::target::{Activation, Target, wasm_value};
 use crate::value::{Place, Scalar, Shape, Value, ValueState, Variable, VariableKind};
 use crate::{Error, expression};

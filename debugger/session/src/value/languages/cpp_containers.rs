@@ -3,10 +3,10 @@
 
 use wasmdbg_symbols::TypeId;
 
-use super::layout::argument_at;
 use super::rust_containers::MOST_COLLECTED;
-use super::shape::{Elements, or_missing};
-use super::{Shape, Value, ValueState};
+use crate::value::layout::argument_at;
+use crate::value::shape::{Elements, or_missing};
+use crate::value::{Shape, Value, ValueState};
 
 /// `map`, `set` and their multi forms: a red-black tree.
 pub(crate) fn tree(value: &Value, is_map: bool) -> Option<Shape> {

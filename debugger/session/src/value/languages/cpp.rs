@@ -3,9 +3,10 @@
 
 use wasmdbg_symbols::{Encoding, Type, TypeId, TypeKind};
 
-use super::layout::argument_at;
-use super::shape::{Elements, View, or_missing};
-use super::{Place, PointerStyle, Shape, Value, ValueState, cpp_containers};
+use super::cpp_containers;
+use crate::value::layout::argument_at;
+use crate::value::shape::{Elements, View, or_missing};
+use crate::value::{Place, PointerStyle, Shape, Value, ValueState};
 
 /// Bytes of a C string looked at for its end.
 const MOST_TEXT: u64 = 4096;

@@ -3,9 +3,9 @@
 
 use wasmdbg_symbols::{Type, TypeId};
 
-use super::layout::argument;
-use super::shape::{Elements, or_missing};
-use super::{Place, Shape, Value, ValueState};
+use crate::value::layout::argument;
+use crate::value::shape::{Elements, or_missing};
+use crate::value::{Place, Shape, Value, ValueState};
 
 /// Elements collected of a container that has no index; more is not looked at, only counted.
 pub(crate) const MOST_COLLECTED: u64 = 1000;

@@ -1,6 +1,8 @@
 //! The modules of a session and where their symbols come from. The only part of the session that reads
 //! module files; a file is taken for a module only by its content.
 
+mod disassembly;
+
 use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -11,6 +13,8 @@ use wasmdbg_control::filters::{FilterInfo, MAX_MODULE, ReadModule};
 use wasmdbg_control::session::AttachedFilter;
 use wasmdbg_control::{Client, FilterId, ModuleHash};
 use wasmdbg_symbols::{DebugFileError, LookupError, Symbols, content_hash};
+
+pub use disassembly::CodeLine;
 
 use crate::{Error, Progress, SourceFinder};
 

@@ -1,0 +1,8 @@
+//! Frames of a stop as a programmer counts them, and what each of them knows by name.
+
+mod frame;
+pub(crate) mod scope;
+
+pub(crate) use frame::{Expansion, Scoped, source_frames};
+pub use frame::{Frame, Position};
+pub use scope::{Scope, ScopeKind};
