@@ -5,28 +5,19 @@
 #![forbid(unsafe_code)]
 
 mod args;
-mod attach;
 mod commands;
-mod console;
-mod dap;
 mod debugger;
-mod events;
 mod failure;
-mod gdb_server;
-mod input;
-mod native;
-mod ps;
 mod rule;
-mod run;
-mod show;
-mod target;
-mod waiting;
+mod subcommands;
+mod terminal;
 
 use std::process::ExitCode;
 
 use crate::args::Action;
-use crate::console::Console;
 use crate::failure::{Code, explain};
+use crate::subcommands::{attach, connect, dap, gdb_server, lldb, ps, run};
+use crate::terminal::console::Console;
 
 fn main() -> ExitCode {
     let mut console = Console::new();
@@ -36,7 +27,7 @@ fn main() -> ExitCode {
             None
         }
         Ok(Action::Version) => {
-            console.say(&target::client_name());
+            console.say(&connect::client_name());
             None
         }
         Ok(Action::Ps { json, pid }) => ps::run(json, pid, &mut console).err().map(|error| {
@@ -51,7 +42,7 @@ fn main() -> ExitCode {
             console.complain(&explain(&error));
             Code::Attach
         }),
-        Ok(Action::Lldb(options)) => native::run(options, &mut console).err().map(|error| {
+        Ok(Action::Lldb(options)) => lldb::run(options, &mut console).err().map(|error| {
             console.complain(&explain(&error));
             Code::Attach
         }),

@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use super::{Command, Flow, Words, repetitions};
 use crate::debugger::Debugger;
+use crate::debugger::show::frame_line;
 use crate::failure::{Failure, fail};
-use crate::show::frame_line;
 
 pub(crate) const BACKTRACE: Command = Command {
     name: "bt",
@@ -89,7 +89,7 @@ fn backtrace(debugger: &mut Debugger, arguments: &str) -> Result<Flow, Failure> 
         let _ = writeln!(text, "{}", frame_line(&stop, &frame, &debugger.console));
     }
     // The last line names the request, as a debugger's thread would be named.
-    text.push_str(&crate::console::harmless(&stop.summary().thread));
+    text.push_str(&crate::terminal::console::harmless(&stop.summary().thread));
     debugger.console.say(&text);
     Ok(Flow::Next)
 }

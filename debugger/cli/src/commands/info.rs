@@ -6,11 +6,11 @@ use wasmdbg_session::{DebugInfo, ScopeKind};
 
 use super::set_breakpoint::describe;
 use super::{Command, Flow, Words, transactions, variables};
-use crate::console::{Paint, harmless};
 use crate::debugger::Debugger;
 use crate::failure::{Failure, fail};
-use crate::ps::{count, show_filter};
 use crate::rule::{describe as describe_rule, show_duration};
+use crate::subcommands::ps::{count, show_filter};
+use crate::terminal::console::{Paint, harmless};
 
 pub(crate) const INFO: Command = Command {
     name: "info",

@@ -1,7 +1,7 @@
 //! `interrupt`: stops a callback that runs, an endless loop included.
 
 use super::{Command, Flow, Words, nothing};
-use crate::waiting::Until;
+use crate::debugger::waiting::Until;
 
 pub(crate) const INTERRUPT: Command = Command {
     name: "interrupt",

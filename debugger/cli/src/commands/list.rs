@@ -3,8 +3,8 @@
 use super::set_breakpoint::current_file;
 use super::{Command, Flow, Words};
 use crate::debugger::Debugger;
+use crate::debugger::show::AROUND;
 use crate::failure::{Failure, fail};
-use crate::show::AROUND;
 
 pub(crate) const LIST: Command = Command {
     name: "list",

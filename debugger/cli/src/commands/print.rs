@@ -3,9 +3,9 @@
 use wasmdbg_session::Format;
 
 use super::{Command, Flow, Words};
-use crate::console::{Paint, harmless};
 use crate::debugger::Debugger;
 use crate::failure::{Failure, fail};
+use crate::terminal::console::{Paint, harmless};
 
 pub(crate) const PRINT: Command = Command {
     name: "print",

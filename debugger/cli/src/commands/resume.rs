@@ -6,9 +6,9 @@ use wasmdbg_session::Step;
 
 use super::{Command, Flow, Words};
 use crate::debugger::Debugger;
+use crate::debugger::waiting::{Resumed, Until};
 use crate::failure::{Failure, fail};
 use crate::rule::parse_duration;
-use crate::waiting::{Resumed, Until};
 
 pub(crate) const CONTINUE: Command = Command {
     name: "continue",

@@ -3,9 +3,9 @@
 use wasmdbg_session::{Breakpoint, BreakpointOptions, BreakpointSpec};
 
 use super::{Command, Flow, Words};
-use crate::console::{Console, Paint};
 use crate::debugger::Debugger;
 use crate::failure::{Failure, fail};
+use crate::terminal::console::{Console, Paint};
 
 const PLACES: &str = "\
 PLACE is FILE:LINE, FILE:LINE:COLUMN, a LINE of the selected frame's file, a FUNCTION (judge, Filter::judge,

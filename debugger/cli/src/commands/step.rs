@@ -4,8 +4,8 @@ use wasmdbg_session::Step;
 
 use super::{Command, Flow, Words, nothing, repetitions};
 use crate::debugger::Debugger;
+use crate::debugger::waiting::Until;
 use crate::failure::{Failure, fail};
-use crate::waiting::Until;
 
 pub(crate) const NEXT: Command = Command {
     name: "next",

@@ -7,11 +7,11 @@ use wasmdbg_control::stop::Context;
 use wasmdbg_control::transactions::{TransactionInfo, TransactionState};
 
 use super::{Command, Flow, Words};
-use crate::console::{Paint, harmless};
 use crate::debugger::Debugger;
 use crate::failure::{Failure, fail};
-use crate::ps::count;
 use crate::rule::show_duration;
+use crate::subcommands::ps::count;
+use crate::terminal::console::{Paint, harmless};
 
 pub(crate) const TRANSACTIONS: Command = Command {
     name: "transactions",

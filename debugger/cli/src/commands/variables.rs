@@ -4,8 +4,8 @@ use wasmdbg_session::ScopeKind;
 
 use super::{Command, Flow, Words, nothing};
 use crate::debugger::Debugger;
+use crate::debugger::show::variable_line;
 use crate::failure::Failure;
-use crate::show::variable_line;
 
 pub(crate) const LOCALS: Command = Command {
     name: "locals",
@@ -36,7 +36,7 @@ pub(super) fn show(debugger: &mut Debugger, scopes: &[ScopeKind], none: &str) ->
         } else {
             ""
         };
-        lines.push(format!("{none} in {}{why}", crate::console::harmless(&frame.function)));
+        lines.push(format!("{none} in {}{why}", crate::terminal::console::harmless(&frame.function)));
     }
     debugger.console.say(&lines.join("\n"));
     Ok(Flow::Next)

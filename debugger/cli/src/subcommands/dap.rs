@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use anyhow::{Context, Result};
 use wasmdbg_dap::Listener;
 
-use crate::console::{Console, log};
+use crate::terminal::console::{Console, log};
 
 /// Serves one editor on standard input and output, or any number at `listen`.
 pub(crate) fn run(listen: Option<SocketAddr>, console: &mut Console) -> Result<()> {

@@ -13,10 +13,10 @@ use wasmdbg_control::discover::{self, Proxy, Socket};
 use wasmdbg_control::filters::{FilterInfo, FilterState};
 use wasmdbg_control::status::{GetStatus, Status};
 
-use crate::console::{Console, Paint, harmless};
 use crate::failure::explain;
 use crate::rule::show_duration;
-use crate::target::client_name;
+use crate::subcommands::connect::client_name;
+use crate::terminal::console::{Console, Paint, harmless};
 
 /// The version of the JSON form.
 const SCHEMA: u32 = 1;

@@ -11,8 +11,8 @@ use anyhow::{Context, Result, bail};
 use wasmdbg_session::proxy::{self, Target};
 
 use crate::args::Native;
-use crate::console::Console;
-use crate::target::client_name;
+use crate::subcommands::connect::client_name;
+use crate::terminal::console::Console;
 
 /// Debuggers that read the code a process registers, best first.
 const LLDB: [&str; 4] = ["lldb-22", "lldb-21", "lldb-19", "lldb"];

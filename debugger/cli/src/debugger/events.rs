@@ -8,9 +8,9 @@ use wasmdbg_control::stop::{CallbackEnded, CallbackOutcome, Context, ReleaseCaus
 use wasmdbg_control::transactions::{LogLine, Missed};
 use wasmdbg_session::{End, SessionEvent, Stop};
 
-use crate::console::{Paint, harmless};
 use crate::debugger::{Debugger, Mode};
 use crate::rule::show_duration;
+use crate::terminal::console::{Paint, harmless};
 
 /// Lines that are kept for a panic: its message, and what its runtime says behind it.
 const LAST_LOGS: usize = 8;
@@ -139,7 +139,7 @@ impl Debugger {
     fn show_missed(&mut self, missed: &Missed) {
         // Those from before the debug lane was ready were told of in one line.
         if missed.total > self.session.attached().missed && missed.total.is_power_of_two() {
-            let total = crate::ps::count(missed.total, "request");
+            let total = crate::subcommands::ps::count(missed.total, "request");
             let text = format!(
                 "{} {} matched and was not stopped: {} ({total} so far)",
                 missed.method, missed.path, missed.reason

@@ -11,8 +11,8 @@ use wasmdbg_session::{SessionEvent, Stop};
 
 use crate::debugger::{Debugger, Mode, Selected};
 use crate::failure::{Failure, fail};
-use crate::input::Input;
 use crate::rule::show_duration;
+use crate::terminal::input::Input;
 
 /// Stops that wait to be looked at.
 const UNSEEN: usize = 1000;

@@ -14,12 +14,12 @@ use wasmdbg_standalone::request_file::{self, FileRequest};
 use wasmdbg_standalone::{Happening, Host, Playing, Program, Report, Verdict};
 
 use crate::args::Run;
-use crate::attach;
-use crate::console::{Console, harmless};
 use crate::debugger::Own;
 use crate::failure::{Code, explain};
-use crate::input::{Input, watch_interrupts};
-use crate::target::client_name;
+use crate::subcommands::attach;
+use crate::subcommands::connect::client_name;
+use crate::terminal::console::{Console, harmless};
+use crate::terminal::input::{Input, watch_interrupts};
 
 /// Threads that serve requests.
 const THREADS: usize = 1;

@@ -5,16 +5,16 @@ use wasmdbg_control::session::{Attach, LaneStart};
 use wasmdbg_gdb_remote::{Attached, Listener};
 
 use crate::args::GdbServer;
-use crate::attach::{DEADLINE, greeting, show_rules};
-use crate::console::{Console, Paint, log};
-use crate::target;
+use crate::subcommands::attach::{DEADLINE, greeting, show_rules};
+use crate::subcommands::connect;
+use crate::terminal::console::{Console, Paint, log};
 
 /// Serves until the proxy is gone.
 pub(crate) fn run(options: GdbServer, console: &mut Console) -> Result<()> {
     let named = options.attach.target.as_deref();
     let listener = Listener::bind(options.listen, options.remote)?;
     let (client, events) =
-        target::connect(named).with_context(|| format!("cannot attach to {}", target::display(named)))?;
+        connect::connect(named).with_context(|| format!("cannot attach to {}", connect::display(named)))?;
     let greeting = greeting(&client, console);
     console.say(&greeting);
     let deadline = options.attach.deadline.unwrap_or(DEADLINE);

@@ -13,12 +13,12 @@ use wasmdbg_control::session::LanePhase;
 use wasmdbg_session::{AttachOptions, DebugInfo, LaneStart, Progress, Session, SymbolOptions};
 
 use crate::args::Attach;
-use crate::console::{Console, Paint, harmless};
 use crate::debugger::{Debugger, Mode, Own};
 use crate::failure::{Code, explain};
-use crate::input::{Input, Reader, watch_interrupts};
 use crate::rule::{describe, show_duration};
-use crate::target;
+use crate::subcommands::connect;
+use crate::terminal::console::{Console, Paint, harmless};
+use crate::terminal::input::{Input, Reader, watch_interrupts};
 
 /// The pause deadlines: a person thinks, a script does not.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(5 * 60);
@@ -100,9 +100,9 @@ fn attach(
 ) -> Result<Session> {
     let named = options.target.as_deref();
     let (client, events) =
-        target::connect(named).with_context(|| format!("cannot attach to {}", target::display(named)))?;
+        connect::connect(named).with_context(|| format!("cannot attach to {}", connect::display(named)))?;
     attach_over(client, events, options, LaneStart::AtOnce, mode, input, console)
-        .with_context(|| format!("cannot attach to {}", target::display(named)))
+        .with_context(|| format!("cannot attach to {}", connect::display(named)))
 }
 
 /// A session over a connection that is there.
@@ -182,7 +182,7 @@ fn show_attached(session: &Session, console: &mut Console) {
         }
     }
     if attached.missed > 0 {
-        let missed = crate::ps::count(attached.missed, "matching request");
+        let missed = crate::subcommands::ps::count(attached.missed, "matching request");
         console.note(&format!("{missed} passed before the debug lane was ready"));
     }
 }

@@ -21,7 +21,7 @@ use rustyline::history::DefaultHistory;
 use rustyline::validate::Validator;
 use rustyline::{CompletionType, Config, Context, Editor, ExternalPrinter, Helper};
 
-use crate::console::PROMPT;
+use crate::terminal::console::PROMPT;
 
 /// Something for the debugger's loop.
 pub(crate) enum Input {
@@ -87,7 +87,7 @@ impl Reader {
         let (printer, printers) = mpsc::channel();
         let reader = Self::start(move |go| {
             if let Err(error) = edit(&go, &inputs, &printer, colours) {
-                crate::console::log(&format!("error: the terminal cannot be read: {error}"));
+                crate::terminal::console::log(&format!("error: the terminal cannot be read: {error}"));
             }
             let _ = inputs.send(Input::End);
         })?;

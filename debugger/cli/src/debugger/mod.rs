@@ -1,5 +1,9 @@
 //! A session at a terminal: reads commands, runs them, keeps what is looked at. What commands do is in
-//! [`crate::commands`], what events look like in [`crate::events`]; waiting is in [`crate::waiting`].
+//! [`crate::commands`], what events look like in [`events`]; waiting is in [`waiting`].
+
+mod events;
+pub(crate) mod show;
+pub(crate) mod waiting;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::fs;
@@ -16,9 +20,9 @@ use wasmdbg_session::{Session, Stop};
 
 use crate::args::Source;
 use crate::commands::{self, Flow};
-use crate::console::Console;
 use crate::failure::{Code, Failure, fail};
-use crate::input::{Input, Reader};
+use crate::terminal::console::Console;
+use crate::terminal::input::{Input, Reader};
 
 /// How commands come and what waiting means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -157,7 +161,7 @@ impl Debugger {
     /// Says once which requests can stop.
     pub(crate) fn invite(&mut self) {
         if !std::mem::replace(&mut self.invited, true) {
-            crate::attach::invite(&self.session, &mut self.console);
+            crate::subcommands::attach::invite(&self.session, &mut self.console);
             if let Some(start) = self.on_invite.take()
                 && let Err(error) = start(&self.session, &mut self.console)
             {
@@ -311,7 +315,7 @@ impl Debugger {
         match self.session.detach() {
             Ok(detached) if detached.released > 0 => {
                 let goes = if detached.released == 1 { "goes" } else { "go" };
-                let callbacks = crate::ps::count(detached.released.into(), "stopped callback");
+                let callbacks = crate::subcommands::ps::count(detached.released.into(), "stopped callback");
                 console.say(&format!("Detached; {callbacks} {goes} on"));
             }
             Ok(_) => console.say("Detached"),

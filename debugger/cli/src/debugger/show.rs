@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use wasmdbg_session::{Frame, ScopeKind, SourceLines, Stop, Variable};
 
-use crate::console::{Console, Paint, harmless};
 use crate::debugger::{Debugger, Listed};
+use crate::terminal::console::{Console, Paint, harmless};
 
 /// Longest text of one argument in a frame's line.
 const ARGUMENT: usize = 60;
