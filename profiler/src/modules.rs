@@ -14,7 +14,7 @@ use wasmdbg_control::client::AttachError;
 use wasmdbg_control::code::{CodeImage, ListCode, ReadCode};
 use wasmdbg_control::discover::{self, Socket};
 use wasmdbg_control::filters::{FilterInfo, ListFilters, ReadModule};
-use wasmdbg_symbols::{Module, Symbols, content_hash};
+use wasmdbg_symbols::{Module, Symbols};
 
 use crate::code::image::{CodeKind, Image};
 use crate::limits::{self, Budget, Notes, TooMuch};
@@ -279,7 +279,7 @@ impl Modules {
     fn read_module(&mut self, proxy: &mut Proxy, filter: &str, hash: ModuleHash) -> Option<Arc<[u8]>> {
         let read = |offset| ReadModule { module: hash, offset, length: CHUNK };
         let why = match proxy.read_whole(&mut self.budget, read, |part| (part.size, part.data)) {
-            Ok(bytes) if content_hash(bytes.as_ref()?) == hash.0 => return bytes.map(Arc::from),
+            Ok(bytes) if ModuleHash::of(bytes.as_ref()?) == hash => return bytes.map(Arc::from),
             Ok(_) => "its bytes are not those of its hash".to_owned(),
             Err(why) => why.to_string(),
         };
@@ -362,7 +362,7 @@ impl Modules {
     }
 
     fn add(&mut self, name: String, path: &Path, bytes: Arc<[u8]>) {
-        let hash = ModuleHash(content_hash(&bytes));
+        let hash = ModuleHash::of(&bytes);
         let Ok(module) = Module::parse(bytes) else { return };
         if module.has_dwarf() {
             self.debug_files.push(module.clone());
@@ -401,7 +401,7 @@ impl Modules {
             found = self.matching(image);
             here = self.code_at(image, address, &found);
         }
-        let own = image.module.as_ref().map(|bytes| (ModuleHash(content_hash(bytes)), Arc::clone(bytes)));
+        let own = image.module.as_ref().map(|bytes| (ModuleHash::of(bytes), Arc::clone(bytes)));
         let own_hash = own.as_ref().map(|(hash, _)| *hash).filter(|hash| self.filters.contains_key(hash));
         let hash = here.as_ref().map(|here| here.module).or(own_hash);
         if let Some(hash) = hash {

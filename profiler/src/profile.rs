@@ -277,7 +277,7 @@ mod tests {
     use std::sync::Arc;
 
     use wasmdbg_control::ModuleHash;
-    use wasmdbg_symbols::{Function, ModulePc, Symbols, content_hash};
+    use wasmdbg_symbols::{Function, ModulePc, Symbols};
 
     use super::*;
     use crate::code::address_map::AddressMap;
@@ -429,7 +429,7 @@ mod tests {
         let function = symbols.module().functions().iter().find(half).unwrap();
         let with_line = |at: &u32| symbols.frames(ModulePc(*at)).iter().all(|frame| frame.position.is_some());
         let first = (function.body.start.0..function.body.end.0).find(with_line).unwrap();
-        let hash = ModuleHash(content_hash(&bytes));
+        let hash = ModuleHash::of(&bytes);
         let (id, kind) = (ObjectId(7), CodeKind::Function(function.index));
         let recording = Recording {
             objects: [(id.0, ObjectInfo::Wasm(WasmInfo { module: Some(hash), ..WasmInfo::default() }))]

@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use crate::address::ModulePc;
 use crate::dwarf::DebugInfo;
 use crate::entries::NONE;
 use crate::error::LookupError;
@@ -13,6 +12,7 @@ use crate::functions::InstanceId;
 use crate::line_table::Row;
 use crate::lines::{BreakPlace, LineBinding, row_position};
 use crate::symbols::Symbols;
+use wasmdbg_code_address::ModulePc;
 
 /// The first statement of a block of one line in one instance.
 struct Block {

@@ -3,8 +3,8 @@
 
 use wasmparser::{BinaryReader, FunctionBody, Operator};
 
-use crate::address::{ModulePc, PcRange};
 use crate::module::{Function, Module};
+use wasmdbg_code_address::{ModulePc, PcRange};
 
 /// Where an instruction can lead to, by index.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,7 +66,7 @@ impl Module {
         function: &Function,
         from: ModulePc,
         to: ModulePc,
-        range: &PcRange,
+        range: PcRange,
     ) -> Option<bool> {
         let flow = self.flow(function)?;
         let at = |pc: ModulePc| flow.pcs.partition_point(|p| *p < pc);
@@ -284,8 +284,8 @@ mod tests {
     fn leads(text: &str) -> (bool, bool) {
         let (module, pcs) = nops(text);
         let function = &module.functions()[0];
-        let within = |range: PcRange| module.leads_within(function, pcs[0], pcs[1], &range).unwrap();
-        (within(function.body.clone()), within(pcs[0]..*pcs.last().unwrap()))
+        let within = |range: PcRange| module.leads_within(function, pcs[0], pcs[1], range).unwrap();
+        (within(function.body), within((pcs[0]..*pcs.last().unwrap()).into()))
     }
 
     #[test]
@@ -295,9 +295,9 @@ mod tests {
         assert_eq!(leads(arms), (false, false), "from one arm to the other");
         let (module, pcs) = nops("(module (func (param i32) (loop nop nop (br_if 0 (local.get 0)))))");
         let function = &module.functions()[0];
-        let back = |range: &PcRange| module.leads_within(function, pcs[1], pcs[0], range).unwrap();
-        assert!(back(&function.body), "round the loop");
-        assert!(!back(&(pcs[1]..function.body.end)), "not without passing the range's start");
-        assert!(!back(&(function.body.start..pcs[1])), "not when the way leaves the range");
+        let back = |range: PcRange| module.leads_within(function, pcs[1], pcs[0], range).unwrap();
+        assert!(back(function.body), "round the loop");
+        assert!(!back((pcs[1]..function.body.end).into()), "not without passing the range's start");
+        assert!(!back((function.body.start..pcs[1]).into()), "not when the way leaves the range");
     }
 }

@@ -5,8 +5,8 @@ use std::fmt::Debug;
 
 use wasmparser::{BinaryReader, Operator, OperatorsReader};
 
-use crate::address::{ModulePc, PcRange};
 use crate::symbols::Symbols;
+use wasmdbg_code_address::PcRange;
 
 /// One opcode of a function.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,7 +43,7 @@ impl Symbols {
                 }
                 Err(error) => (format!("(not decoded: {})", error.message()), start + bytes.len()),
             };
-            let range = ModulePc(pc as u32)..ModulePc(end as u32);
+            let range = PcRange::of_bytes(pc..end);
             let last = end >= start + bytes.len();
             instructions.push(Instruction { range, text });
             if last {

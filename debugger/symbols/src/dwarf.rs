@@ -12,7 +12,6 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use gimli::{DebugInfoOffset, EndianSlice, LittleEndian, Reader as _, SectionId};
 
-use crate::address::{CodeSection, ModulePc, PcRange};
 use crate::entries::UnitEntries;
 use crate::error::DebugInfoError;
 use crate::functions::FunctionName;
@@ -20,6 +19,7 @@ use crate::line_table::LineTable;
 use crate::module::Module;
 use crate::symbols::Language;
 use crate::types::Type;
+use wasmdbg_code_address::{CodeSection, ModulePc, PcRange};
 
 pub(crate) type Slice<'a> = EndianSlice<'a, LittleEndian>;
 pub(crate) type Entry<'a> = gimli::DebuggingInformationEntry<Slice<'a>>;
@@ -219,7 +219,7 @@ impl DebugInfo {
         let after = ranges.partition_point(|r| r.range.start <= pc);
         // Some producers give a unit one range around those of others: the latest start is the closest.
         let mut before = ranges[..after].iter().rev().take_while(|r| pc < r.reach);
-        before.find(|r| r.range.contains(&pc)).map(|r| r.unit)
+        before.find(|r| r.range.contains(pc)).map(|r| r.unit)
     }
 
     fn unit_ranges(&self) -> Vec<UnitRange> {
@@ -228,7 +228,7 @@ impl DebugInfo {
             let Ok(head) = self.head(unit) else { continue };
             let mut add = |range: PcRange| all.push(UnitRange { reach: range.end, range, unit });
             match &head.ranges {
-                Some(ranges) => ranges.iter().cloned().for_each(&mut add),
+                Some(ranges) => ranges.iter().copied().for_each(&mut add),
                 None => {
                     if let Ok(entries) = self.entries(unit) {
                         entries.function_ranges().for_each(&mut add);

@@ -6,9 +6,9 @@ use std::ops::Range;
 
 use gimli::AttributeValue;
 
-use crate::address::{CodeSection, ModulePc, PcRange};
 use crate::dwarf::{DebugInfo, OpenUnit, Slice, Text};
 use crate::error::DebugInfoError;
+use wasmdbg_code_address::{CodeOffset, CodeSection, ModulePc, PcRange};
 
 /// No parent, no scope.
 pub(crate) const NONE: u32 = u32::MAX;
@@ -90,7 +90,7 @@ pub(crate) struct UnitEntries {
 
 impl UnitEntries {
     pub(crate) fn function_ranges(&self) -> impl Iterator<Item = PcRange> {
-        self.by_pc.iter().map(|(range, _)| range.clone())
+        self.by_pc.iter().map(|(range, _)| *range)
     }
 
     /// Adds a node without an entry: a function, or behind its caller a call inlined into it. `origin` is
@@ -104,7 +104,7 @@ impl UnitEntries {
     ) -> u32 {
         let (node, first) = (self.nodes.len() as u32, self.node_ranges.len() as u32);
         if parent == NONE {
-            self.by_pc.extend(ranges.iter().map(|range| (range.clone(), node)));
+            self.by_pc.extend(ranges.iter().map(|range| (*range, node)));
         }
         self.node_ranges.extend(ranges);
         let ranges = first..self.node_ranges.len() as u32;
@@ -123,14 +123,14 @@ impl UnitEntries {
     }
 
     pub(crate) fn contains(&self, node: u32, pc: ModulePc) -> bool {
-        self.ranges(node).iter().any(|r| r.contains(&pc))
+        self.ranges(node).iter().any(|r| r.contains(pc))
     }
 
     /// The nodes around a pc, outermost first.
     pub(crate) fn chain(&self, pc: ModulePc) -> Vec<u32> {
         let after = self.by_pc.partition_point(|(r, _)| r.start <= pc);
         let Some((range, root)) = after.checked_sub(1).map(|at| &self.by_pc[at]) else { return Vec::new() };
-        if !range.contains(&pc) {
+        if !range.contains(pc) {
             return Vec::new();
         }
         let mut chain = vec![*root];
@@ -438,7 +438,7 @@ impl<'w, 'a> Walk<'w, 'a> {
         let start = self.out.node_ranges[first as usize].start;
         if parent == NONE {
             let ranges = &self.out.node_ranges[first as usize..];
-            self.out.by_pc.extend(ranges.iter().map(|r| (r.clone(), index)));
+            self.out.by_pc.extend(ranges.iter().map(|r| (*r, index)));
         }
         self.out.nodes.push(Node {
             entry,
@@ -447,9 +447,9 @@ impl<'w, 'a> Walk<'w, 'a> {
             end: index + 1,
             ranges: first..last,
             entry_pc: match attributes.entry_pc {
-                Some(EntryPc::Address(address)) => u32::try_from(address)
-                    .ok()
-                    .and_then(|a| self.code.module_pc(crate::address::CodeOffset(a))),
+                Some(EntryPc::Address(address)) => {
+                    u32::try_from(address).ok().and_then(|a| self.code.module_pc(CodeOffset(a)))
+                }
                 Some(EntryPc::Offset(offset)) => {
                     u32::try_from(offset).ok().and_then(|o| start.0.checked_add(o)).map(ModulePc)
                 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::address::ModulePc;
+use wasmdbg_code_address::ModulePc;
 
 /// Why bytes could not be taken for a module.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -3,11 +3,11 @@
 
 use gimli::{AttributeValue, EvaluationResult, Value, ValueType};
 
-use crate::address::ModulePc;
 use crate::dwarf::{OpenUnit, Slice};
 use crate::frame_setup::StackUse;
 use crate::location::{Location, Machine, Piece, Unreadable, WasmValue};
 use crate::symbols::Symbols;
+use wasmdbg_code_address::ModulePc;
 
 type Expression<'a> = gimli::Expression<Slice<'a>>;
 type RawPiece<'a> = gimli::Piece<Slice<'a>>;

@@ -9,10 +9,10 @@ use std::collections::HashMap;
 
 use wasmparser::Operator;
 
-use crate::address::ModulePc;
 use crate::dwarf::lock;
 use crate::module::{Function, Module};
 use crate::symbols::Symbols;
+use wasmdbg_code_address::ModulePc;
 
 /// A prologue that takes room on the shadow stack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

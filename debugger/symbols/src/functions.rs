@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use wasmparser::Operator;
 
-use crate::address::{ModulePc, PcRange};
 use crate::demangle::{can_be_called, demangle, path_parts, without_generics};
 use crate::dwarf::{DebugInfo, lock};
 use crate::entries::{NONE, Node};
@@ -15,6 +14,7 @@ use crate::line_table::Row;
 use crate::lines::{BreakPlace, Position};
 use crate::module::{Function, Import, ImportKind};
 use crate::symbols::{Language, Symbols};
+use wasmdbg_code_address::{ModulePc, PcRange};
 
 /// One instance of a function in the code: a function body, or a copy inlined into one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -316,9 +316,9 @@ impl Symbols {
     fn prologue_rows(&self, function: &Function) -> Option<(u32, ModulePc)> {
         let info = self.info.as_ref()?;
         let table = info.lines(info.unit_at(function.first_instruction)?).ok()?;
-        let first = table.rows_in(&function.body).next()?;
-        let end = table.rows_in(&function.body).find(|row| row.is_prologue_end());
-        let second = table.rows_in(&function.body).nth(1);
+        let first = table.rows_in(function.body).next()?;
+        let end = table.rows_in(function.body).find(|row| row.is_prologue_end());
+        let second = table.rows_in(function.body).nth(1);
         Some((first.line, end.or(second).unwrap_or(first).pc))
     }
 

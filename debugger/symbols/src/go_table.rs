@@ -27,7 +27,6 @@ use std::sync::Arc;
 
 use wasmparser::Operator;
 
-use crate::address::{ModulePc, PcRange};
 use crate::entries::{NONE, UnitEntries};
 use crate::error::DebugInfoError;
 use crate::functions::FunctionName;
@@ -35,6 +34,7 @@ use crate::line_source::Told;
 use crate::line_table::{LineTable, Row};
 use crate::module::{Function, Module};
 use crate::symbols::Language;
+use wasmdbg_code_address::{ModulePc, PcRange};
 
 const TABLE: &str = "runtime.pclntab";
 
@@ -347,7 +347,7 @@ impl Table<'_> {
     /// The function and what is inlined into it.
     fn function_nodes(&self, out: &mut Out, function: &Function, described: &Described, units: &[Unit]) {
         let name = self.name(out, described.name);
-        let root = out.functions.add(name, NONE, vec![function.body.clone()], (0, 0, 0));
+        let root = out.functions.add(name, NONE, vec![function.body], (0, 0, 0));
         let with_chain = |unit| Chained { unit, chain: self.chain(described, unit.block) };
         let chained: Vec<Chained<'_>> = units.iter().map(with_chain).collect();
         self.inlined_nodes(out, described, &chained.iter().collect::<Vec<_>>(), 0, root);
@@ -373,7 +373,7 @@ impl Table<'_> {
             let name = self.name(out, call.name);
             let position = self.position(out, described, call.parent_pc);
             let (file, line) = position.unwrap_or((0, 0));
-            let ranges = units.iter().map(|chained| chained.unit.range.clone()).collect();
+            let ranges = units.iter().map(|chained| chained.unit.range).collect();
             let node = out.functions.add(name, parent, ranges, (file, line, 0));
             self.inlined_nodes(out, described, &units, depth + 1, node);
         }
@@ -511,13 +511,15 @@ fn units(parts: &[Part], end: ModulePc) -> Vec<Unit> {
         let part_end = parts.get(at + 1).map_or(end, |next| next.start);
         let mut start = part.start;
         for (call, behind, block) in &part.calls {
-            units.push(Unit { range: start..*behind, block: *block, call: Some(*call) });
+            units.push(Unit { range: PcRange { start, end: *behind }, block: *block, call: Some(*call) });
             start = *behind;
         }
         let last = *part.blocks.end();
         match units.last_mut().filter(|unit| unit.range.start >= part.start) {
             Some(unit) if unit.block == last => unit.range.end = part_end,
-            _ if start < part_end => units.push(Unit { range: start..part_end, block: last, call: None }),
+            _ if start < part_end => {
+                units.push(Unit { range: PcRange { start, end: part_end }, block: last, call: None })
+            }
             _ => {}
         }
     }

@@ -25,7 +25,6 @@
 
 #![forbid(unsafe_code)]
 
-pub mod address;
 pub mod demangle;
 pub mod disassemble;
 pub mod error;
@@ -53,16 +52,16 @@ mod sections;
 mod source_map;
 mod type_reader;
 
-pub use address::{CodeOffset, CodeSection, ModulePc, PcRange};
 pub use disassemble::Instruction;
 pub use error::{DebugFileError, DebugInfoError, LookupError, ModuleError};
 pub use frame_setup::{FrameSetup, StackUse};
 pub use functions::{FunctionBinding, FunctionName, Instance, InstanceId, SourceFrame};
 pub use lines::{BreakPlace, LineBinding, LineCursor, Position, Statement, StatementStart};
 pub use location::{Location, Machine, Piece, Unreadable, WasmValue};
-pub use module::{Function, Global, Module, ValType, content_hash};
+pub use module::{Function, Global, Module, ValType};
 pub use scopes::{Variable, VariableKind};
 pub use symbols::{Language, Symbols, UnitInfo};
 pub use types::{
     Encoding, Enumerator, Member, PointerKind, RecordKind, Type, TypeId, TypeKind, Variant, VariantPart,
 };
+pub use wasmdbg_code_address::{CodeOffset, CodeSection, ModuleHash, ModulePc, PcRange};

@@ -3,9 +3,9 @@
 
 use std::sync::Arc;
 
-use crate::address::{CodeOffset, ModulePc};
 use crate::dwarf::{DebugInfo, OpenUnit, Slice};
 use crate::error::DebugInfoError;
+use wasmdbg_code_address::{CodeOffset, ModulePc, PcRange};
 
 /// One row: the code from `pc` to the next row's pc comes from this line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,7 +113,7 @@ impl LineTable {
     }
 
     /// The rows that begin in a range of pcs, ends of sequences excluded.
-    pub(crate) fn rows_in(&self, range: &std::ops::Range<ModulePc>) -> impl Iterator<Item = &Row> {
+    pub(crate) fn rows_in(&self, range: PcRange) -> impl Iterator<Item = &Row> {
         let from = self.rows.partition_point(|r| r.pc < range.start);
         let to = self.rows.partition_point(|r| r.pc < range.end);
         self.rows[from..to.max(from)].iter().filter(|r| !r.is_end())

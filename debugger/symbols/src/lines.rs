@@ -3,13 +3,13 @@
 
 use std::sync::Arc;
 
-use crate::address::{ModulePc, PcRange};
 use crate::dwarf::DebugInfo;
 use crate::entries::UnitEntries;
 use crate::functions::InstanceId;
 use crate::line_table::{LineTable, Row};
 use crate::module::Function;
 use crate::symbols::Symbols;
+use wasmdbg_code_address::{ModulePc, PcRange};
 
 /// A place in the source.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -102,13 +102,13 @@ struct CursorPlace<'a> {
 impl<'a> LineCursor<'a> {
     /// Path and line of a pc.
     pub fn at(&mut self, pc: ModulePc) -> Option<(&'a Arc<str>, u32)> {
-        let stays = self.place.as_ref().is_some_and(|place| place.body.contains(&pc));
+        let stays = self.place.as_ref().is_some_and(|place| place.body.contains(pc));
         if !stays {
             self.place = None;
             let info = self.symbols.info.as_ref()?;
             let unit = info.unit_at(pc)?;
             let table = info.lines(unit).ok()?;
-            let body = self.symbols.module.function_at(pc)?.body.clone();
+            let body = self.symbols.module.function_at(pc)?.body;
             self.place = Some(CursorPlace { info, unit, table, body, row: 0 });
         }
         let place = self.place.as_mut()?;
@@ -160,7 +160,7 @@ impl Symbols {
             }
             match ranges.last_mut() {
                 Some(last) if last.end == *start => last.end = end,
-                _ => ranges.push(*start..end),
+                _ => ranges.push(PcRange { start: *start, end }),
             }
         }
         let path = info.file(unit, line.0)?.clone();
@@ -171,13 +171,13 @@ impl Symbols {
     fn cuts(&self, info: &DebugInfo, unit: u32, function: &Function) -> Option<Vec<ModulePc>> {
         let entries = info.entries(unit).ok()?;
         let table = info.lines(unit).ok()?;
-        let mut cuts: Vec<ModulePc> = table.rows_in(&function.body).map(|row| row.pc).collect();
+        let mut cuts: Vec<ModulePc> = table.rows_in(function.body).map(|row| row.pc).collect();
         if let Some(root) = entries.chain(function.first_instruction).first() {
             for node in *root..entries.nodes[*root as usize].end {
                 cuts.extend(entries.ranges(node).iter().flat_map(|r| [r.start, r.end]));
             }
         }
-        cuts.retain(|pc| function.body.contains(pc));
+        cuts.retain(|pc| function.body.contains(*pc));
         cuts.sort_unstable();
         cuts.dedup();
         Some(cuts)
@@ -197,7 +197,7 @@ impl Symbols {
         let mut out = Vec::new();
         let mut open: Option<(&Row, Option<u32>)> = None;
         let mut told = false;
-        for row in table.rows_in(&function.body) {
+        for row in table.rows_in(function.body) {
             let node = entries.chain(row.pc).last().copied();
             if !open.is_some_and(|(last, of)| last.same_line(row) && of == node) {
                 told = false;

@@ -3,13 +3,13 @@
 
 use gimli::AttributeValue;
 
-use crate::address::{ModulePc, PcRange};
 use crate::dwarf::{DebugInfo, OpenUnit, Slice};
 use crate::error::DebugInfoError;
 use crate::evaluate::Evaluator;
 use crate::named_locals;
 use crate::scopes::Variable;
 use crate::symbols::Symbols;
+use wasmdbg_code_address::{ModulePc, PcRange};
 
 /// A value of the Wasm machine.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -240,7 +240,7 @@ pub(crate) fn pick<'a>(
     let Some(mut list) = refs.attr_locations(attribute)? else { return Ok(None) };
     while let Some(entry) = list.next()? {
         let range = info.code.module_range(entry.range.begin..entry.range.end);
-        if let Some(range) = range.filter(|range| range.contains(&pc)) {
+        if let Some(range) = range.filter(|range| range.contains(pc)) {
             let described = Described { expression: entry.data, range: Some(range) };
             return Ok(Some(described).filter(|d| !d.expression.0.is_empty()));
         }

@@ -9,10 +9,10 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 use wasmparser::Parser;
 
-use crate::address::{CodeSection, ModulePc, PcRange};
 use crate::error::ModuleError;
 use crate::names::Names;
 use crate::sections::{Parts, check_header, module_error};
+use wasmdbg_code_address::{CodeSection, ModuleHash, ModulePc, PcRange};
 
 /// A Wasm value type, as far as locals and globals are told apart when they are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -214,7 +214,7 @@ impl Module {
     pub fn function_at(&self, pc: ModulePc) -> Option<&Function> {
         let after = self.functions.partition_point(|f| f.body.start <= pc);
         let function = &self.functions[after.checked_sub(1)?];
-        function.body.contains(&pc).then_some(function)
+        function.body.contains(pc).then_some(function)
     }
 
     /// Number of imported functions: the index of the first defined one.
@@ -352,17 +352,17 @@ impl Module {
         reader.read_string().ok().map(str::to_owned)
     }
 
-    /// SHA-256 of the whole file: what says that two files are one module.
+    /// The hash of the whole file.
     #[must_use]
-    pub fn content_hash(&self) -> [u8; 32] {
-        content_hash(&self.bytes)
+    pub fn hash(&self) -> ModuleHash {
+        ModuleHash::of(&self.bytes)
     }
 
     /// SHA-256 of the contents of the code section: equal for a module and its stripped copy.
     #[must_use]
     pub fn code_hash(&self) -> [u8; 32] {
         let start = self.code.start.0 as usize;
-        content_hash(&self.bytes[start..start + self.code.len as usize])
+        Sha256::digest(&self.bytes[start..start + self.code.len as usize]).into()
     }
 
     /// Takes the names that a stripped module lacks from a file with the same code.
@@ -391,7 +391,7 @@ impl Module {
     /// The bytes of a function body, local declarations first.
     #[must_use]
     pub fn body_bytes(&self, function: &Function) -> &[u8] {
-        &self.bytes[function.body.start.0 as usize..function.body.end.0 as usize]
+        &self.bytes[function.body.bytes()]
     }
 
     /// Whether the file has DWARF of its own.
@@ -399,10 +399,4 @@ impl Module {
     pub fn has_dwarf(&self) -> bool {
         self.custom_range(".debug_info").is_some_and(|r| !r.is_empty())
     }
-}
-
-/// SHA-256, the hash with which module files are told apart everywhere.
-#[must_use]
-pub fn content_hash(bytes: &[u8]) -> [u8; 32] {
-    Sha256::digest(bytes).into()
 }

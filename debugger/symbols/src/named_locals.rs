@@ -5,13 +5,13 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::address::ModulePc;
 use crate::functions::InstanceId;
 use crate::location::{Location, Machine, WasmValue};
 use crate::module::{Function, ValType};
 use crate::scopes::{Variable, VariableKind};
 use crate::symbols::{Language, Symbols};
 use crate::types::{Encoding, Type, TypeId, TypeKind};
+use wasmdbg_code_address::ModulePc;
 
 /// The types of Wasm, by the ids that [`Variable::ty`] has.
 const TYPES: [(ValType, &str, u64, Encoding); 4] = [

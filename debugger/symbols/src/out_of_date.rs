@@ -7,12 +7,12 @@
 
 use wasmparser::Operator;
 
-use crate::address::{ModulePc, PcRange};
 use crate::lines::Position;
 use crate::location::{Described, Unreadable, pick};
 use crate::module::Function;
 use crate::scopes::{Variable, VariableKind};
 use crate::symbols::Symbols;
+use wasmdbg_code_address::{ModulePc, PcRange};
 
 /// A write to a local.
 struct Write {
@@ -41,7 +41,7 @@ impl Symbols {
                 matches!(operation, gimli::Operation::WasmLocal { .. } | gimli::Operation::WasmStack { .. });
             let gimli::Operation::WasmLocal { index } = operation else { continue };
             let Some(range) = self.described_range(variable, described, function, index) else { continue };
-            if let Some(reason) = self.doubt(variable, function, index, &range, pc) {
+            if let Some(reason) = self.doubt(variable, function, index, range, pc) {
                 return Some(Unreadable(format!("the compiler says it is in Wasm local {index}, {reason}")));
             }
         }
@@ -65,9 +65,9 @@ impl Symbols {
             let inlined = self.instance(variable.instance?)?.caller.is_some();
             let parameter =
                 variable.kind == VariableKind::Argument && (local as usize) < function.params.len();
-            (parameter && !inlined).then(|| function.body.clone())
+            (parameter && !inlined).then(|| function.body)
         };
-        described.range.clone().or_else(came_in)
+        described.range.or_else(came_in)
     }
 
     /// What speaks against the local, when writes to it may have run before the frame came to `pc`.
@@ -76,13 +76,13 @@ impl Symbols {
         variable: &Variable,
         function: &Function,
         local: u32,
-        range: &PcRange,
+        range: PcRange,
         pc: ModulePc,
     ) -> Option<String> {
         let leads =
-            |from, range: &PcRange| self.module.leads_within(function, from, pc, range).unwrap_or(false);
+            |from, range: PcRange| self.module.leads_within(function, from, pc, range).unwrap_or(false);
         for write in self.writes(function, local) {
-            if !range.contains(&write.pc) || !leads(write.pc, range) {
+            if !range.contains(write.pc) || !leads(write.pc, range) {
                 continue;
             }
             if !write.updates || self.begins_another(variable, local, write.behind) {
@@ -102,14 +102,14 @@ impl Symbols {
         later.path == here.path
             && later.line > here.line
             && !self.line_begins_before(function, &here, made)
-            && self.module.leads_within(function, made, pc, &(made..end)).unwrap_or(false)
+            && self.module.leads_within(function, made, pc, (made..end).into()).unwrap_or(false)
     }
 
     fn line_begins_before(&self, function: &Function, line: &Position, pc: ModulePc) -> bool {
         let rows = self.info.as_ref().and_then(|info| {
             let unit = info.unit_at(pc)?;
-            let before = function.body.start..pc;
-            let mut rows = info.lines(unit).ok()?.rows_in(&before);
+            let before = PcRange { start: function.body.start, end: pc };
+            let mut rows = info.lines(unit).ok()?.rows_in(before);
             rows.any(|row| row.line == line.line && info.file(unit, row.file) == Some(&line.path))
                 .then_some(())
         });

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use gimli::DebuggingInformationEntry;
 
-use crate::address::ModulePc;
 use crate::demangle::{can_be_called, path_parts};
 use crate::dwarf::{DebugInfo, Entry, OpenUnit};
 use crate::entries::{Named, file_index};
@@ -14,6 +13,7 @@ use crate::functions::InstanceId;
 use crate::lines::Position;
 use crate::symbols::Symbols;
 use crate::types::TypeId;
+use wasmdbg_code_address::ModulePc;
 
 /// What a variable is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -271,7 +271,7 @@ fn covers<'a>(
     let fail = open.fail(open.global(entry.offset()));
     let mut ranges = open.refs().die_ranges(entry).map_err(&fail)?;
     while let Some(range) = ranges.next().map_err(&fail)? {
-        if info.code.module_range(range.begin..range.end).is_some_and(|range| range.contains(&pc)) {
+        if info.code.module_range(range.begin..range.end).is_some_and(|range| range.contains(pc)) {
             return Ok(true);
         }
     }

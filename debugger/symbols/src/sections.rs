@@ -2,9 +2,9 @@
 
 use wasmparser::{CompositeInnerType, DataKind, ExternalKind, Operator, Payload, TypeRef};
 
-use crate::address::{CodeSection, ModulePc};
 use crate::error::ModuleError;
 use crate::module::{CustomSection, Export, Function, Global, Import, ImportKind, Module, ValType};
+use wasmdbg_code_address::{CodeSection, ModulePc, PcRange};
 
 pub(crate) fn check_header(bytes: &[u8]) -> Result<(), ModuleError> {
     if u32::try_from(bytes.len()).is_err() {
@@ -98,8 +98,7 @@ impl Parts {
             }
             // The range starts at the function count: these are the section's contents.
             Payload::CodeSectionStart { range, .. } => {
-                self.module.code =
-                    CodeSection { start: ModulePc(range.start as u32), len: range.len() as u32 };
+                self.module.code = CodeSection { start: ModulePc::at(range.start), len: range.len() as u32 };
             }
             Payload::CodeSectionEntry(body) => self.body(&body)?,
             Payload::CustomSection(section) => {
@@ -162,7 +161,7 @@ impl Parts {
         let range = body.range();
         self.module.functions.push(Function {
             index: self.module.imported_functions + defined as u32,
-            body: ModulePc(range.start as u32)..ModulePc(range.end as u32),
+            body: PcRange::of_bytes(range),
             first_instruction: ModulePc(body.get_binary_reader_for_operators()?.original_position() as u32),
             params,
             results,

@@ -11,13 +11,13 @@ use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use serde::Deserialize;
 use wasmparser::Operator;
 
-use crate::address::ModulePc;
 use crate::entries::{NONE, UnitEntries};
 use crate::error::{DebugFileError, DebugInfoError};
 use crate::line_source::Told;
 use crate::line_table::{LineTable, Row, fold, join};
 use crate::module::{Function, Module};
 use crate::symbols::Language;
+use wasmdbg_code_address::ModulePc;
 
 /// A decoded source map.
 #[derive(Debug)]
@@ -137,7 +137,7 @@ impl SourceMap {
             *first = first.prologue_end();
             first.pc = function.first_instruction;
             rows.push(Row::end(function.body.end));
-            functions.add(NONE, NONE, vec![function.body.clone()], (0, 0, 0));
+            functions.add(NONE, NONE, vec![function.body], (0, 0, 0));
         }
         if let (true, Some(segment)) = (rows.is_empty(), self.segments.first()) {
             return Err(Misfit(segment.pc));

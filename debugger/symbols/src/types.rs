@@ -3,11 +3,11 @@
 
 use std::sync::Arc;
 
-use crate::address::ModulePc;
 use crate::demangle::path_parts;
 use crate::dwarf::lock;
 use crate::error::DebugInfoError;
 use crate::symbols::{Language, Symbols};
+use wasmdbg_code_address::ModulePc;
 
 /// A type: the `.debug_info` offset of its entry; without DWARF a number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -33,8 +33,9 @@ pub use client::{AttachError, CallError, Client};
 pub use codec::{Decoder, encode};
 pub use connection::Connection;
 pub use events::Events;
-pub use ids::{ContextId, FilterId, ModuleHash, SessionId, SlotId, StopId, TransactionId};
+pub use ids::{ContextId, FilterId, SessionId, SlotId, StopId, TransactionId};
 pub use message::{Call, ErrorKind, Event, Message, Reply, Request, RequestId, WireError};
+pub use wasmdbg_code_address::{ModuleHash, ModulePc, PcRange};
 
 /// The version this build speaks. A peer with another one is refused with a message that says
 /// which side to upgrade.

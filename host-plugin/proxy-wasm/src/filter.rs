@@ -4,7 +4,6 @@
 use std::fs;
 use std::sync::{Arc, Weak};
 
-use sha2::{Digest, Sha256};
 use wasmdbg_control::filters::{FilterInfo, FilterState};
 use wasmdbg_control::text::{SHOWN, cut};
 use wasmdbg_control::{FilterId, ModuleHash};
@@ -87,7 +86,7 @@ impl Filter {
             Ok(bytes) => (bytes, None),
             Err(error) => (Vec::new(), Some(error)),
         };
-        let hash = ModuleHash(Sha256::digest(&bytes).into());
+        let hash = ModuleHash::of(&bytes);
         let core = Arc::new(FilterCore::new(Arc::clone(runtime), id, config, hash));
         // Where nothing shall run yet, nothing is made ahead either.
         let stock = Stock::new(if vms == 0 { 0 } else { SPARE });
@@ -105,7 +104,7 @@ impl Filter {
 
     /// A filter that the host cannot run at all: its file is wrong, or the host lacks something.
     pub fn inactive(runtime: &Arc<Runtime>, id: FilterId, config: FilterConfig, reason: String) -> Arc<Self> {
-        let hash = ModuleHash(Sha256::digest([]).into());
+        let hash = ModuleHash::of(&[]);
         let core = Arc::new(FilterCore::new(Arc::clone(runtime), id, config, hash));
         Self::finish(core, Vec::new(), Err(reason), Stock::new(SPARE))
     }

@@ -23,7 +23,7 @@ fn module(number: u8, debug_info: usize) -> Vec<u8> {
 }
 
 fn hash(module: &[u8]) -> ModuleHash {
-    ModuleHash(content_hash(module))
+    ModuleHash::of(module)
 }
 
 /// A folder with the modules of filters that are called `filter0`, `filter1`, ….

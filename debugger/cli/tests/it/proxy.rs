@@ -9,7 +9,6 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use sha2::{Digest, Sha256};
 use wasmdbg_control::breakpoints::{Planted, PlantedBreakpoints};
 use wasmdbg_control::filters::{FilterCounters, FilterInfo, FilterList, FilterState, ModuleBytes};
 use wasmdbg_control::message::{Request, RequestId};
@@ -156,7 +155,7 @@ fn module_path() -> PathBuf {
 }
 
 fn module_hash() -> ModuleHash {
-    ModuleHash(Sha256::digest(std::fs::read(module_path()).unwrap()).into())
+    ModuleHash::of(&std::fs::read(module_path()).unwrap())
 }
 
 fn module_part(offset: u64, length: u32) -> ModuleBytes {

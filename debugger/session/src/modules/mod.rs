@@ -12,7 +12,7 @@ use wasmdbg_control::files;
 use wasmdbg_control::filters::{FilterInfo, MAX_MODULE, ReadModule};
 use wasmdbg_control::session::AttachedFilter;
 use wasmdbg_control::{Client, FilterId, ModuleHash};
-use wasmdbg_symbols::{DebugFileError, LookupError, Symbols, content_hash};
+use wasmdbg_symbols::{DebugFileError, LookupError, Symbols};
 
 pub use disassembly::CodeLine;
 
@@ -190,7 +190,7 @@ struct Search<'a> {
 
 impl Search<'_> {
     fn run(&mut self, files: &mut [File], progress: &mut dyn FnMut(&Progress)) -> Result<Loaded, Error> {
-        let named = files.iter_mut().find(|file| content_hash(&file.bytes) == self.filter.module.0);
+        let named = files.iter_mut().find(|file| ModuleHash::of(&file.bytes) == self.filter.module);
         let (running, mut from) = match named {
             Some(file) => {
                 file.taken = true;
@@ -218,7 +218,7 @@ impl Search<'_> {
         let info = self.info.filter(|_| self.options.module_path)?;
         let path = PathBuf::from(&info.module_path);
         match files::read(&path, info.module_size.min(MAX_MODULE)) {
-            Ok(bytes) if content_hash(&bytes) == self.filter.module.0 => return Some((bytes.into(), path)),
+            Ok(bytes) if ModuleHash::of(&bytes) == self.filter.module => return Some((bytes.into(), path)),
             // Another one, and so is one that is larger.
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::FileTooLarge => {}
@@ -250,7 +250,7 @@ impl Search<'_> {
                 break;
             }
         }
-        if content_hash(&bytes) != self.filter.module.0 {
+        if ModuleHash::of(&bytes) != self.filter.module {
             let name = &self.filter.name;
             return Err(Error::Symbols(format!("the module of {name} was not read whole: attach again")));
         }

@@ -146,7 +146,7 @@ impl Lane {
             machine,
             wasm: wasm.to_vec(),
             module_path: module_path.into(),
-            hash: ModuleHash(wasmdbg_symbols::content_hash(wasm)),
+            hash: ModuleHash::of(wasm),
             connection,
             breakpoints: BTreeMap::new(),
             pcs,

@@ -90,7 +90,7 @@ fn inlined_frames_are_innermost_first_with_their_calls() {
         assert_eq!(copy.caller, frames[1].instance);
         assert_eq!(copy.call, frames[1].position);
         assert_eq!(copy.declared.unwrap().line, line_of("values.rs", "fn twice(amount"));
-        assert!(copy.ranges.iter().any(|r| r.contains(&place.pc)));
+        assert!(copy.ranges.iter().any(|r| r.contains(place.pc)));
     }
 }
 

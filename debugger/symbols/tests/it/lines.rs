@@ -209,7 +209,7 @@ fn a_statement_holds_its_inlined_calls_only_for_the_caller() {
             let (inner, outer) = (frames[0].instance.unwrap(), frames[1].instance.unwrap());
             let within = symbols.statement(pc, inner).unwrap();
             assert_eq!(within.position.line, line_of(source, "stop twice"), "{name}");
-            assert!(within.ranges.iter().any(|r| r.contains(&pc)));
+            assert!(within.ranges.iter().any(|r| r.contains(pc)));
             let call = symbols.statement(pc, outer).unwrap();
             assert_eq!(call.position.line, frames[1].position.as_ref().unwrap().line, "{name}");
             // All code of the copy lies in the caller's statement.
@@ -239,7 +239,7 @@ fn statement_starts_are_instructions_with_lines_in_order() {
             all += starts.len();
             assert!(starts.is_sorted_by_key(|s| s.pc), "{name}");
             for start in &starts {
-                assert!(function.body.contains(&start.pc) && start.pc >= function.first_instruction);
+                assert!(function.body.contains(start.pc) && start.pc >= function.first_instruction);
                 let position = symbols.position(start.pc).unwrap();
                 assert_eq!(
                     (position.line, &position.path),

@@ -131,7 +131,7 @@ fn statements_are_those_of_the_source() {
     for start in starts {
         let statement = symbols.statement(start.pc, start.instance.unwrap()).unwrap();
         assert_eq!(statement.position.line, start.position.line);
-        assert!(statement.ranges.iter().any(|range| range.contains(&start.pc)));
+        assert!(statement.ranges.iter().any(|range| range.contains(start.pc)));
     }
 }
 

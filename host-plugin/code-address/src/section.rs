@@ -4,32 +4,12 @@
 use std::fmt;
 use std::ops::Range;
 
-/// A byte offset from the start of the `.wasm` file. Engines report positions in this form.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ModulePc(pub u32);
+use crate::{ModulePc, PcRange};
 
 /// A byte offset from the start of the code section's contents, behind its size field.
 /// All code addresses in Wasm DWARF have this form.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CodeOffset(pub u32);
-
-/// A half-open range of module offsets.
-pub type PcRange = Range<ModulePc>;
-
-impl ModulePc {
-    /// The pc to look a caller's frame up with. An outer frame's pc is a return address, which may
-    /// already belong to the next line or even the next function.
-    #[must_use]
-    pub fn before_return(self) -> ModulePc {
-        ModulePc(self.0.saturating_sub(1))
-    }
-}
-
-impl fmt::Display for ModulePc {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:#x}", self.0)
-    }
-}
 
 impl fmt::Display for CodeOffset {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -73,7 +53,7 @@ impl CodeSection {
         if begin == 0 || begin >= end {
             return None;
         }
-        Some(self.module_pc(CodeOffset(begin))?..self.module_pc(CodeOffset(end))?)
+        Some(PcRange { start: self.module_pc(CodeOffset(begin))?, end: self.module_pc(CodeOffset(end))? })
     }
 }
 
@@ -97,6 +77,6 @@ mod tests {
         assert_eq!(CODE.module_range(0xffff_ffff..0x1_0000_0010), None, "the new mark");
         assert_eq!(CODE.module_range(0x10..0x10), None);
         assert_eq!(CODE.module_range(0x10..0x41), None, "past the end");
-        assert_eq!(CODE.module_range(0x10..0x40), Some(ModulePc(0x110)..ModulePc(0x140)));
+        assert_eq!(CODE.module_range(0x10..0x40), Some((ModulePc(0x110)..ModulePc(0x140)).into()));
     }
 }
