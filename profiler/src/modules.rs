@@ -515,9 +515,7 @@ fn is_compiled_from(image: &Image, module: &Module) -> bool {
     let mut checked = 0;
     for function in &image.functions {
         let CodeKind::Function(index) = function.kind else { continue };
-        let Some(body) = module.function(index).map(|function| function.body.clone()) else {
-            return false;
-        };
+        let Some(body) = module.function(index).map(|function| function.body) else { return false };
         let place = image.address_map.as_ref().ok().and_then(|map| {
             let entries = map.entries();
             let from = entries.partition_point(|entry| entry.0 < function.range.start);
@@ -525,7 +523,7 @@ fn is_compiled_from(image: &Image, module: &Module) -> bool {
             inside.clone().find_map(|entry| entry.1)
         });
         match place {
-            Some(place) if place < body.start.0 || place >= body.end.0 => return false,
+            Some(place) if !body.contains(place) => return false,
             Some(_) => checked += 1,
             // Without places the names must do.
             None if image.address_map.is_err() => match (&function.name, module.raw_function_name(index)) {

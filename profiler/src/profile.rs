@@ -435,7 +435,7 @@ mod tests {
             objects: [(id.0, ObjectInfo::Wasm(WasmInfo { module: Some(hash), ..WasmInfo::default() }))]
                 .into(),
             functions: [(id.0, vec![CompiledFunction { range: 0x10..0x40, kind, name: None }])].into(),
-            address_maps: [(id.0, AddressMap::new(vec![(0x10, None), (0x18, Some(first))]))].into(),
+            address_maps: [(id.0, AddressMap::new(vec![(0x10, None), (0x18, Some(ModulePc(first)))]))].into(),
             modules: [(hash, bytes)].into(),
             frames: vec![RawFrame { object: id, address: 0x11 }],
             ..recording(&[&[0]])

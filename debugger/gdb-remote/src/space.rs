@@ -4,18 +4,19 @@
 use std::fmt::Write as _;
 
 use gdbstub_arch::wasm::addr::{WasmAddr, WasmAddrType};
+use wasmdbg_control::ModulePc;
 
 use crate::attach::Module;
 
 /// What lies at an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Place {
-    /// Module `module`, `offset` bytes into its file.
+    /// A byte of the file of a module.
     Code {
         /// Index among the session's modules.
         module: usize,
-        /// Offset in the `.wasm` file.
-        offset: u32,
+        /// Which byte.
+        pc: ModulePc,
     },
     /// Linear memory of what stands.
     Memory {
@@ -31,16 +32,16 @@ pub(crate) fn place(address: u64) -> Option<Place> {
     let address = WasmAddr::from_raw(address)?;
     Some(match address.addr_type() {
         WasmAddrType::Object => {
-            Place::Code { module: address.module_index() as usize, offset: address.offset() }
+            Place::Code { module: address.module_index() as usize, pc: ModulePc(address.offset()) }
         }
         WasmAddrType::Memory => Place::Memory { memory: address.module_index(), address: address.offset() },
     })
 }
 
-/// The address of an offset in a module's file.
-pub(crate) fn code(module: usize, offset: u32) -> u64 {
+/// The address of a byte of a module's file.
+pub(crate) fn code(module: usize, pc: ModulePc) -> u64 {
     let module = u32::try_from(module).ok();
-    let address = module.and_then(|module| WasmAddr::new(WasmAddrType::Object, module, offset));
+    let address = module.and_then(|module| WasmAddr::new(WasmAddrType::Object, module, pc.0));
     address.map_or(0, WasmAddr::as_raw)
 }
 
@@ -51,7 +52,11 @@ pub(crate) fn libraries(modules: &[Module]) -> String {
         // LLDB takes libraries of one name for one library.
         let name = escaped(&module.name);
         // Writing to a String does not fail.
-        let _ = write!(text, "<library name=\"{name}\"><section address=\"{}\"/></library>", code(index, 0));
+        let _ = write!(
+            text,
+            "<library name=\"{name}\"><section address=\"{}\"/></library>",
+            code(index, ModulePc(0))
+        );
     }
     text.push_str("</library-list>");
     text
@@ -67,9 +72,9 @@ mod tests {
 
     #[test]
     fn addresses_go_both_ways() {
-        let address = code(1, 0x4ba);
+        let address = code(1, ModulePc(0x4ba));
         assert_eq!(address, (1 << 62) | (1 << 32) | 0x4ba);
-        assert_eq!(place(address), Some(Place::Code { module: 1, offset: 0x4ba }));
+        assert_eq!(place(address), Some(Place::Code { module: 1, pc: ModulePc(0x4ba) }));
         assert_eq!(place(0x10_fff0), Some(Place::Memory { memory: 0, address: 0x10_fff0 }));
         assert_eq!(place(3 << 62), None);
     }

@@ -26,7 +26,7 @@ use wasmdbg_control::breakpoints::{Breakpoint, Planted, SetBreakpoints};
 use wasmdbg_control::client::CallError;
 use wasmdbg_control::state::{ReadMemory, Value, WriteMemory};
 use wasmdbg_control::stop::{Frame, Resume, ResumeMode};
-use wasmdbg_control::{Client, SlotId};
+use wasmdbg_control::{Client, ModulePc, SlotId};
 
 use crate::attach::Module;
 use crate::space::{self, Place};
@@ -50,7 +50,7 @@ pub(crate) struct Filters {
     pub(crate) modules: Vec<Module>,
     pub(crate) threads: Threads,
     /// Per module: where LLDB wants breakpoints, with the numbers that the proxy knows them by.
-    breakpoints: BTreeMap<usize, BTreeMap<u32, u32>>,
+    breakpoints: BTreeMap<usize, BTreeMap<ModulePc, u32>>,
     last_breakpoint: u32,
     pub(crate) going: Going,
     /// The slot that steps.
@@ -103,7 +103,7 @@ impl Filters {
     }
 
     /// Whether the breakpoint at `pc` stands, if one is wanted there.
-    fn plant(&self, module: usize, pc: u32) -> Result<bool, CallError> {
+    fn plant(&self, module: usize, pc: ModulePc) -> Result<bool, CallError> {
         let wanted = self.breakpoints.get(&module);
         let breakpoints = wanted.into_iter().flatten().map(|(pc, id)| Breakpoint { id: *id, pc: *pc });
         let request =
@@ -179,9 +179,9 @@ impl MultiThreadBase for Filters {
 
     fn read_addrs(&mut self, start: u64, data: &mut [u8], _: Tid) -> TargetResult<usize, Self> {
         let bytes = match space::place(start) {
-            Some(Place::Code { module, offset }) => {
+            Some(Place::Code { module, pc }) => {
                 let module = self.modules.get(module).ok_or(TargetError::NonFatal)?;
-                let rest = module.bytes.get(offset as usize..).ok_or(TargetError::NonFatal)?;
+                let rest = module.bytes.get(pc.0 as usize..).ok_or(TargetError::NonFatal)?;
                 rest[..rest.len().min(data.len())].to_vec()
             }
             Some(Place::Memory { memory, address }) => {
@@ -301,28 +301,28 @@ impl Breakpoints for Filters {
 
 impl SwBreakpoint for Filters {
     fn add_sw_breakpoint(&mut self, address: u64, _: usize) -> TargetResult<bool, Self> {
-        let Some(Place::Code { module, offset }) = space::place(address) else { return Ok(false) };
+        let Some(Place::Code { module, pc }) = space::place(address) else { return Ok(false) };
         if module >= self.modules.len() {
             return Ok(false);
         }
         self.last_breakpoint += 1;
-        self.breakpoints.entry(module).or_default().insert(offset, self.last_breakpoint);
-        let planted = self.plant(module, offset).map_err(refused);
+        self.breakpoints.entry(module).or_default().insert(pc, self.last_breakpoint);
+        let planted = self.plant(module, pc).map_err(refused);
         if !matches!(planted, Ok(true)) {
-            self.breakpoints.entry(module).or_default().remove(&offset);
+            self.breakpoints.entry(module).or_default().remove(&pc);
         }
         if matches!(planted, Ok(false)) {
-            self.plant(module, offset).map_err(refused)?;
+            self.plant(module, pc).map_err(refused)?;
         }
         planted
     }
 
     fn remove_sw_breakpoint(&mut self, address: u64, _: usize) -> TargetResult<bool, Self> {
-        let Some(Place::Code { module, offset }) = space::place(address) else { return Ok(false) };
-        if self.breakpoints.get_mut(&module).and_then(|wanted| wanted.remove(&offset)).is_none() {
+        let Some(Place::Code { module, pc }) = space::place(address) else { return Ok(false) };
+        if self.breakpoints.get_mut(&module).and_then(|wanted| wanted.remove(&pc)).is_none() {
             return Ok(false);
         }
-        self.plant(module, offset).map_err(refused)
+        self.plant(module, pc).map_err(refused)
     }
 }
 

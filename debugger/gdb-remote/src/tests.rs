@@ -13,8 +13,8 @@ use wasmdbg_control::session::{
 };
 use wasmdbg_control::stop::{Context, Frame, InterruptNoted, Resumed, StopReason, Stopped};
 use wasmdbg_control::{
-    Client, Connection, ContextId, ErrorKind, Event, Events, FilterId, Message, ModuleHash, PROTOCOL_VERSION,
-    Request, SessionId, SlotId, StopId, WireError,
+    Client, Connection, ContextId, ErrorKind, Event, Events, FilterId, Message, ModuleHash, ModulePc,
+    PROTOCOL_VERSION, Request, SessionId, SlotId, StopId, WireError,
 };
 
 use crate::attach::Module;
@@ -68,7 +68,7 @@ impl Proxy {
     }
 
     /// A request stops at `pc`.
-    fn stop(&self, pc: u32) {
+    fn stop(&self, pc: ModulePc) {
         let stopped = Stopped {
             stop: StopId(3),
             slot: SlotId(1),
@@ -195,7 +195,7 @@ fn serve(moved: u32) -> (Proxy, SocketAddr) {
     (proxy, address)
 }
 
-fn planted(request: Request) -> Vec<u32> {
+fn planted(request: Request) -> Vec<ModulePc> {
     match request {
         Request::SetBreakpoints(set) => set.breakpoints.iter().map(|one| one.pc).collect(),
         other => panic!("{other:?}"),
@@ -209,7 +209,7 @@ fn a_breakpoint_that_would_move_does_not_stand() {
     let (proxy, address) = serve(0);
     let mut lldb = Lldb::connect(address);
     assert_eq!(lldb.ask(&format!("Z0,{AT},1")), "OK");
-    assert_eq!(planted(proxy.next()), [0x30]);
+    assert_eq!(planted(proxy.next()), [ModulePc(0x30)]);
     assert_eq!(lldb.ask(&format!("z0,{AT},1")), "OK");
     assert!(planted(proxy.next()).is_empty());
 
@@ -218,7 +218,7 @@ fn a_breakpoint_that_would_move_does_not_stand() {
     let mut lldb = Lldb::connect(address);
     let answer = lldb.ask(&format!("Z0,{AT},1"));
     assert!(answer.starts_with('E'), "{answer}");
-    assert_eq!(planted(proxy.next()), [0x30]);
+    assert_eq!(planted(proxy.next()), [ModulePc(0x30)]);
     assert!(planted(proxy.next()).is_empty(), "it is taken away again");
 }
 
@@ -227,9 +227,9 @@ fn what_stood_for_an_lldb_that_is_gone_goes_on_and_the_next_one_is_served() {
     let (proxy, address) = serve(0);
     let mut lldb = Lldb::connect(address);
     assert_eq!(lldb.ask(&format!("Z0,{AT},1")), "OK");
-    assert_eq!(planted(proxy.next()), [0x30]);
+    assert_eq!(planted(proxy.next()), [ModulePc(0x30)]);
     lldb.0.write_all(packet("vCont;c").as_bytes()).expect("the server reads");
-    proxy.stop(0x30);
+    proxy.stop(ModulePc(0x30));
     let stopped = lldb.answer();
     assert!(stopped.starts_with("T05"), "{stopped}");
     drop(lldb);

@@ -60,11 +60,11 @@ fn function_name(symbols: &Symbols, index: u32) -> String {
     }
 }
 
-fn lines(symbols: &Symbols, places: &[(usize, u32)]) -> Vec<SourceLine> {
+fn lines(symbols: &Symbols, places: &[(usize, ModulePc)]) -> Vec<SourceLine> {
     let mut cursor = symbols.line_cursor();
     let mut lines: Vec<SourceLine> = Vec::new();
     for (offset, pc) in places {
-        let Some((file, line)) = cursor.at(ModulePc(*pc)) else { continue };
+        let Some((file, line)) = cursor.at(*pc) else { continue };
         // Files are the same text when they are the same.
         if lines.last().is_none_or(|last| last.line != line || !Arc::ptr_eq(&last.file, file)) {
             lines.push(SourceLine { offset: *offset, file: Arc::clone(file), line });
@@ -76,7 +76,7 @@ fn lines(symbols: &Symbols, places: &[(usize, u32)]) -> Vec<SourceLine> {
 fn place(symbols: &Symbols, frame: TrapFrame) -> Option<String> {
     let pc = frame.pc?;
     let mut text = String::new();
-    for source in symbols.frames(ModulePc(pc)) {
+    for source in symbols.frames(pc) {
         if !text.is_empty() {
             text.push_str(" in ");
         }
@@ -84,7 +84,7 @@ fn place(symbols: &Symbols, frame: TrapFrame) -> Option<String> {
         // Writing to a String does not fail.
         let _ = match source.position {
             Some(position) => write!(text, " ({}:{}:{})", position.path, position.line, position.column),
-            None => write!(text, " (pc {pc:#x})"),
+            None => write!(text, " (pc {pc})"),
         };
     }
     (!text.is_empty()).then_some(text)

@@ -1,7 +1,7 @@
 //! Offsets in the `.wasm` file, and ranges of them.
 
 use std::fmt;
-use std::ops::Range;
+use std::ops::{Add, Range};
 
 use serde::{Deserialize, Serialize};
 
@@ -25,6 +25,21 @@ impl ModulePc {
     }
 }
 
+impl Add<u32> for ModulePc {
+    type Output = ModulePc;
+
+    /// So many bytes on; no file is longer than 4 GiB.
+    fn add(self, bytes: u32) -> ModulePc {
+        ModulePc(self.0.saturating_add(bytes))
+    }
+}
+
+impl fmt::LowerHex for ModulePc {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::LowerHex::fmt(&self.0, f)
+    }
+}
+
 impl fmt::Display for ModulePc {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:#x}", self.0)
@@ -44,7 +59,7 @@ impl PcRange {
     /// The range of one pc.
     #[must_use]
     pub fn only(pc: ModulePc) -> PcRange {
-        PcRange { start: pc, end: ModulePc(pc.0.saturating_add(1)) }
+        PcRange { start: pc, end: pc + 1 }
     }
 
     /// The pcs of a file's bytes.

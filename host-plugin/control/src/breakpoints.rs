@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::ModuleHash;
+use crate::{ModuleHash, ModulePc};
 
 /// Replaces all breakpoints of the session in `module`. Slots that exist get them at once (running
 /// ones at their next safe point), later slots before their first callback.
@@ -20,7 +20,7 @@ pub struct Breakpoint {
     /// The client's number, reported in a stop. Several pcs may share it (one source line, many copies).
     pub id: u32,
     /// Offset of an opcode in the `.wasm` file.
-    pub pc: u32,
+    pub pc: ModulePc,
 }
 
 /// What became of a [`SetBreakpoints`], in its order and length.
@@ -39,7 +39,7 @@ pub enum Planted {
         /// The client's number.
         id: u32,
         /// Where; a pc between opcodes moves to the next one.
-        pc: u32,
+        pc: ModulePc,
     },
     /// It cannot stand there.
     Refused {

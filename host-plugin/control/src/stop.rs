@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::state::Value;
-use crate::{ContextId, FilterId, ModuleHash, SlotId, StopId, TransactionId};
+use crate::{ContextId, FilterId, ModuleHash, ModulePc, PcRange, SlotId, StopId, TransactionId};
 
 /// A slot stopped. Every session sees it; one controls it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -85,7 +85,7 @@ pub struct Frame {
     pub function: u32,
     /// Offset in the `.wasm` file. In frame 0 the opcode that runs next; in outer frames the opcode
     /// behind the call: look up `pc - 1`.
-    pub pc: u32,
+    pub pc: ModulePc,
     /// Parameters and locals by index; only the first when they do not fit a message.
     pub locals: Vec<Value>,
     /// The operand stack, top last; only its lower part when it does not fit a message.
@@ -152,7 +152,7 @@ pub enum ResumeMode {
     /// frame has returned. Used for `until` and for skipping a callee's prologue.
     Until {
         /// Opcodes.
-        pcs: Vec<u32>,
+        pcs: Vec<ModulePc>,
         /// 0 is the innermost.
         frame: u32,
     },
@@ -166,15 +166,6 @@ pub enum Calls {
     Over,
     /// Stop at the callee's first opcode.
     Into,
-}
-
-/// Half-open range of offsets in the `.wasm` file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PcRange {
-    /// First pc.
-    pub start: u32,
-    /// The pc behind the last.
-    pub end: u32,
 }
 
 /// The slot runs.

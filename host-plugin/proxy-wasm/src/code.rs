@@ -12,8 +12,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use nix::time::{ClockId, clock_gettime};
-use wasmdbg_control::FilterId;
 use wasmdbg_control::code::{CodeImage, CodeList, CodeMapFormat, CodeMapWritten, Lane};
+use wasmdbg_control::{FilterId, ModulePc};
 
 use self::mapping::Marker;
 use self::piece::pieces;
@@ -42,7 +42,7 @@ pub struct SourceLine {
 pub type FunctionNamer = dyn FnMut(&Arc<[u8]>, u32) -> Option<String> + Send;
 /// The lines of a function's code, each where another one begins. Gets a module, and by rising offset in its
 /// code pairs of such an offset and that in the module's file where the code comes from.
-pub type LineFinder = dyn FnMut(&Arc<[u8]>, &[(usize, u32)]) -> Vec<SourceLine> + Send;
+pub type LineFinder = dyn FnMut(&Arc<[u8]>, &[(usize, ModulePc)]) -> Vec<SourceLine> + Send;
 
 impl Default for SourceNames {
     /// Nothing but what the name section says.

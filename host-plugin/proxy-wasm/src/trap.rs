@@ -5,7 +5,7 @@ use std::any::Any;
 use std::fmt;
 use std::time::Duration;
 
-use wasmdbg_control::{FilterId, ModuleHash, TransactionId};
+use wasmdbg_control::{FilterId, ModuleHash, ModulePc, TransactionId};
 use wasmtime::{Trap, WasmBacktrace};
 
 /// A callback ended in a trap, a panic of the host, or over a limit. Its virtual machine is retired.
@@ -53,7 +53,7 @@ pub struct TrapFrame {
     pub function: u32,
     /// Offset in the `.wasm` file of the opcode that runs; in outer frames of the call itself (not the
     /// opcode behind it): look it up as it is. None when wasmtime kept no position for it.
-    pub pc: Option<u32>,
+    pub pc: Option<ModulePc>,
 }
 
 impl fmt::Display for TrapReport {
@@ -62,7 +62,7 @@ impl fmt::Display for TrapReport {
         for frame in &self.frames {
             write!(f, "; function {}", frame.function)?;
             if let Some(pc) = frame.pc {
-                write!(f, " at {pc:#x}")?;
+                write!(f, " at {pc}")?;
             }
         }
         Ok(())
@@ -111,7 +111,7 @@ impl Death {
             let frame = |frame: &wasmtime::FrameInfo| TrapFrame {
                 module,
                 function: frame.func_index(),
-                pc: frame.module_offset().and_then(|pc| u32::try_from(pc).ok()),
+                pc: frame.module_offset().map(ModulePc::at),
             };
             backtrace.frames().iter().map(frame).collect()
         });

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use wasmdbg_proxy_wasm::agent::Symbolise;
-use wasmdbg_symbols::{ModulePc, Symbols};
+use wasmdbg_symbols::Symbols;
 
 /// Says where a frame is: `is_prime (src/lib.rs:120:8)`, an inlined function before the one that holds it.
 pub(crate) fn symbolise() -> Symbolise {
@@ -13,7 +13,7 @@ pub(crate) fn symbolise() -> Symbolise {
             last = Some((Arc::clone(bytes), Symbols::new(Arc::clone(bytes)).ok()));
         }
         let symbols = last.as_ref()?.1.as_ref()?;
-        let places = symbols.frames(ModulePc(frame.pc?)).into_iter().map(|source| match source.position {
+        let places = symbols.frames(frame.pc?).into_iter().map(|source| match source.position {
             Some(position) => {
                 format!("{} ({}:{}:{})", source.name.full, position.path, position.line, position.column)
             }

@@ -3,11 +3,13 @@
 
 use std::ops::Range;
 
+use wasmdbg_symbols::ModulePc;
+
 /// Entries by rising offset of the text: the code from there on comes from that place of the module, or
 /// from none.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AddressMap {
-    entries: Vec<(u32, Option<u32>)>,
+    entries: Vec<(u32, Option<ModulePc>)>,
 }
 
 /// Why a map cannot be read.
@@ -32,8 +34,8 @@ const MOST: usize = 1 << 24;
 /// A place found by [`AddressMap::find`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Place {
-    /// Offset in the `.wasm` file.
-    pub module_offset: u32,
+    /// Where in the `.wasm` file.
+    pub pc: ModulePc,
     /// The instruction itself has no place: this is the nearest one before it in its function.
     pub approximate: bool,
 }
@@ -86,7 +88,7 @@ impl AddressMap {
                     Some(last) => last.wrapping_add(cursor.signed()? as u32),
                 };
                 last = Some(position);
-                entries.push((offset, Some(position)));
+                entries.push((offset, Some(ModulePc(position))));
             }
         }
         Ok(Self::new(entries))
@@ -94,7 +96,7 @@ impl AddressMap {
 
     /// A map of these entries.
     #[must_use]
-    pub fn new(mut entries: Vec<(u32, Option<u32>)>) -> Self {
+    pub fn new(mut entries: Vec<(u32, Option<ModulePc>)>) -> Self {
         if !entries.is_sorted_by_key(|entry| entry.0) {
             entries.sort_by_key(|entry| entry.0);
         }
@@ -103,7 +105,7 @@ impl AddressMap {
 
     /// All entries.
     #[must_use]
-    pub fn entries(&self) -> &[(u32, Option<u32>)] {
+    pub fn entries(&self) -> &[(u32, Option<ModulePc>)] {
         &self.entries
     }
 
@@ -112,10 +114,7 @@ impl AddressMap {
     pub fn first(&self, function: &Range<u32>) -> Option<Place> {
         let from = self.entries.partition_point(|entry| entry.0 < function.start);
         let inside = self.entries[from..].iter().take_while(|entry| entry.0 < function.end);
-        inside
-            .filter_map(|entry| entry.1)
-            .next()
-            .map(|module_offset| Place { module_offset, approximate: true })
+        inside.filter_map(|entry| entry.1).next().map(|pc| Place { pc, approximate: true })
     }
 
     /// The place of the instruction at `offset`, in the function that begins at `function`.
@@ -124,8 +123,8 @@ impl AddressMap {
         let end = self.entries.partition_point(|entry| entry.0 <= offset);
         let before = self.entries[..end].iter().rev().take_while(|entry| entry.0 >= function);
         for (distance, (_, position)) in before.enumerate() {
-            if let Some(module_offset) = *position {
-                return Some(Place { module_offset, approximate: distance > 0 });
+            if let Some(pc) = *position {
+                return Some(Place { pc, approximate: distance > 0 });
             }
         }
         None
@@ -188,18 +187,19 @@ mod tests {
     #[test]
     fn entries_of_every_form() {
         let map = AddressMap::decode(&section(), "48.0.8").unwrap();
-        assert_eq!(map.entries(), [(0x10, Some(300)), (0x14, Some(296)), (0x18, None), (0x20, Some(297))]);
+        let at = |pc| Some(ModulePc(pc));
+        assert_eq!(map.entries(), [(0x10, at(300)), (0x14, at(296)), (0x18, None), (0x20, at(297))]);
     }
 
     #[test]
     fn the_nearest_earlier_place_of_the_same_function_counts() {
         let map = AddressMap::decode(&section(), "48").unwrap();
         let place = |offset, function| map.find(offset, function);
-        assert_eq!(place(0x13, 0x10), Some(Place { module_offset: 300, approximate: false }));
-        assert_eq!(place(0x1c, 0x10), Some(Place { module_offset: 296, approximate: true }));
+        assert_eq!(place(0x13, 0x10), Some(Place { pc: ModulePc(300), approximate: false }));
+        assert_eq!(place(0x1c, 0x10), Some(Place { pc: ModulePc(296), approximate: true }));
         assert_eq!(place(0x1c, 0x18), None, "what is before the function is another one's");
         assert_eq!(place(0x0f, 0x00), None);
-        let first = |function| map.first(&function).map(|place| (place.module_offset, place.approximate));
+        let first = |function| map.first(&function).map(|place| (place.pc.0, place.approximate));
         assert_eq!(first(0x0c..0x14), Some((300, true)));
         assert_eq!(first(0x18..0x20), None);
         assert_eq!(first(0x18..0x21), Some((297, true)));

@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use wasmdbg_control::ModuleHash;
+use wasmdbg_symbols::Symbols;
 use wasmdbg_symbols::demangle::demangle;
-use wasmdbg_symbols::{ModulePc, Symbols};
 
 use super::label::{LabelKind, Labels, Place};
 use crate::code::address_map;
@@ -156,7 +156,7 @@ impl<'a> Resolver<'a> {
             return Resolved { filter, wasm: true, named };
         };
         let callback = callbacks.get(&index);
-        let at = |place: address_map::Place| symbols.frames(ModulePc(place.module_offset));
+        let at = |place: address_map::Place| symbols.frames(place.pc);
         let first = || map.and_then(|map| map.first(&function.range));
         // The prologue is the function's own, whatever is inlined behind it.
         let prologue = || first().and_then(|place| at(place).pop()).into_iter().collect();

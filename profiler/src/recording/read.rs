@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use rustc_hash::FxBuildHasher;
 use serde::de::DeserializeOwned;
-use wasmdbg_control::ModuleHash;
+use wasmdbg_control::{ModuleHash, ModulePc};
 
 use super::bytes::{Cursor, checksum};
 use super::write::tag;
@@ -211,7 +211,7 @@ fn address_map(payload: &[u8]) -> Option<(u32, AddressMap)> {
             None
         } else {
             place = place.checked_add(cursor.signed()?)?;
-            Some(u32::try_from(place).ok()?)
+            Some(ModulePc(u32::try_from(place).ok()?))
         };
         entries.push((u32::try_from(offset).ok()?, position));
     }
@@ -301,7 +301,12 @@ mod tests {
             function(16..32, CodeKind::Trampoline, None),
         ];
         writer.functions(id, &functions).unwrap();
-        writer.address_map(id, &AddressMap::new(vec![(0, Some(99)), (4, None), (8, Some(7))])).unwrap();
+        writer
+            .address_map(
+                id,
+                &AddressMap::new(vec![(0, Some(ModulePc(99))), (4, None), (8, Some(ModulePc(7)))]),
+            )
+            .unwrap();
         writer.module(ModuleHash([1; 32]), b"\0asm").unwrap();
         writer
             .frames(&[
@@ -331,7 +336,10 @@ mod tests {
         assert_eq!(recording.info.pid, 7);
         assert_eq!(recording.functions[&2][0].name.as_deref(), Some("is_prime"));
         assert_eq!(recording.functions[&2][1].kind, CodeKind::Trampoline);
-        assert_eq!(recording.address_maps[&2].entries(), [(0, Some(99)), (4, None), (8, Some(7))]);
+        assert_eq!(
+            recording.address_maps[&2].entries(),
+            [(0, Some(ModulePc(99))), (4, None), (8, Some(ModulePc(7)))]
+        );
         assert_eq!(recording.frames[1].address, u64::MAX);
         assert_eq!(recording.samples.iter().map(|sample| sample.time).collect::<Vec<_>>(), [1_000, 900]);
         assert_eq!(recording.weight(), 20_202_020);

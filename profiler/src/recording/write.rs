@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use serde::Serialize;
-use wasmdbg_control::ModuleHash;
+use wasmdbg_control::{ModuleHash, ModulePc};
 
 use super::bytes::{checksum, put, put_signed, put_text};
 use super::{Info, MAGIC, ObjectInfo, SampleRow, Stack, Summary, VERSION, stacks};
@@ -133,9 +133,9 @@ impl<W: Write> Writer<W> {
             for (next, position) in map.entries() {
                 put(out, (u64::from(*next) - offset) << 1 | u64::from(position.is_none()));
                 offset = u64::from(*next);
-                if let Some(position) = position {
-                    put_signed(out, i64::from(*position) - place);
-                    place = i64::from(*position);
+                if let Some(ModulePc(position)) = *position {
+                    put_signed(out, i64::from(position) - place);
+                    place = i64::from(position);
                 }
             }
         })

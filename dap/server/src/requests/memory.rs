@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use wasmdbg_control::{ModuleHash, SlotId};
+use wasmdbg_control::{ModuleHash, ModulePc, SlotId};
 use wasmdbg_session::{CodeLine, Position, Session, Stop};
 
 use crate::adapter::{Adapter, Answer, Phase};
@@ -27,12 +27,12 @@ pub(crate) fn memory_reference(slot: SlotId, address: u64) -> String {
 }
 
 /// An opcode: clients compute with it, so it is a number. The module's number (from 1) stands above the pc.
-pub(crate) fn code_reference(session: &Session, module: ModuleHash, pc: u32) -> Option<String> {
+pub(crate) fn code_reference(session: &Session, module: ModuleHash, pc: ModulePc) -> Option<String> {
     module_id(session, module).map(|id| format!("{:#x}", code_number(id, pc)))
 }
 
-fn code_number(module: i64, pc: u32) -> i64 {
-    module << 32 | i64::from(pc)
+fn code_number(module: i64, pc: ModulePc) -> i64 {
+    module << 32 | i64::from(pc.0)
 }
 
 /// What [`code_reference`] made, and `offset` bytes behind it.
@@ -40,13 +40,13 @@ pub(crate) fn code_address(
     session: &Session,
     reference: &str,
     offset: i64,
-) -> Result<(ModuleHash, u32), String> {
+) -> Result<(ModuleHash, ModulePc), String> {
     let wrong = || format!("{reference:?} is no place in the code");
     let number = number(reference).and_then(|number| i64::try_from(number).ok()).ok_or_else(wrong)?;
     let number = number.checked_add(offset).filter(|number| *number >= 0).ok_or_else(wrong)?;
     let at = usize::try_from((number >> 32) - 1).map_err(|_| wrong())?;
     let module = session.modules().get(at).map(|module| module.hash).ok_or_else(wrong)?;
-    Ok((module, (number & 0xffff_ffff) as u32))
+    Ok((module, ModulePc((number & 0xffff_ffff) as u32)))
 }
 
 fn number(text: &str) -> Option<u64> {

@@ -1,5 +1,6 @@
 //! `break` and `tbreak`: a breakpoint at a line, a function or a pc.
 
+use wasmdbg_control::ModulePc;
 use wasmdbg_session::{Breakpoint, BreakpointOptions, BreakpointSpec};
 
 use super::{Command, Flow, Words};
@@ -99,13 +100,13 @@ fn parse_line(text: &str) -> Option<BreakpointSpec> {
     (!rest.is_empty()).then(|| BreakpointSpec::Line { file: rest.to_owned(), line: last, column: None })
 }
 
-fn parse_pc(text: &str) -> Result<u32, Failure> {
+fn parse_pc(text: &str) -> Result<ModulePc, Failure> {
     let parsed = match text.strip_prefix("0x") {
         Some(digits) => u32::from_str_radix(digits, 16),
         None => text.parse(),
     };
     match parsed {
-        Ok(pc) => Ok(pc),
+        Ok(pc) => Ok(ModulePc(pc)),
         Err(_) => fail!("{text:?} is no pc: give an offset in the .wasm file, as in *0x4ba"),
     }
 }
@@ -167,7 +168,10 @@ mod tests {
 
     #[test]
     fn a_pc_is_decimal_or_hexadecimal() {
-        assert_eq!((parse_pc("0x4ba").unwrap(), parse_pc("1210").unwrap()), (0x4ba, 1210));
+        assert_eq!(
+            (parse_pc("0x4ba").unwrap(), parse_pc("1210").unwrap()),
+            (ModulePc(0x4ba), ModulePc(1210))
+        );
         assert!(parse_pc("judge").unwrap_err().to_string().contains("as in *0x4ba"));
     }
 }

@@ -24,8 +24,8 @@ use wasmdbg_control::stop::{
 };
 use wasmdbg_control::transactions::{TransactionEnded, TransactionList};
 use wasmdbg_control::{
-    ContextId, ErrorKind, Event, FilterId, Message, ModuleHash, SessionId, SlotId, StopId, TransactionId,
-    WireError,
+    ContextId, ErrorKind, Event, FilterId, Message, ModuleHash, ModulePc, SessionId, SlotId, StopId,
+    TransactionId, WireError,
 };
 
 /// Longer than anything here takes.
@@ -71,7 +71,7 @@ impl Proxy {
         let mut server = ServerLoop::new(Some(listener), welcome).unwrap();
         let waker = server.waker();
         let (asking, asked) = mpsc::channel();
-        let mut script = Script { play, clients: HashMap::new(), asking, pc: 0, resumed: false };
+        let mut script = Script { play, clients: HashMap::new(), asking, pc: ModulePc(0), resumed: false };
         let thread = std::thread::spawn(move || server.run(&mut script).unwrap());
         Self { folder, asked, waker, thread: Some(thread) }
     }
@@ -169,7 +169,7 @@ struct Script {
     clients: HashMap<ClientId, ClientHandle>,
     asking: Sender<&'static str>,
     /// Where the first breakpoint stands.
-    pc: u32,
+    pc: ModulePc,
     resumed: bool,
 }
 

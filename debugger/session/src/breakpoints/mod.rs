@@ -30,13 +30,13 @@ pub enum BreakpointSpec {
     /// Every function of this name: `judge`, `rust_token::judge`, `Filter::on_headers`, an export.
     Function(String),
     /// An opcode, as an offset in the `.wasm` file: in every module that has code there.
-    Pc(u32),
+    Pc(ModulePc),
     /// An opcode of one module.
     Code {
         /// Which.
         module: ModuleHash,
         /// Offset in its `.wasm` file.
-        pc: u32,
+        pc: ModulePc,
     },
 }
 
@@ -46,7 +46,7 @@ impl fmt::Display for BreakpointSpec {
             Self::Line { file, line, column: Some(column) } => write!(f, "{file}:{line}:{column}"),
             Self::Line { file, line, column: None } => write!(f, "{file}:{line}"),
             Self::Function(name) => f.write_str(name),
-            Self::Pc(pc) | Self::Code { pc, .. } => write!(f, "*{pc:#x}"),
+            Self::Pc(pc) | Self::Code { pc, .. } => write!(f, "*{pc}"),
         }
     }
 }
@@ -100,7 +100,7 @@ pub struct Location {
     /// In which module.
     pub module: ModuleHash,
     /// Offset of the opcode in the `.wasm` file.
-    pub pc: u32,
+    pub pc: ModulePc,
     /// The function that holds it; with inlining the innermost inlined one.
     pub function: String,
     /// Its source position, when there are line tables.
@@ -205,7 +205,7 @@ impl Breakpoints {
                         kept.instances.push(place.instance);
                         kept.breakpoint.locations.push(Location {
                             module: loaded.module.hash,
-                            pc: place.pc.0,
+                            pc: place.pc,
                             function: place.name.to_string(),
                             position: place.position.as_ref().map(Position::from),
                         });
@@ -253,7 +253,7 @@ impl Breakpoints {
                 wire::Planted::Refused { reason, .. } => {
                     kept.breakpoint.locations.remove(index);
                     kept.instances.remove(index);
-                    let note = format!("the plugin refused {:#x}: {reason}", asked.pc);
+                    let note = format!("the plugin refused {}: {reason}", asked.pc);
                     if !kept.breakpoint.notes.contains(&note) {
                         kept.breakpoint.notes.push(note);
                     }
@@ -264,7 +264,7 @@ impl Breakpoints {
 
     /// The instances that breakpoints `ids` are meant for at a pc: a stop there is in that frame, even
     /// where an inlined call begins at the same opcode.
-    pub(crate) fn instances(&self, module: ModuleHash, pc: u32, ids: &[u32]) -> Vec<InstanceId> {
+    pub(crate) fn instances(&self, module: ModuleHash, pc: ModulePc, ids: &[u32]) -> Vec<InstanceId> {
         let hit = self.breakpoints.iter().filter(|kept| ids.contains(&kept.breakpoint.number));
         hit.flat_map(|kept| kept.breakpoint.locations.iter().zip(&kept.instances))
             .filter(|(location, _)| location.module == module && location.pc == pc)
@@ -299,7 +299,7 @@ fn places(spec: &BreakpointSpec, loaded: &Loaded) -> Result<(Vec<BreakPlace>, Op
             Err("no module of the session is that one".into())
         }
         BreakpointSpec::Pc(pc) | BreakpointSpec::Code { pc, .. } => {
-            let pc = ModulePc(*pc);
+            let pc = *pc;
             let function = symbols.module().function_at(pc);
             let function = function.ok_or_else(|| LookupError::NotCode(pc).to_string())?.index;
             let frame = symbols.frames(pc).into_iter().next();

@@ -41,7 +41,7 @@ pub struct Frame {
     /// How many inlined calls deep inside that activation; 0 is the function itself.
     pub depth: u32,
     /// Offset in the `.wasm` file: the opcode that runs next, in callers the one behind the call.
-    pub pc: u32,
+    pub pc: ModulePc,
     /// The function's name, demangled.
     pub function: String,
     /// Where it stands; `None` without line tables or in generated code.
@@ -159,7 +159,7 @@ mod tests {
         while let Ok(Ok((Message::Request { id, body }, _))) = proxy.receiver.recv() {
             let body: Reply = match body {
                 Request::Frames(asked) if asked.first < 2 * MAX_FRAMES => {
-                    let frame = WireFrame { function: 0, pc: 0, locals: vec![], operands: vec![] };
+                    let frame = WireFrame { function: 0, pc: ModulePc(0), locals: vec![], operands: vec![] };
                     let frames = vec![frame; asked.count as usize];
                     FrameList { frames, frame_count: u32::MAX }.into()
                 }

@@ -10,7 +10,7 @@ use crate::{Error, Position, Session};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CodeLine {
     /// Offset in the `.wasm` file.
-    pub pc: u32,
+    pub pc: ModulePc,
     /// Its encoding.
     pub bytes: Vec<u8>,
     /// Mnemonic and immediates, indented by nesting.
@@ -30,7 +30,7 @@ impl Session {
     pub fn disassemble(
         &self,
         module: ModuleHash,
-        pc: u32,
+        pc: ModulePc,
         offset: i64,
         count: usize,
     ) -> Result<Vec<Option<CodeLine>>, Error> {
@@ -38,7 +38,7 @@ impl Session {
             self.loaded(module).ok_or_else(|| Error::Invalid("no such module in this session".into()))?;
         let symbols = loaded.as_ref().ok_or_else(|| Error::Symbols("the module could not be read".into()))?;
         let mut walk = Walk { symbols, current: None };
-        let start = walk.locate(ModulePc(pc));
+        let start = walk.locate(pc);
         Ok((0..count).map(|index| walk.line(start, offset.saturating_add(index as i64))).collect())
     }
 }
@@ -93,10 +93,9 @@ impl Walk<'_> {
         }
         let found = self.opcodes(function)?.get(opcode as usize)?.clone();
         let index = self.symbols.module().functions()[function as usize].index;
-        let range = found.range.start.0 as usize..found.range.end.0 as usize;
         Some(CodeLine {
-            pc: found.range.start.0,
-            bytes: self.symbols.module().bytes()[range].to_vec(),
+            pc: found.range.start,
+            bytes: self.symbols.module().bytes()[found.range.bytes()].to_vec(),
             text: found.text,
             function: (opcode == 0).then(|| self.symbols.function_name(index).full.to_string()),
             position: self.symbols.position(found.range.start).as_ref().map(Position::from),

@@ -451,7 +451,7 @@ impl Session {
     fn hidden_at(&self, target: &Target, ids: &[u32]) -> u32 {
         let Some(innermost) = target.info().frames.first() else { return 0 };
         let meant = self.breakpoints.instances(target.info().module, innermost.pc, ids);
-        let frames = source_frames(target, innermost.function, wasmdbg_symbols::ModulePc(innermost.pc));
+        let frames = source_frames(target, innermost.function, innermost.pc);
         let of_breakpoint =
             frames.iter().position(|frame| frame.instance.is_some_and(|instance| meant.contains(&instance)));
         of_breakpoint.unwrap_or(0) as u32

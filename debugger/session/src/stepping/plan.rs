@@ -8,8 +8,8 @@
 use std::sync::Arc;
 
 use wasmdbg_control::state::Value as Wire;
-use wasmdbg_control::stop::{Calls, PcRange, ResumeMode};
-use wasmdbg_symbols::{InstanceId, Language, ModulePc, SourceFrame, Symbols};
+use wasmdbg_control::stop::{Calls, ResumeMode};
+use wasmdbg_symbols::{InstanceId, Language, ModulePc, PcRange, SourceFrame, Symbols};
 
 use crate::frames::source_frames;
 use crate::target::Target;
@@ -76,7 +76,7 @@ pub(crate) struct Plan {
     instance: Option<InstanceId>,
     libraries: Libraries,
     /// Of [`Kind::Once`]: the places that end it; empty: the frame's return does.
-    until: Vec<u32>,
+    until: Vec<ModulePc>,
     /// The function body that is run to its end.
     leaves: Option<InstanceId>,
 }
@@ -152,8 +152,7 @@ pub(crate) fn begin(stop: &Stop, step: Step, libraries: Libraries) -> Result<(Ne
             Ok((Next::Resume(ResumeMode::Instruction), Some(plan(Kind::Instruction(Calls::Into)))))
         }
         Step::InstructionOver => {
-            let pc = scoped.frame.pc;
-            let ranges = vec![PcRange { start: pc, end: pc + 1 }];
+            let ranges = vec![PcRange::only(scoped.frame.pc)];
             let mode = ResumeMode::Range { ranges, calls: Calls::Over };
             Ok((Next::Resume(mode), Some(plan(Kind::Instruction(Calls::Over)))))
         }
@@ -196,10 +195,7 @@ fn leave_inlined(
     let mut plan = plan(Kind::Line { calls: Calls::Over, forward: false });
     plan.instance = instance.caller;
     let mode = match scoped.frame.activation {
-        0 => ResumeMode::Range {
-            ranges: instance.ranges.iter().map(|range| wire(range.start, range.end)).collect(),
-            calls: Calls::Over,
-        },
+        0 => ResumeMode::Range { ranges: instance.ranges, calls: Calls::Over },
         // The calls that this frame waits for must return first.
         activation => ResumeMode::Out { frame: activation - 1 },
     };
@@ -207,18 +203,18 @@ fn leave_inlined(
 }
 
 /// The places of `line`, or of the next line with code, in the frame's function.
-fn lines_ahead(stop: &Stop, scoped: &crate::frames::Scoped, line: u32) -> Result<Vec<u32>, Error> {
+fn lines_ahead(stop: &Stop, scoped: &crate::frames::Scoped, line: u32) -> Result<Vec<ModulePc>, Error> {
     let function = &scoped.frame.function;
     let no_lines = || Error::Invalid(format!("{function} has no line information"));
     let position = scoped.frame.position.as_ref().ok_or_else(no_lines)?;
     let symbols = stop.target().symbols().ok_or_else(no_lines)?;
     let binding =
         symbols.break_line(&position.file, line, None).map_err(|error| Error::Invalid(error.to_string()))?;
-    let pcs: Vec<u32> = binding
+    let pcs: Vec<ModulePc> = binding
         .places
         .iter()
         .filter(|place| place.function == scoped.function)
-        .map(|place| place.pc.0)
+        .map(|place| place.pc)
         .collect();
     if pcs.is_empty() {
         return Err(Error::Invalid(format!("line {line} is not in {function}; set a breakpoint there")));
@@ -300,7 +296,7 @@ impl Plan {
         match here.symbols.after_prologue(here.function) {
             Some(pc) if pc != here.pc => {
                 self.kind = Kind::Prologue;
-                Next::Resume(ResumeMode::Until { pcs: vec![pc.0], frame: 0 })
+                Next::Resume(ResumeMode::Until { pcs: vec![pc], frame: 0 })
             }
             _ => Next::Report { hidden: here.not_entered(here.frames.len() as u32 - 1) },
         }
@@ -357,7 +353,7 @@ impl<'a> Here<'a> {
     fn new(target: &'a Target) -> Result<Option<Self>, Error> {
         let Some(symbols) = target.symbols() else { return Ok(None) };
         let Some(innermost) = target.activation(0)? else { return Ok(None) };
-        let pc = ModulePc(innermost.pc);
+        let pc = innermost.pc;
         let frames = source_frames(target, innermost.function, pc);
         let depth = target.info().frame_count;
         Ok(Some(Self { symbols, pc, depth, function: innermost.function, frames }))
@@ -412,8 +408,7 @@ impl<'a> Here<'a> {
         let Some(statement) = statement.filter(|statement| !statement.ranges.is_empty()) else {
             return ResumeMode::Out { frame: 0 };
         };
-        let mut ranges: Vec<PcRange> =
-            statement.ranges.iter().map(|range| wire(range.start, range.end)).collect();
+        let mut ranges = statement.ranges;
         if calls == Calls::Into
             && let Some(instance) = instance
         {
@@ -432,12 +427,12 @@ impl<'a> Here<'a> {
         let Some(function) = self.symbols.module().function(self.function) else { return Vec::new() };
         let mut starts: Vec<_> = self.symbols.statement_starts(self.function).iter().map(|s| s.pc).collect();
         starts.push(function.body.end);
-        let mut ranges = vec![wire(function.first_instruction, starts[0])];
+        let mut ranges = vec![PcRange { start: function.first_instruction, end: starts[0] }];
         for pair in starts.windows(2) {
             let frames = self.symbols.frames(pair[0]);
             let here = frames.iter().find(|frame| frame.instance == Some(instance));
             if here.and_then(|frame| frame.position.as_ref()).is_some_and(|position| position.line <= line) {
-                ranges.push(wire(pair[0], pair[1]));
+                ranges.push(PcRange { start: pair[0], end: pair[1] });
             }
         }
         ranges
@@ -448,7 +443,7 @@ impl<'a> Here<'a> {
         let mut inlined = Vec::new();
         let mut seen = Vec::new();
         for start in self.symbols.statement_starts(self.function) {
-            let within = ranges.iter().any(|range| range.start <= start.pc.0 && start.pc.0 < range.end);
+            let within = ranges.iter().any(|range| range.contains(start.pc));
             let passed = libraries == Libraries::Skip && is_library(&start.position.path);
             let innermost =
                 start.instance.filter(|id| within && !passed && *id != instance && !seen.contains(id));
@@ -458,7 +453,7 @@ impl<'a> Here<'a> {
             let mut callee = self.symbols.instance(innermost);
             while let Some(found) = callee {
                 if found.caller == Some(instance) {
-                    inlined.extend(found.ranges.iter().map(|range| wire(range.start, range.end)));
+                    inlined.extend(found.ranges);
                     break;
                 }
                 callee = found.caller.and_then(|caller| self.symbols.instance(caller));
@@ -507,17 +502,13 @@ pub fn is_library(path: &str) -> bool {
     parts.iter().any(|part| path.contains(part))
 }
 
-fn wire(start: ModulePc, end: ModulePc) -> PcRange {
-    PcRange { start: start.0, end: end.0 }
-}
-
 /// What is left of a range without another one.
 fn without(range: PcRange, cut: PcRange) -> impl Iterator<Item = PcRange> {
     let before = PcRange { start: range.start, end: range.end.min(cut.start) };
     let behind = PcRange { start: range.start.max(cut.end), end: range.end };
     let apart = cut.end <= range.start || range.end <= cut.start;
     let parts = if apart { [Some(range), None] } else { [Some(before), Some(behind)] };
-    parts.into_iter().flatten().filter(|part| part.start < part.end)
+    parts.into_iter().flatten().filter(|part| !part.is_empty())
 }
 
 #[cfg(test)]
@@ -526,7 +517,7 @@ mod tests {
 
     #[test]
     fn a_range_without_another() {
-        let range = |start, end| PcRange { start, end };
+        let range = |start, end| PcRange { start: ModulePc(start), end: ModulePc(end) };
         let cut = |other| without(range(10, 20), other).collect::<Vec<_>>();
         assert_eq!(cut(range(0, 10)), [range(10, 20)]);
         assert_eq!(cut(range(0, 12)), [range(12, 20)]);

@@ -90,7 +90,7 @@ mod tests {
             number: number as u32,
             activation: number as u32,
             depth: 0,
-            pc: 0,
+            pc: wasmdbg_symbols::ModulePc(0),
             function: (*name).to_owned(),
             position: None,
             approximate: false,

@@ -100,8 +100,7 @@ impl Target {
     /// The pc to look activation `index` up with: in callers it is a return address, which may already
     /// belong to the next line.
     pub(crate) fn lookup_pc(index: u32, frame: &WireFrame) -> ModulePc {
-        let pc = ModulePc(frame.pc);
-        if index == 0 { pc } else { pc.before_return() }
+        if index == 0 { frame.pc } else { frame.pc.before_return() }
     }
 
     /// `length` bytes of linear memory at `address`, or why not.
@@ -251,7 +250,7 @@ impl Target {
             let stack: Vec<_> = frames
                 .iter()
                 .zip(&readers)
-                .map(|(frame, local)| StackFrame { function: frame.function, pc: ModulePc(frame.pc), local })
+                .map(|(frame, local)| StackFrame { function: frame.function, pc: frame.pc, local })
                 .collect();
             let global = symbols.module().stack_pointer_global();
             let value = global.and_then(|global| match self.global(global) {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use wasmdbg_control::ModulePc;
 use wasmdbg_session::{BreakpointOptions, BreakpointSpec, SessionEvent, Step};
 
 use crate::bench::{Bench, function};
@@ -30,7 +31,7 @@ fn what_is_not_there_is_pending_and_says_why() {
         (line("absent.rs", 1), "no source file `absent.rs`"),
         (line("examples/rust-token/src/lib.rs", 100_000), "no code at"),
         (BreakpointSpec::Function("jugde".into()), "no function `jugde`"),
-        (BreakpointSpec::Pc(4), "0x4 is not in a function body"),
+        (BreakpointSpec::Pc(ModulePc(4)), "0x4 is not in a function body"),
     ] {
         let breakpoint = set(spec);
         assert!(breakpoint.is_pending());
@@ -100,7 +101,7 @@ fn an_opcode_can_be_named() {
     let pc = bench.set(BreakpointSpec::Function("measure".into())).locations[0].pc;
     bench.session.delete_breakpoint(1).expect("deleted");
     let breakpoint = bench.set(BreakpointSpec::Pc(pc));
-    assert_eq!(breakpoint.requested.to_string(), format!("*{pc:#x}"));
+    assert_eq!(breakpoint.requested.to_string(), format!("*{pc}"));
     let _done = bench.request();
     let stop = bench.stop();
     assert_eq!((stop.frame(0).expect("a frame").pc, function(&stop, 0).as_str()), (pc, "measure"));

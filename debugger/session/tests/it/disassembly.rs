@@ -1,5 +1,6 @@
 //! Code around a pc, and where in a file breakpoints can stand.
 
+use wasmdbg_control::ModulePc;
 use wasmdbg_session::BreakpointSpec;
 
 use crate::bench::Bench;
@@ -25,7 +26,10 @@ fn code_is_listed_around_a_pc_across_functions() {
     // Before the first and behind the last function there is nothing, in so many rows.
     let far = list(-10_000_000, 3);
     assert_eq!(far, [None, None, None]);
-    assert_eq!(bench.session.disassemble(place.module, u32::MAX, 0, 2).expect("rows"), [None, None]);
+    assert_eq!(
+        bench.session.disassemble(place.module, ModulePc(u32::MAX), 0, 2).expect("rows"),
+        [None, None]
+    );
 }
 
 #[test]

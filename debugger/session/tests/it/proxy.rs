@@ -21,8 +21,8 @@ use wasmdbg_control::stop::{
 };
 use wasmdbg_control::transactions::{LogLine, TransactionList};
 use wasmdbg_control::{
-    Client, ContextId, ErrorKind, Event, Events, FilterId, Message, ModuleHash, PROTOCOL_VERSION, Reply,
-    Request, SessionId, SlotId, StopId, TransactionId, WireError,
+    Client, ContextId, ErrorKind, Event, Events, FilterId, Message, ModuleHash, ModulePc, PROTOCOL_VERSION,
+    Reply, Request, SessionId, SlotId, StopId, TransactionId, WireError,
 };
 use wasmdbg_session::{AttachOptions, Error, Progress, Session, SessionEvent, SymbolOptions};
 
@@ -109,8 +109,8 @@ struct Lane {
     module_path: String,
     hash: ModuleHash,
     connection: Connection,
-    breakpoints: BTreeMap<u32, Vec<u32>>,
-    pcs: Vec<u32>,
+    breakpoints: BTreeMap<ModulePc, Vec<u32>>,
+    pcs: Vec<ModulePc>,
     stops: u64,
     stopped: Option<StopId>,
     gone: bool,
@@ -140,7 +140,7 @@ impl Lane {
         if machine.has_export("_initialize") {
             machine.call("_initialize", &[]).expect("_initialize");
         }
-        let mut pcs: Vec<u32> = machine.pcs().collect();
+        let mut pcs: Vec<ModulePc> = machine.pcs().collect();
         pcs.sort_unstable();
         Self {
             machine,

@@ -206,7 +206,7 @@ fn one_opcode_at_a_time() {
         stop = bench.step(&stop, Step::Instruction);
         let next = stop.frame(0).expect("a frame").pc;
         assert!(next != pc || depth != stop.info().frame_count);
-        assert!(next.abs_diff(pc) < 64 || depth != stop.info().frame_count, "{pc:#x} to {next:#x}");
+        assert!(next.0.abs_diff(pc.0) < 64 || depth != stop.info().frame_count, "{pc} to {next}");
     }
 }
 

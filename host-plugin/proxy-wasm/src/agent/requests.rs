@@ -181,7 +181,7 @@ impl Agent {
             );
             return Err(WireError::new(ErrorKind::State, text));
         }
-        let pcs: Vec<String> = breakpoints.iter().map(|b| format!("{:#x}", b.pc)).collect();
+        let pcs: Vec<String> = breakpoints.iter().map(|b| b.pc.to_string()).collect();
         self.audit_session(session, &format!("breakpoints in {module}: {}", list_or_none(&pcs)));
         session.set_breakpoints(module, breakpoints.clone());
         let reply = Arc::new(PlantReply::new(client.clone(), id, breakpoints));

@@ -6,8 +6,8 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 
-use wasmdbg_control::ModuleHash;
 use wasmdbg_control::text::cut;
+use wasmdbg_control::{ModuleHash, ModulePc};
 
 use crate::embedder::Level;
 use crate::runtime::Runtime;
@@ -28,7 +28,7 @@ const LONGEST: usize = 8_000;
 pub(super) struct TrapLog {
     reports: Receiver<TrapReport>,
     symbolise: Symbolise,
-    known: HashMap<(ModuleHash, u32, Option<u32>), Option<String>>,
+    known: HashMap<(ModuleHash, u32, Option<ModulePc>), Option<String>>,
 }
 
 impl TrapLog {
@@ -58,7 +58,7 @@ impl TrapLog {
             let _ = match self.place(frame, &bytes) {
                 Some(place) => write!(text, "; #{number} {place}"),
                 None => match frame.pc {
-                    Some(pc) => write!(text, "; #{number} function {} at {pc:#x}", frame.function),
+                    Some(pc) => write!(text, "; #{number} function {} at {pc}", frame.function),
                     None => write!(text, "; #{number} function {}", frame.function),
                 },
             };

@@ -1,5 +1,6 @@
 //! The text of a filter in pieces with names: one for each function, and what lies between them.
 
+use wasmdbg_control::ModulePc;
 use wasmtime::ModuleFunction;
 
 use super::{SourceLine, SourceNames};
@@ -24,9 +25,9 @@ pub(super) fn pieces<'a>(filter: &'a Filter, names: &mut SourceNames, lines: boo
     let own = &filter.config().name;
     let mut functions: Vec<ModuleFunction> = module.functions().collect();
     functions.sort_by_key(|function| function.offset);
-    let places: Vec<(usize, u32)> = if lines {
+    let places: Vec<(usize, ModulePc)> = if lines {
         let placed = module.address_map().into_iter().flatten();
-        placed.filter_map(|(offset, place)| Some((offset, place?))).collect()
+        placed.filter_map(|(offset, place)| Some((offset, ModulePc(place?)))).collect()
     } else {
         Vec::new()
     };

@@ -6,9 +6,9 @@
 //! from the outermost, which has depth 1, and stays the same while the frame lives.
 #![forbid(unsafe_code)]
 
-use wasmdbg_control::MAX_LIST;
 use wasmdbg_control::state::Value;
 use wasmdbg_control::stop::Frame;
+use wasmdbg_control::{MAX_LIST, ModulePc};
 use wasmtime::{FrameHandle, Instance, StoreContextMut, Val};
 
 /// Bytes of JSON that a frame takes besides its values.
@@ -21,7 +21,7 @@ pub(crate) struct Point {
     pub(crate) function: u32,
     /// Offset in the `.wasm` file: of the opcode that runs next, in outer frames of the one behind the
     /// call.
-    pub(crate) pc: u32,
+    pub(crate) pc: ModulePc,
 }
 
 /// A whole stack, without values.
@@ -126,7 +126,7 @@ impl<T: 'static> Frames<'_, T> {
 
     fn point(&mut self, frame: &FrameHandle) -> Option<Point> {
         let (function, pc) = frame.wasm_function_index_and_pc(&mut self.store).ok()??;
-        Some(Point { function: self.imported_functions + function.as_u32(), pc: pc.raw() })
+        Some(Point { function: self.imported_functions + function.as_u32(), pc: ModulePc(pc.raw()) })
     }
 
     fn locals(&mut self, frame: &FrameHandle) -> Vec<Value> {

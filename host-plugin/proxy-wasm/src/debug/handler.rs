@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use wasmdbg_control::stop::{Context, ReleaseCause, Released, ResumeMode, Resumed, StopReason, Stopped};
 use wasmdbg_control::text::{SHOWN, cut};
-use wasmdbg_control::{ErrorKind, Event, Request, SessionId, StopId, WireError};
+use wasmdbg_control::{ErrorKind, Event, ModulePc, Request, SessionId, StopId, WireError};
 use wasmtime::{AsContextMut, DebugEvent, DebugHandler, StoreContextMut};
 
 use super::budget::GuestTime;
@@ -54,7 +54,7 @@ struct Shared {
 struct Inner {
     plant: Plant,
     /// Where sessions want to stop: opcode to their numbers.
-    hits: BTreeMap<u32, Vec<(SessionId, u32)>>,
+    hits: BTreeMap<ModulePc, Vec<(SessionId, u32)>>,
     step: Option<Step>,
     time: GuestTime,
     /// Where the guest died.
@@ -176,7 +176,7 @@ impl Handler {
         {
             inner.step = None;
         }
-        let mut asked: BTreeMap<u32, Vec<(SessionId, u32)>> = BTreeMap::new();
+        let mut asked: BTreeMap<ModulePc, Vec<(SessionId, u32)>> = BTreeMap::new();
         for session in sessions.iter().filter(|session| session.wish(slot.filter).is_some()) {
             for breakpoint in session.breakpoints(slot.module) {
                 asked.entry(breakpoint.pc).or_default().push((session.id, breakpoint.id));
@@ -186,7 +186,7 @@ impl Handler {
         inner.hits = asked;
         self.replant(inner, store);
         let layout = &self.0.code.layout;
-        let mut hits: BTreeMap<u32, Vec<(SessionId, u32)>> = BTreeMap::new();
+        let mut hits: BTreeMap<ModulePc, Vec<(SessionId, u32)>> = BTreeMap::new();
         for (pc, numbers) in std::mem::take(&mut inner.hits) {
             if let Ok(opcode) = inner.plant.resolve(pc, layout) {
                 hits.entry(opcode).or_default().extend(numbers);
@@ -241,7 +241,7 @@ impl Handler {
             module,
             function: point.function,
             // Outer frames hold the opcode behind the call.
-            pc: Some(if number == 0 { point.pc } else { point.pc.saturating_sub(1) }),
+            pc: Some(if number == 0 { point.pc } else { point.pc.before_return() }),
         };
         points.iter().take(TRAP_FRAMES).enumerate().map(frame).collect()
     }

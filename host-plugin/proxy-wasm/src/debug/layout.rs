@@ -2,8 +2,7 @@
 //! only cost memory. Reads no DWARF and executes nothing.
 #![forbid(unsafe_code)]
 
-use std::ops::Range;
-
+use wasmdbg_control::{ModulePc, PcRange};
 use wasmparser::{BinaryReaderError, Parser, Payload, TypeRef};
 
 /// The layout of one module.
@@ -18,9 +17,9 @@ pub(crate) struct Layout {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Body {
     /// Offsets in the file of its local declarations and opcodes.
-    pub(crate) range: Range<u32>,
+    pub(crate) range: PcRange,
     /// Offset of its first opcode.
-    pub(crate) entry: u32,
+    pub(crate) entry: ModulePc,
 }
 
 impl Layout {
@@ -39,8 +38,8 @@ impl Layout {
                 }
                 Payload::CodeSectionEntry(body) => {
                     let entry = body.get_operators_reader()?.original_position();
-                    let entry = u32::try_from(entry).unwrap_or(u32::MAX);
-                    layout.bodies.push(Body { range: offsets(body.range()), entry });
+                    let (range, entry) = (PcRange::of_bytes(body.range()), ModulePc::at(entry));
+                    layout.bodies.push(Body { range, entry });
                 }
                 _ => {}
             }
@@ -49,9 +48,9 @@ impl Layout {
     }
 
     /// The body that holds the offset `pc`.
-    pub(crate) fn body_at(&self, pc: u32) -> Option<&Body> {
+    pub(crate) fn body_at(&self, pc: ModulePc) -> Option<&Body> {
         let after = self.bodies.partition_point(|body| body.range.start <= pc);
-        self.bodies[..after].last().filter(|body| body.range.contains(&pc))
+        self.bodies[..after].last().filter(|body| body.range.contains(pc))
     }
 }
 
@@ -88,12 +87,6 @@ pub(crate) fn strip(module: &[u8]) -> Result<Vec<u8>, BinaryReaderError> {
     Ok(kept)
 }
 
-/// Modules are smaller than 4 GiB: the format says so.
-fn offsets(range: Range<usize>) -> Range<u32> {
-    let offset = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
-    offset(range.start)..offset(range.end)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -121,11 +114,11 @@ mod tests {
         assert_eq!(layout.bodies.len(), 2);
         for body in &layout.bodies {
             assert_eq!(layout.body_at(body.range.start), Some(body));
-            assert_eq!(layout.body_at(body.range.end - 1), Some(body));
+            assert_eq!(layout.body_at(body.range.end.before_return()), Some(body));
             // No locals are declared: one byte says so.
             assert_eq!(body.entry, body.range.start + 1);
         }
-        assert_eq!(layout.body_at(0), None);
+        assert_eq!(layout.body_at(ModulePc(0)), None);
         assert_eq!(layout.body_at(layout.bodies[1].range.end), None);
     }
 

@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
+use wasmdbg_control::ModulePc;
 use wasmtime::{AsContext, AsContextMut, Module, ModulePC, StoreContextMut};
 
 use super::layout::Layout;
@@ -14,7 +15,7 @@ use super::layout::Layout;
 pub(crate) struct Plant {
     module: Module,
     /// Asked pc to the opcode where it stands.
-    standing: BTreeMap<u32, u32>,
+    standing: BTreeMap<ModulePc, ModulePc>,
     single_step: bool,
     /// What the last switch of single-step cost.
     switch_cost: Duration,
@@ -24,7 +25,7 @@ pub(crate) struct Plant {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Wanted {
     /// Offsets in the `.wasm` file.
-    pub(crate) pcs: BTreeSet<u32>,
+    pub(crate) pcs: BTreeSet<ModulePc>,
     /// An event at each opcode.
     pub(crate) single_step: bool,
 }
@@ -44,8 +45,10 @@ impl Plant {
         wanted: &Wanted,
         layout: &Layout,
     ) -> wasmtime::Result<()> {
-        let gone: Vec<u32> = self.standing.keys().filter(|pc| !wanted.pcs.contains(pc)).copied().collect();
-        let new: Vec<u32> = wanted.pcs.iter().filter(|pc| !self.standing.contains_key(pc)).copied().collect();
+        let gone: Vec<ModulePc> =
+            self.standing.keys().filter(|pc| !wanted.pcs.contains(pc)).copied().collect();
+        let new: Vec<ModulePc> =
+            wanted.pcs.iter().filter(|pc| !self.standing.contains_key(pc)).copied().collect();
         let switch = wanted.single_step != self.single_step;
         if gone.is_empty() && new.is_empty() && !switch {
             return Ok(());
@@ -54,13 +57,13 @@ impl Plant {
         {
             let Some(mut edit) = store.as_context_mut().edit_breakpoints() else { return Ok(()) };
             for pc in &gone {
-                edit.remove_breakpoint(&self.module, ModulePC::new(*pc))?;
+                edit.remove_breakpoint(&self.module, ModulePC::new(pc.0))?;
                 self.standing.remove(pc);
             }
             for pc in &new {
                 // Outside of any body there is nothing to stop at; see `Plant::resolve`.
                 if layout.body_at(*pc).is_some() {
-                    edit.add_breakpoint(&self.module, ModulePC::new(*pc))?;
+                    edit.add_breakpoint(&self.module, ModulePC::new(pc.0))?;
                     self.standing.insert(*pc, *pc);
                 }
             }
@@ -81,7 +84,7 @@ impl Plant {
     /// A pc between opcodes slipped to the next one: the first that stands at or behind it.
     fn settle<T: 'static>(&mut self, store: StoreContextMut<'_, T>) {
         let Some(planted) = store.as_context().breakpoints() else { return };
-        let planted: BTreeSet<u32> = planted.map(|breakpoint| breakpoint.pc.raw()).collect();
+        let planted: BTreeSet<ModulePc> = planted.map(|breakpoint| ModulePc(breakpoint.pc.raw())).collect();
         for (asked, stands) in &mut self.standing {
             if let Some(opcode) = planted.range(asked..).next() {
                 *stands = *opcode;
@@ -93,14 +96,14 @@ impl Plant {
     ///
     /// # Errors
     /// Why it does not stand.
-    pub(crate) fn resolve(&self, pc: u32, layout: &Layout) -> Result<u32, String> {
+    pub(crate) fn resolve(&self, pc: ModulePc, layout: &Layout) -> Result<ModulePc, String> {
         let Some(body) = layout.body_at(pc) else {
-            return Err(format!("{pc:#x} lies in no function of the module"));
+            return Err(format!("{pc} lies in no function of the module"));
         };
         match self.standing.get(&pc) {
-            Some(opcode) if body.range.contains(opcode) => Ok(*opcode),
-            Some(_) => Err(format!("no opcode that can run follows {pc:#x} in its function")),
-            None => Err(format!("{pc:#x} could not be planted")),
+            Some(opcode) if body.range.contains(*opcode) => Ok(*opcode),
+            Some(_) => Err(format!("no opcode that can run follows {pc} in its function")),
+            None => Err(format!("{pc} could not be planted")),
         }
     }
 

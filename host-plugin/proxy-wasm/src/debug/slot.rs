@@ -11,7 +11,7 @@ use wasmdbg_control::server::ClientHandle;
 use wasmdbg_control::status::SlotInfo;
 use wasmdbg_control::stop::Context;
 use wasmdbg_control::transactions::{TransactionInfo, TransactionState};
-use wasmdbg_control::{FilterId, ModuleHash, RequestId, SessionId, SlotId, StopId, TransactionId};
+use wasmdbg_control::{FilterId, ModuleHash, ModulePc, RequestId, SessionId, SlotId, StopId, TransactionId};
 use wasmtime::EngineWeak;
 
 use crate::embedder::{RequestFacts, Transaction};
@@ -251,7 +251,7 @@ impl PlantReply {
     }
 
     /// `resolve` says where a breakpoint stands.
-    pub(crate) fn answer(&self, resolve: impl Fn(u32) -> Result<u32, String>) {
+    pub(crate) fn answer(&self, resolve: impl Fn(ModulePc) -> Result<ModulePc, String>) {
         if self.answered.swap(true, Ordering::AcqRel) {
             return;
         }

@@ -12,7 +12,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use wasmdbg_control::stop::{Calls, PcRange, ResumeMode};
+use wasmdbg_control::stop::{Calls, ResumeMode};
+use wasmdbg_control::{ModulePc, PcRange};
 
 use super::frames::{Frames, Point, Stack};
 
@@ -42,11 +43,11 @@ enum Goal {
     /// again.
     Instruction { behind: Option<Point> },
     /// An opcode of the frame outside of `ranges`, or the frame's end.
-    Range { ranges: Vec<PcRange>, calls: Calls, entry: Option<u32> },
+    Range { ranges: Vec<PcRange>, calls: Calls, entry: Option<ModulePc> },
     /// The frame's end.
     Out,
     /// One of `opcodes` in the frame or a caller, or the frame's end.
-    Until { asked: BTreeSet<u32>, opcodes: BTreeSet<u32> },
+    Until { asked: BTreeSet<ModulePc>, opcodes: BTreeSet<ModulePc> },
 }
 
 /// A frame and where it returns to.
@@ -64,7 +65,7 @@ enum Way {
     Single,
     /// Also at this opcode: where the frame itself goes on after a long callee.
     Planted {
-        back: Option<u32>,
+        back: Option<ModulePc>,
     },
 }
 
@@ -89,7 +90,7 @@ pub(crate) struct Start<'a> {
     /// The opcode that is shown has not been reported yet and will be.
     pub(crate) shown_again: bool,
     /// The first opcode of the innermost function, if it is known.
-    pub(crate) entry: Option<u32>,
+    pub(crate) entry: Option<ModulePc>,
 }
 
 impl Stepping {
@@ -117,7 +118,7 @@ impl Stepping {
             ResumeMode::Out { .. } if frame.caller.is_none() => return Ok(None),
             ResumeMode::Out { .. } => (Goal::Out, Way::cheaper(start)),
             ResumeMode::Until { pcs, .. } => {
-                let asked: BTreeSet<u32> = pcs.into_iter().collect();
+                let asked: BTreeSet<ModulePc> = pcs.into_iter().collect();
                 (Goal::Until { opcodes: asked.clone(), asked }, Way::cheaper(start))
             }
         };
@@ -131,7 +132,7 @@ impl Stepping {
     }
 
     /// Temporary breakpoints that must stand.
-    pub(crate) fn pcs(&self) -> BTreeSet<u32> {
+    pub(crate) fn pcs(&self) -> BTreeSet<ModulePc> {
         let mut pcs = match &self.goal {
             Goal::Until { asked, .. } => asked.clone(),
             _ => BTreeSet::new(),
@@ -144,7 +145,7 @@ impl Stepping {
     }
 
     /// Tells where the temporary breakpoints really stand.
-    pub(crate) fn settled(&mut self, stands: impl Fn(u32) -> Option<u32>) {
+    pub(crate) fn settled(&mut self, stands: impl Fn(ModulePc) -> Option<ModulePc>) {
         if let Goal::Until { asked, opcodes } = &mut self.goal {
             *opcodes = asked.iter().filter_map(|pc| stands(*pc)).collect();
         }
@@ -187,8 +188,7 @@ impl Stepping {
     fn at_range<T: 'static>(&mut self, point: Point, frames: &mut Frames<'_, T>) -> Verdict {
         let Goal::Range { ranges, calls, entry } = &self.goal else { return Verdict::Run };
         let (calls, frame) = (*calls, self.frame);
-        let inside = point.function == frame.function
-            && ranges.iter().any(|range| (range.start..range.end).contains(&point.pc));
+        let inside = point.function == frame.function && ranges.iter().any(|range| range.contains(point.pc));
         let elsewhere = point.function != frame.function
             && frame.caller.is_none_or(|caller| caller.function != point.function);
         let dismissed = match calls {
@@ -268,7 +268,7 @@ mod tests {
     use super::*;
 
     fn start(points: &[(u32, u32)]) -> Stack {
-        let points = points.iter().map(|&(function, pc)| Point { function, pc }).collect();
+        let points = points.iter().map(|&(function, pc)| Point { function, pc: ModulePc(pc) }).collect();
         Stack { points, activations: 1 }
     }
 
@@ -283,7 +283,7 @@ mod tests {
         assert!(begin(ResumeMode::Out { frame: 1 }, &stack, false, Duration::ZERO).is_none());
         let out = begin(ResumeMode::Out { frame: 0 }, &stack, false, Duration::ZERO).expect("a goal");
         assert!(!out.single_step());
-        assert_eq!(out.pcs(), BTreeSet::from([20]));
+        assert_eq!(out.pcs(), BTreeSet::from([ModulePc(20)]));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use wasmdbg_control::session::{Attach, Detach};
 use wasmdbg_control::stop::{GetFrames, ResumeMode};
 use wasmdbg_control::stream::ReadStream;
 use wasmdbg_control::transactions::ListTransactions;
-use wasmdbg_control::{ErrorKind, Event, MAX_FRAME, MAX_LIST};
+use wasmdbg_control::{ErrorKind, Event, MAX_FRAME, MAX_LIST, ModulePc};
 use wasmdbg_proxy_wasm::Action;
 
 use crate::debug_stage::{Stage, attach, filter, refusal, wait_for};
@@ -62,7 +62,7 @@ fn what_a_client_asks_for_is_refused_in_a_short_text_when_it_is_too_much() {
     let mut rules = vec![Rule::Path { prefix: "\u{1}".repeat(2000) }; 64];
     rules[0] = Rule::Path { prefix: "/\naudit: forged".into() };
     front.attach(Attach { rules, ..attach() }).unwrap();
-    let breakpoints = |count| (0..count).map(|id| Breakpoint { id, pc: 1 }).collect();
+    let breakpoints = |count| (0..count).map(|id| Breakpoint { id, pc: ModulePc(1) }).collect();
     let set = |count| {
         let asked = SetBreakpoints { module: stage.module(), breakpoints: breakpoints(count) };
         front.client.call(asked).map(|planted| planted.breakpoints.len())

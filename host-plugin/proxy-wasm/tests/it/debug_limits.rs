@@ -6,7 +6,7 @@ use std::time::Duration;
 use wasmdbg_control::session::{Activity, Attach, Detach};
 use wasmdbg_control::state::WriteMemory;
 use wasmdbg_control::stop::{CallbackOutcome, Interrupt, ReleaseCause, ResumeMode, StopReason, Stopped};
-use wasmdbg_control::{ErrorKind, Event};
+use wasmdbg_control::{ErrorKind, Event, ModulePc};
 use wasmdbg_proxy_wasm::{Action, Callback, Ending};
 
 use crate::debug_stage::{Flow, Front, PATIENCE, Stage, attach, filter, refusal, wait_for};
@@ -261,8 +261,12 @@ fn a_trap_stops_and_is_reported_and_the_slot_is_rebuilt() {
     // The innermost frame is at the opcode that trapped, the outer one inside its call and not after it.
     let [inner, outer] = [stop.frames[0].function, stop.frames[1].function];
     let bytes = stage.filters[0].module_bytes();
-    let call = (stage.pc(7500) as usize..).find(|at| bytes[*at] == 0x10).unwrap();
-    let frames = format!("#0 function {inner} at {}; #1 function {outer} at {}", stop.frames[0].pc, call + 1);
+    let call = (stage.pc(7500).0 as usize..).find(|at| bytes[*at] == 0x10).unwrap();
+    let frames = format!(
+        "#0 function {inner} at {}; #1 function {outer} at {}",
+        stop.frames[0].pc,
+        ModulePc::at(call + 1)
+    );
     assert!(line.ends_with(&frames), "{frames}: {line}");
     // A new machine in the same slot, with the session's breakpoints.
     front.breakpoints(stage.module(), &[stage.pc(7501)]);

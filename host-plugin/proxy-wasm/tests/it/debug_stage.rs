@@ -18,8 +18,8 @@ use wasmdbg_control::state::Value;
 use wasmdbg_control::status::{GetStatus, Status};
 use wasmdbg_control::stop::{Resume, ResumeMode, Stopped};
 use wasmdbg_control::{
-    Client, Connection, ErrorKind, Event, Events, FilterId, ModuleHash, Request as Asked, RequestId, StopId,
-    TransactionId,
+    Client, Connection, ErrorKind, Event, Events, FilterId, ModuleHash, ModulePc, Request as Asked,
+    RequestId, StopId, TransactionId,
 };
 use wasmdbg_proxy_wasm::debug::Candidate;
 use wasmdbg_proxy_wasm::{
@@ -219,7 +219,7 @@ impl Stage {
     }
 
     /// Where `i32.const MARKER` is in the first filter.
-    pub(crate) fn pc(&self, marker: u32) -> u32 {
+    pub(crate) fn pc(&self, marker: u32) -> ModulePc {
         pc(self.filters[0].module_bytes(), marker)
     }
 
@@ -292,7 +292,7 @@ pub(crate) fn attach() -> Attach {
 }
 
 /// Where `i32.const MARKER` is in a module; markers are above 4095.
-pub(crate) fn pc(module: &[u8], marker: u32) -> u32 {
+pub(crate) fn pc(module: &[u8], marker: u32) -> ModulePc {
     let mut pattern = vec![0x41];
     let mut rest = marker;
     while rest >= 64 {
@@ -302,7 +302,7 @@ pub(crate) fn pc(module: &[u8], marker: u32) -> u32 {
     pattern.push(rest as u8);
     let found: Vec<usize> = (0..module.len()).filter(|&at| module[at..].starts_with(&pattern)).collect();
     assert_eq!(found.len(), 1, "marker {marker} is there once");
-    found[0] as u32
+    ModulePc::at(found[0])
 }
 
 /// A transaction in the hands of the proxy.
@@ -360,7 +360,7 @@ impl Front {
     }
 
     /// Replaces all breakpoints; each is numbered by its place, from 1.
-    pub(crate) fn breakpoints(&self, module: ModuleHash, pcs: &[u32]) -> Vec<Planted> {
+    pub(crate) fn breakpoints(&self, module: ModuleHash, pcs: &[ModulePc]) -> Vec<Planted> {
         let breakpoints = pcs.iter().zip(1..).map(|(&pc, id)| Breakpoint { id, pc }).collect();
         self.client.call_within(SetBreakpoints { module, breakpoints }, PATIENCE).unwrap().breakpoints
     }

@@ -1,7 +1,8 @@
 //! Every way to resume: where it stops and where it does not.
 
 use wasmdbg_control::ErrorKind;
-use wasmdbg_control::stop::{Calls, PcRange, Resume, ResumeMode, StopReason, Stopped};
+use wasmdbg_control::PcRange;
+use wasmdbg_control::stop::{Calls, Resume, ResumeMode, StopReason, Stopped};
 use wasmdbg_proxy_wasm::Callback;
 
 use crate::debug_stage::{Flow, Front, Stage, filter, i32s, refusal};

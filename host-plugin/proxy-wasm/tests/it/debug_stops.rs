@@ -6,7 +6,7 @@ use wasmdbg_control::filters::ReadModule;
 use wasmdbg_control::state::{ReadMemory, Value, WriteGlobal, WriteMemory};
 use wasmdbg_control::stop::{CallbackOutcome, Context, GetFrames, ReleaseCause, ResumeMode, StopReason};
 use wasmdbg_control::transactions::{ListTransactions, TransactionState};
-use wasmdbg_control::{ContextId, ErrorKind, Event, FilterId, SlotId, TransactionId};
+use wasmdbg_control::{ContextId, ErrorKind, Event, FilterId, ModulePc, SlotId, TransactionId};
 use wasmdbg_proxy_wasm::{Action, Callback};
 
 use crate::debug_stage::{Stage, filter, i32s, refusal};
@@ -98,7 +98,7 @@ fn what_is_written_changes_what_the_filter_does() {
     let front = stage.attached();
     let module = wat::parse_str(adding()).unwrap();
     // The opcode behind the marker's function is entered with the new byte: stop before it is loaded.
-    let entry = module.windows(3).position(|bytes| bytes == [0x41, 0xe4, 0x00]).unwrap() as u32;
+    let entry = ModulePc::at(module.windows(3).position(|bytes| bytes == [0x41, 0xe4, 0x00]).unwrap());
     front.breakpoints(stage.module(), &[entry]);
     let flow = stage.request(1);
     let stop = front.stopped();
@@ -181,7 +181,7 @@ fn breakpoints_stand_on_opcodes_or_nowhere() {
     let front = stage.attached();
     let pc = stage.pc(5001);
     // Into the constant's bytes: the drop behind it is next. Outside of any body: nowhere.
-    let planted = front.breakpoints(stage.module(), &[pc + 1, 3, pc]);
+    let planted = front.breakpoints(stage.module(), &[pc + 1, ModulePc(3), pc]);
     assert_eq!(planted[0], Planted::Bound { id: 1, pc: pc + 3 });
     assert!(matches!(&planted[1], Planted::Refused { id: 2, reason } if reason.contains("no function")));
     assert_eq!(planted[2], Planted::Bound { id: 3, pc });

@@ -49,9 +49,9 @@ fn an_instruction_of_the_guest() {
     assert_eq!(report.frames.len(), 2, "{report:?}");
     let bytes = loaded.filter.module_bytes();
     // The innermost pc is the very opcode; the outer one lies in the call.
-    let pc = report.frames[0].pc.unwrap() as usize;
+    let pc = report.frames[0].pc.unwrap().0 as usize;
     assert_eq!(bytes[pc], 0x00, "unreachable is opcode 0");
-    let pc = report.frames[1].pc.unwrap() as usize;
+    let pc = report.frames[1].pc.unwrap().0 as usize;
     assert_eq!(bytes[pc], 0x10, "call is opcode 0x10");
     assert_eq!(report.frames[0].module, loaded.filter.module());
     let shown = report.to_string();

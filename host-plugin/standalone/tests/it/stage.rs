@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use wasmdbg_control::session::{Attach, LaneStart};
 use wasmdbg_control::status::{GetStatus, Status};
-use wasmdbg_control::{Client, Event, Events};
+use wasmdbg_control::{Client, Event, Events, ModulePc};
 use wasmdbg_proxy_wasm::{FilterConfig, Settings};
 use wasmdbg_standalone::{Happening, Host, Listening, Options, Report, Upstream};
 
@@ -150,13 +150,13 @@ pub(crate) fn origin(response: &'static str) -> SocketAddr {
 }
 
 /// Where `i32.const MARKER` is in the module of `functions`; markers are above 4095.
-pub(crate) fn pc(functions: &str, marker: u32) -> u32 {
+pub(crate) fn pc(functions: &str, marker: u32) -> ModulePc {
     let bytes = wat::parse_str(module(functions)).unwrap();
     let pattern = [0x41, (marker & 0x7f) as u8 | 0x80, (marker >> 7) as u8];
     assert!(marker < 1 << 13, "two bytes");
     let found: Vec<usize> = (0..bytes.len()).filter(|&at| bytes[at..].starts_with(&pattern)).collect();
     assert_eq!(found.len(), 1, "marker {marker} is there once");
-    found[0] as u32
+    ModulePc::at(found[0])
 }
 
 fn module(functions: &str) -> String {

@@ -8,6 +8,7 @@ mod numeric;
 
 use std::collections::HashMap;
 
+use wasmdbg_control::ModulePc;
 use wasmparser::{
     BlockType, ElementItems, ElementKind, ExternalKind, Operator, Parser, Payload, TypeRef, ValType,
 };
@@ -49,7 +50,7 @@ impl Val {
 }
 
 struct Op {
-    pc: u32,
+    pc: ModulePc,
     operator: Operator<'static>,
     /// Index of the `end` (or `else`) that belongs to a block.
     end: usize,
@@ -232,13 +233,13 @@ impl Machine {
     }
 
     /// The opcode that activation `frame` (0 innermost) runs next.
-    pub(crate) fn pc(&self, frame: usize) -> u32 {
+    pub(crate) fn pc(&self, frame: usize) -> ModulePc {
         let activation = &self.frames[self.frames.len() - 1 - frame];
         self.body(activation.function).ops[activation.next].pc
     }
 
     /// All opcodes of the module, for breakpoints.
-    pub(crate) fn pcs(&self) -> impl Iterator<Item = u32> {
+    pub(crate) fn pcs(&self) -> impl Iterator<Item = ModulePc> {
         self.bodies.iter().flat_map(|body| body.ops.iter().map(|op| op.pc))
     }
 
@@ -437,7 +438,7 @@ fn decode(body: &wasmparser::FunctionBody<'static>) -> Body {
             }
             _ => {}
         }
-        ops.push(Op { pc: offset as u32, operator, end: 0, otherwise: None });
+        ops.push(Op { pc: ModulePc::at(offset), operator, end: 0, otherwise: None });
     }
     Body { locals, ops }
 }
