@@ -171,6 +171,11 @@ impl ServerLoop {
         for stream in self.incoming.take() {
             self.admit(stream, service);
         }
+        for id in ready.hung_up {
+            if let Some(client) = self.clients.get_mut(&id) {
+                client.hang_up();
+            }
+        }
         for id in ready.clients {
             self.receive(id, service);
         }
@@ -206,9 +211,17 @@ impl ServerLoop {
         }
         let any = |fd: &PollFd<'_>| fd.any().unwrap_or(true);
         let listener = first == 2 && any(&fds[1]);
-        let clients = self.clients.iter().zip(&fds[first..]);
-        let clients = clients.filter(|((_, client), fd)| any(fd) || client.can_go_on());
-        Ok(Ready { listener, clients: clients.map(|((id, _), _)| *id).collect() })
+        let mut ready = Ready { listener, clients: Vec::new(), hung_up: Vec::new() };
+        for ((id, client), fd) in self.clients.iter().zip(&fds[first..]) {
+            let closed = fd.revents().is_some_and(|events| events.intersects(PollFlags::POLLHUP));
+            // What it still had to say is not read: without this the poll would return at once for ever.
+            if closed && client.backed_up() {
+                ready.hung_up.push(*id);
+            } else if any(fd) || client.can_go_on() {
+                ready.clients.push(*id);
+            }
+        }
+        Ok(ready)
     }
 
     fn accept(&mut self, service: &mut impl Service) {
@@ -286,7 +299,10 @@ impl ServerLoop {
                     request,
                     "`hello` must be the first request: this client speaks no version of the control protocol",
                 ),
-                Ok(Some((request, body))) => service.request(id, request, body),
+                Ok(Some((request, body))) => {
+                    client.handle.begin(request, &body);
+                    service.request(id, request, body);
+                }
                 Err(why) => {
                     let text = format!("{why}: the connection ends here");
                     let _ = client.handle.refuse(0, WireError::new(ErrorKind::Malformed, text));
@@ -326,6 +342,8 @@ impl ServerLoop {
 struct Ready {
     listener: bool,
     clients: Vec<ClientId>,
+    /// Backed up, and closed by the other end.
+    hung_up: Vec<ClientId>,
 }
 
 /// Milliseconds until `at`, rounded up: rounding down would poll many times in the last one.

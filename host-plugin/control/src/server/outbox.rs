@@ -12,7 +12,7 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use super::{ClientId, Disconnect};
 use crate::codec::{EncodeError, encode};
-use crate::{Message, Reply, RequestId, WireError};
+use crate::{Message, Reply, Request, RequestId, WireError};
 
 /// The bell's flag; in unit tests one whose stores others see late, as processors do it.
 #[cfg(not(test))]
@@ -106,7 +106,15 @@ struct Outbox {
     sent: usize,
     /// Bytes in all frames.
     bytes: usize,
+    /// Requests that were handed to the service and have no answer yet. Their answers can come from any thread
+    /// and all at once: what they will take counts before it is here.
+    in_work: Vec<RequestId>,
     ending: Option<Disconnect>,
+}
+
+/// Whether a request takes long by its nature, so that it says nothing of a client's appetite.
+fn takes_long(request: &Request) -> bool {
+    matches!(request, Request::Attach(_) | Request::SetBreakpoints(_))
 }
 
 impl ClientHandle {
@@ -140,8 +148,18 @@ impl ClientHandle {
     /// # Errors
     /// See [`QueueError`].
     pub fn send(&self, message: &Message) -> Result<(), QueueError> {
-        let frame = encode(message)?;
+        let frame = encode(message);
         let mut outbox = self.lock();
+        outbox.answered(message);
+        let frame = match frame {
+            Ok(frame) => frame,
+            Err(error) => {
+                drop(outbox);
+                // Requests that were held back may be served now.
+                self.waker.wake();
+                return Err(error.into());
+            }
+        };
         if outbox.ending.is_some() {
             return Err(QueueError::Gone);
         }
@@ -178,6 +196,18 @@ impl ClientHandle {
         self.lock().bytes
     }
 
+    /// Requests that are being worked on.
+    pub(super) fn in_work(&self) -> usize {
+        self.lock().in_work.len()
+    }
+
+    /// A request goes to the service.
+    pub(super) fn begin(&self, id: RequestId, request: &Request) {
+        if !takes_long(request) {
+            self.lock().in_work.push(id);
+        }
+    }
+
     /// Sends what the socket takes now. Only the loop's thread calls this; the queue is not locked during
     /// a write.
     pub(super) fn flush(&self, mut stream: &UnixStream) -> io::Result<()> {
@@ -206,6 +236,17 @@ impl ClientHandle {
 
     fn lock(&self) -> MutexGuard<'_, Outbox> {
         self.outbox.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Outbox {
+    /// Takes a request off the list when `message` answers it.
+    fn answered(&mut self, message: &Message) {
+        if let Message::Response { id, .. } | Message::Error { id, .. } = message
+            && let Some(place) = self.in_work.iter().position(|known| known == id)
+        {
+            self.in_work.swap_remove(place);
+        }
     }
 }
 

@@ -18,8 +18,12 @@ use crate::{ErrorKind, Message, PROTOCOL_VERSION, Request, RequestId, WireError}
 /// Bytes read from one client in one turn.
 pub(super) const TURN_BYTES: usize = 256 * 1024;
 
-/// While more than this waits to be sent, none of that client's requests is served.
+/// While so much waits to be sent, none of that client's requests is served.
 const BACKLOG: usize = 4 << 20;
+
+/// While so many of its requests are being worked on, none of its further ones is served: with an answer of
+/// a whole frame each they and the backlog stay below [`super::OUTBOX_LIMIT`].
+pub(super) const IN_WORK: usize = 8;
 
 /// Who is at the other end, as the kernel knows it (`SO_PEERCRED`): at the time of the connect, in our
 /// own user and pid namespace.
@@ -92,7 +96,7 @@ pub(super) struct Connected {
     peer: Peer,
     decoder: Decoder,
     pub(super) greeted: bool,
-    /// Requests of it can be in the decoder because too many replies wait for it.
+    /// Requests of it can be in the decoder because it is backed up.
     pub(super) held: bool,
     /// Its socket is of no more use, not even for last words.
     pub(super) gone: bool,
@@ -126,9 +130,9 @@ impl Connected {
         interest
     }
 
-    /// Too much waits for it to serve more of its requests.
+    /// Too much waits for it, or is being made for it, to serve more of its requests.
     pub(super) fn backed_up(&self) -> bool {
-        self.handle.backlog() >= BACKLOG
+        self.handle.backlog() >= BACKLOG || self.handle.in_work() >= IN_WORK
     }
 
     /// Requests that were held back can be served now.
@@ -221,6 +225,12 @@ impl Connected {
     /// Lets the client go; what is queued may still be read for a moment.
     pub(super) fn end(&mut self, why: Disconnect) {
         self.handle.end(why);
+    }
+
+    /// Its other end is closed: nobody is there to read an answer.
+    pub(super) fn hang_up(&mut self) {
+        self.end(Disconnect::HungUp);
+        self.gone = true;
     }
 
     pub(super) fn flush(&mut self) {
