@@ -7,6 +7,7 @@ use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 
+use wasmdbg_control::admission;
 use wasmdbg_control::server::{
     Access, ClientHandle, ClientId, Disconnect, Listener, Peer, ServerLoop, Service, Waker,
 };
@@ -42,7 +43,10 @@ struct Waiting {
 /// Opens the socket, while the plugin is loaded: who finds the server serving finds it too, and waits
 /// until [`start`]. Keeps `traps` until then.
 pub(crate) fn prepare(plugin: &Plugin, traps: Receiver<TrapReport>) {
-    let users = users(&plugin.runtime.settings().control.users);
+    let (users, unknown) = admission::numbers(&plugin.runtime.settings().control.users);
+    for name in unknown {
+        ts::error(&format!("control.users: the system knows no user {name}"));
+    }
     // Open to all, and then the peer's credentials decide alone.
     let access = if users.is_empty() { Access::Owner } else { Access::Everybody };
     let listener = plugin.socket.as_deref().and_then(|path| match Listener::bind(path, access) {
@@ -96,21 +100,6 @@ fn serve(plugin: &'static Plugin, waiting: Waiting) -> Result<(), String> {
     });
     agent.describe_code(source_names());
     server.run(&mut Watching { agent, plugin, looked: Instant::now() }).map_err(fault)
-}
-
-/// Numbers of users; a name that the system does not know is said and left out.
-fn users(names: &[String]) -> Vec<u32> {
-    let number = |name: &String| {
-        let known = name.parse().ok().or_else(|| {
-            let user = nix::unistd::User::from_name(name).ok().flatten()?;
-            Some(user.uid.as_raw())
-        });
-        if known.is_none() {
-            ts::error(&format!("control.users: the system knows no user {name}"));
-        }
-        known
-    };
-    names.iter().filter_map(number).collect()
 }
 
 /// The agent, and the sockets of clients that are parked.

@@ -1,17 +1,22 @@
-//! Who may speak to a debugger at a loopback port: its own user and root. A port has no mode and no owner
-//! as the control socket has, so the kernel is asked which user holds the other end of a connection.
+//! Which users may speak to us.
 //!
-//! It says so in `/proc/net/tcp` and `tcp6`, which list the sockets of this network namespace by the
-//! addresses of both their ends. A peer that is not listed is refused: it is in another namespace (behind
-//! something that forwards, whose user counts then), or gone.
+//! At a loopback port: our own user and root. A port has no mode and no owner as the control socket has, so
+//! the kernel is asked which user holds the other end of a connection. It says so in `/proc/net/tcp` and
+//! `tcp6`, which list the sockets of this network namespace by the addresses of both their ends. A peer that
+//! is not listed is refused: it is in another namespace (behind something that forwards, whose user counts
+//! then), or gone.
+//!
+//! At the control socket: those two, and the users that `control.users` names ([`may_debug`]).
 //!
 //! In a user namespace the kernel shows all users who have no number in it as one (`stand_in`), which can
-//! be the number of this process too: nobody is let in by that number.
+//! be the number of this process too, or of a user that the settings name: nobody is let in by that number.
 
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
+
+use crate::server::Peer;
 
 /// Where the kernel lists sockets; the second is absent without IPv6. An IPv6 socket that speaks IPv4 is in
 /// the second. The calling thread's: threads can be in namespaces of their own.
@@ -102,6 +107,50 @@ fn judge(user: Option<u32>, own: u32, stand_in: Option<u32>) -> Result<(), Strin
         )),
         None => Err("no process of this network namespace holds the other end".into()),
     }
+}
+
+/// Whether `peer` may use the control socket of this process; `named` are the users of `control.users`, without
+/// whom the socket's mode keeps out all but this process' user and root.
+///
+/// # Errors
+/// Why not, for the peer to read.
+pub fn may_debug(peer: &Peer, named: &[u32]) -> Result<(), String> {
+    if peer.pid == std::process::id() {
+        return Ok(());
+    }
+    judge_named(peer.uid, nix::unistd::geteuid().as_raw(), named, stand_in())
+}
+
+/// The numbers of users that are named by number or by name, and the names that the system does not know.
+pub fn numbers(names: &[String]) -> (Vec<u32>, Vec<&str>) {
+    let (mut numbers, mut unknown) = (Vec::new(), Vec::new());
+    for name in names {
+        let known = name.parse().ok().or_else(|| {
+            let user = nix::unistd::User::from_name(name).ok().flatten()?;
+            Some(user.uid.as_raw())
+        });
+        match known {
+            Some(number) => numbers.push(number),
+            None => unknown.push(name.as_str()),
+        }
+    }
+    (numbers, unknown)
+}
+
+/// Whether `user` may use the control socket of a process of user `own`; see [`stand_in`].
+fn judge_named(user: u32, own: u32, named: &[u32], stand_in: Option<u32>) -> Result<(), String> {
+    // The mode has let nobody through who is not the owner, whatever his number here.
+    let by_mode = user == own && named.is_empty();
+    if Some(user) == stand_in && !by_mode {
+        return Err(unnamed(user));
+    }
+    if user == own || user == 0 || named.contains(&user) {
+        return Ok(());
+    }
+    Err(format!(
+        "user {user} may not debug this proxy: name it in `control.users` of the plugin's settings, or run as the \
+         proxy's user or root"
+    ))
 }
 
 /// Why a user who is shown as the [`stand_in`] is refused.
@@ -260,6 +309,35 @@ mod tests {
         }
         assert_eq!(judge(Some(1000), 1000, Some(65_534)), Ok(()));
         assert_eq!(judge(Some(0), 65_534, Some(65_534)), Ok(()));
+    }
+
+    #[test]
+    fn the_control_socket_is_for_its_own_user_root_and_those_who_are_named() {
+        let whole = |user, named: &[u32]| judge_named(user, 1000, named, None);
+        assert_eq!((whole(1000, &[]), whole(0, &[]), whole(7, &[7])), (Ok(()), Ok(()), Ok(())));
+        assert!(whole(7, &[8]).unwrap_err().starts_with("user 7 may not debug this proxy: name it in"));
+        assert_eq!(whole(65_534, &[65_534]), Ok(()), "the user nobody himself");
+    }
+
+    #[test]
+    fn users_are_named_by_number_or_by_name() {
+        let names = ["1234", "root", "no such user", "-1"].map(String::from);
+        assert_eq!(numbers(&names), (vec![1234, 0], vec!["no such user", "-1"]));
+    }
+
+    #[test]
+    fn a_number_that_many_users_have_names_nobody_at_the_control_socket() {
+        let part = |user, own, named: &[u32]| judge_named(user, own, named, Some(65_534));
+        for (own, named) in [(1000, [65_534].as_slice()), (1000, &[7]), (65_534, &[7]), (1000, &[])] {
+            let why = part(65_534, own, named).unwrap_err();
+            assert!(why.starts_with("user 65534 stands for everybody who has no number"), "{own}: {why}");
+        }
+        assert_eq!(part(65_534, 65_534, &[]), Ok(()), "nobody else gets through the socket's mode");
+        assert_eq!(
+            (part(1000, 1000, &[]), part(0, 1000, &[]), part(7, 1000, &[7])),
+            (Ok(()), Ok(()), Ok(()))
+        );
+        assert!(part(7, 1000, &[]).is_err());
     }
 
     /// What this kernel really writes, for the kinds of sockets there are.

@@ -21,6 +21,7 @@ use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
+use wasmdbg_control::admission;
 use wasmdbg_control::server::{ClientHandle, ClientId, Disconnect, Peer, Service, Waker};
 use wasmdbg_control::session::{Hello, Welcome};
 use wasmdbg_control::{Event, FilterId, Request, RequestId, SessionId};
@@ -174,15 +175,7 @@ impl Agent {
 
 impl Service for Agent {
     fn allow(&mut self, peer: &Peer) -> Result<(), String> {
-        let own = nix::unistd::geteuid().as_raw();
-        if peer.uid == own || peer.uid == 0 || self.users.contains(&peer.uid) {
-            return Ok(());
-        }
-        Err(format!(
-            "user {} may not debug this proxy: name it in `control.users` of the plugin's settings, or run \
-             as the proxy's user or root",
-            peer.uid
-        ))
+        admission::may_debug(peer, &self.users)
     }
 
     fn refused(&mut self, peer: &Peer, reason: &str) {
