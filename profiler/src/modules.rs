@@ -152,7 +152,7 @@ impl Modules {
                     strangers()
                 }
                 Err(error) if error.kind() == io::ErrorKind::PermissionDenied => strangers(),
-                Ok(Socket::Closed) | Err(_) => return Ok(false),
+                Ok(Socket::Closed { .. }) | Err(_) => return Ok(false),
             },
         };
         let start = Instant::now();

@@ -8,13 +8,14 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::codec::EncodeError;
 use crate::connection::{ConnectError, Connection, ConnectionError, Received, SendError, Sender};
 use crate::events::{self, EVENTS_LIMIT, Events};
 use crate::session::{Hello, Welcome};
 use crate::state::{MAX_GLOBALS, ReadGlobals, Value};
+use crate::text::seconds;
 use crate::{Call, ErrorKind, Message, PROTOCOL_VERSION, Reply, Request, RequestId, StopId, WireError};
 
 /// How long [`Client::call`] waits for a reply.
@@ -42,7 +43,7 @@ pub enum CallError {
     #[error(transparent)]
     Request(#[from] EncodeError),
     /// Nothing came in time; a late reply is dropped.
-    #[error("the proxy has not answered `{method}` within {} s", waited.as_secs_f64())]
+    #[error("the proxy has not answered `{method}` within {} s", seconds(*waited))]
     Timeout {
         /// The request's name on the wire.
         method: &'static str,
@@ -81,6 +82,9 @@ pub enum AttachError {
     /// The proxy let nobody of this user in, or did not greet.
     #[error(transparent)]
     Call(#[from] CallError),
+    /// There is nothing to connect to.
+    #[error("the proxy has no socket")]
+    NoSocket,
 }
 
 impl AttachError {
@@ -93,6 +97,15 @@ impl AttachError {
             ) => error.kind == ErrorKind::Denied,
             _ => false,
         }
+    }
+
+    /// Whether it is a plugin that answered.
+    pub(crate) fn knows_protocol(&self) -> bool {
+        let refused = matches!(
+            self,
+            Self::Call(CallError::Refused(_) | CallError::Connection(ConnectionError::Refused(_)))
+        );
+        refused || matches!(self, Self::Version(_))
     }
 }
 
@@ -152,13 +165,21 @@ impl Client {
         Self::unix_within(path, name, HELLO_TIMEOUT)
     }
 
-    /// As [`Client::unix`], with another limit than the usual ten seconds, once for the connection and once for
-    /// the greeting.
+    /// As [`Client::unix`], with another limit than the usual ten seconds for the connection and the greeting
+    /// together.
     ///
     /// # Errors
     /// As [`Client::unix`].
     pub fn unix_within(path: &Path, name: &str, patience: Duration) -> Result<(Self, Events), AttachError> {
-        Self::greet_within(Connection::unix(path, patience)?, name, patience)
+        let start = Instant::now();
+        let connection = Connection::unix(path, patience)?;
+        let left = patience.saturating_sub(start.elapsed());
+        Self::greet_within(connection, name, left).map_err(|error| match error {
+            AttachError::Call(CallError::Timeout { method, .. }) => {
+                CallError::Timeout { method, waited: patience }.into()
+            }
+            other => other,
+        })
     }
 
     /// Greets over `connection`. [`Client::fault`] says why there are no further events.

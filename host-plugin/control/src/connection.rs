@@ -15,6 +15,7 @@ use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 
 use crate::address::Address;
 use crate::codec::{Decoder, EncodeError, FrameError, encode};
+use crate::text::seconds;
 use crate::{MAX_FRAME, Message};
 
 /// How long a write may wait for a peer that does not read.
@@ -50,7 +51,7 @@ pub enum ConnectError {
     /// There is a listener, and it does not accept.
     #[error(
         "{path} accepts no connections: its proxy is stopped or hangs, or too many wait for it already (waited \
-         {} s)", waited.as_secs_f64()
+         {} s)", seconds(*waited)
     )]
     Busy {
         /// The socket.

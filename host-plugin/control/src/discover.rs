@@ -1,8 +1,10 @@
 //! Finds the control sockets of running proxies, for `wasmdbg ps` and for an attach by pid.
 //!
-//! Reads `/proc` only: it connects to nothing and needs no registry that could be out of date. A socket
+//! The search reads `/proc` only: it connects to nothing and needs no registry that could be out of date. A socket
 //! is ours when a process that has the plugin mapped listens at it; its address is translated into this
-//! process's view of the file system.
+//! process's view of the file system. Where several can be it, [`greet_first`] asks them.
+
+mod ask;
 
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
@@ -11,17 +13,31 @@ use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
+pub use self::ask::{Greeted, MAX_ASKED, NobodyGreeted, greet_first};
+
 /// The control socket's file name unless the settings give another.
 pub const SOCKET_NAME: &str = "wasmdbg.sock";
 
 /// File names under which the plugin is loaded.
 const PLUGIN_NAMES: [&str; 2] = ["wasmdbg.so", "libwasmdbg_ats.so"];
 
+/// The program whose `run` is a proxy with the plugin in it. Its other commands listen at no unix socket.
+const COMMAND: &str = "wasmdbg";
+
 /// Sockets that the proxy itself listens at; never ours.
 const HOST_SOCKETS: [&str; 4] = ["mgmtapi.sock", "eventapi.sock", "processerver.sock", "jsonrpc20.sock"];
 
 /// `__SO_ACCEPTCON` in the flags column of `/proc/net/unix`: the socket listens.
 const LISTENING: u32 = 0x1_0000;
+
+/// Follows the name of a file that has been replaced or removed.
+const DELETED: &[u8] = b" (deleted)";
+
+/// Of `/proc/PID/stat`, a second: Linux shows times in hundredths whatever its clock does.
+const TICKS: u64 = 100;
+
+/// Seconds for which a process without a socket may still be starting.
+const YOUNG: u64 = 60;
 
 /// A process that has, or seems to have, the plugin.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,7 +56,10 @@ pub enum Socket {
     /// Connect to one of these; the first that greets is it. Usually there is one.
     At(Vec<PathBuf>),
     /// The plugin is loaded and listens nowhere: `control.enabled: false`, or it has just started.
-    Closed,
+    Closed {
+        /// Which of them it seems to be and what to do.
+        reason: String,
+    },
     /// This user may not look.
     Hidden {
         /// What stands in the way and what to do.
@@ -69,6 +88,7 @@ pub fn proxy(pid: u32) -> io::Result<Proxy> {
     let name = process_name(&process);
     match has_plugin(&process) {
         Ok(true) => Ok(look(proc, pid, &mut Vec::new())),
+        Ok(false) if let Some(proxy) = own_proxy(proc, pid, &mut Vec::new()) => Ok(proxy),
         Ok(false) => Err(io::Error::other(format!(
             "process {pid} ({}) has no wasmdbg.so loaded: `wasmdbg ps` lists the proxies that have",
             name.as_deref().unwrap_or("unknown")
@@ -90,8 +110,10 @@ fn find(proc: &Path) -> io::Result<Vec<Proxy>> {
         fs::read_dir(proc)?.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
     pids.sort_unstable();
     for pid in pids {
-        if let Ok(true) = has_plugin(&proc.join(pid.to_string())) {
-            found.push(look(proc, pid, &mut seen));
+        match has_plugin(&proc.join(pid.to_string())) {
+            Ok(true) => found.push(look(proc, pid, &mut seen)),
+            Ok(false) => found.extend(own_proxy(proc, pid, &mut seen)),
+            Err(_) => {}
         }
     }
     found.extend(strangers(proc, &seen));
@@ -126,7 +148,7 @@ fn strangers(proc: &Path, seen: &[u64]) -> Vec<Proxy> {
 fn look(proc: &Path, pid: u32, seen: &mut Vec<u64>) -> Proxy {
     let process = proc.join(pid.to_string());
     let socket = match sockets(&process) {
-        Ok(entries) if entries.is_empty() => Socket::Closed,
+        Ok(entries) if entries.is_empty() => Socket::Closed { reason: closed(pid, age(proc, &process)) },
         Ok(entries) => {
             seen.extend(entries.iter().map(|entry| entry.inode));
             Socket::At(entries.iter().map(|entry| translate(proc, &process, &entry.name)).collect())
@@ -136,6 +158,40 @@ fn look(proc: &Path, pid: u32, seen: &mut Vec<u64>) -> Proxy {
         },
     };
     Proxy { pid: Some(pid), process: process_name(&process), socket }
+}
+
+/// The process if it is a `wasmdbg run` with a control socket; adds that to `seen`.
+fn own_proxy(proc: &Path, pid: u32, seen: &mut Vec<u64>) -> Option<Proxy> {
+    let program = fs::read_link(proc.join(pid.to_string()).join("exe")).ok()?;
+    let name = program.file_name()?.as_bytes();
+    if name.strip_suffix(DELETED).unwrap_or(name) != COMMAND.as_bytes() {
+        return None;
+    }
+    Some(look(proc, pid, seen)).filter(|proxy| matches!(proxy.socket, Socket::At(_)))
+}
+
+/// Why a process listens nowhere.
+fn closed(pid: u32, age: Option<u64>) -> String {
+    match age {
+        Some(age @ 0..YOUNG) => format!(
+            "process {pid} started {age} s ago and does not listen yet: its filters may still be compiled, so try again \
+             in a moment; or see `control` in its settings and its log"
+        ),
+        _ => {
+            format!("the plugin in process {pid} listens nowhere: see `control` in its settings and its log")
+        }
+    }
+}
+
+/// Seconds since a process started.
+fn age(proc: &Path, process: &Path) -> Option<u64> {
+    let number = |text: &str| text.split('.').next()?.parse::<u64>().ok();
+    let up = number(&fs::read_to_string(proc.join("uptime")).ok()?)?;
+    // The name, second and in parentheses, may hold anything; the start is the 22nd field.
+    let status = fs::read(process.join("stat")).ok()?;
+    let rest = status.rsplit(|byte| *byte == b')').next()?;
+    let started = number(std::str::from_utf8(rest).ok()?.split_whitespace().nth(19)?)?;
+    Some(up.saturating_sub(started / TICKS))
 }
 
 /// The sockets at which the process listens and that can be ours.
@@ -191,7 +247,7 @@ fn has_plugin(process: &Path) -> io::Result<bool> {
 
 /// Whether a line of `/proc/PID/maps` names the plugin's file, replaced on disk since or not.
 fn is_plugin(line: &[u8]) -> bool {
-    let line = line.strip_suffix(b" (deleted)").unwrap_or(line);
+    let line = line.strip_suffix(DELETED).unwrap_or(line);
     let name = line.rsplit(|&byte| byte == b'/').next().unwrap_or_default();
     line.contains(&b'/') && PLUGIN_NAMES.iter().any(|plugin| plugin.as_bytes() == name)
 }
@@ -250,6 +306,18 @@ mod tests {
             0000000000000000: 00000003 00000000 00000000 0001 03 29999\n";
         let found: Vec<_> = listening(table).map(|entry| (entry.inode, entry.name)).collect();
         assert_eq!(found, [(28160, PathBuf::from("/run/a b/wasmdbg.sock"))]);
+    }
+
+    #[test]
+    fn a_process_that_has_just_started_is_told_from_one_that_does_not_listen() {
+        assert!(closed(7, Some(0)).starts_with("process 7 started 0 s ago and does not listen yet"));
+        for age in [Some(60), None] {
+            assert!(closed(7, age).starts_with("the plugin in process 7 listens nowhere"), "{age:?}");
+        }
+        let of = |process: &Path| age(Path::new("/proc"), process).unwrap();
+        let (ours, first) = (of(Path::new("/proc/self")), of(Path::new("/proc/1")));
+        assert!(ours < 3600, "the tests take {ours} s");
+        assert!(first >= ours);
     }
 
     #[test]

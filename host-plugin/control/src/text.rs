@@ -1,6 +1,7 @@
 //! Text that others have chosen, on its way to a log, a list or a terminal.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 /// Characters that are kept of the name that a client gives itself ([`crate::session::Hello`]).
 pub const CLIENT_NAME: usize = 100;
@@ -36,6 +37,11 @@ pub fn escaped(text: &str) -> Cow<'_, str> {
         }
     }
     Cow::Owned(shown)
+}
+
+/// A number of seconds as people say it, to a tenth: `5`, `0.1`.
+pub(crate) fn seconds(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 10.0).round() / 10.0
 }
 
 #[cfg(test)]

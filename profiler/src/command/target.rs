@@ -1,10 +1,17 @@
 //! Which process is meant: `-p PID`, `--socket PATH`, or the only proxy there is.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use wasmdbg_control::Client;
-use wasmdbg_control::discover::{self, Socket};
+use wasmdbg_control::discover::{self, Greeted, NobodyGreeted, Socket, greet_first};
+
+/// What the proxy's log calls us.
+const NAME: &str = concat!("wasmprof ", env!("CARGO_PKG_VERSION"));
+
+/// How long the proxy may take to let us in and to greet.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What the user said.
 #[derive(Debug, Default)]
@@ -30,26 +37,20 @@ pub(crate) fn connect(chosen: &Chosen) -> Result<Client> {
         (Some(socket), _) => vec![socket.clone()],
         (None, pid) => match discover::proxy(pid)?.socket {
             Socket::At(paths) => paths,
-            Socket::Closed => {
-                bail!("process {pid} has no control socket: its settings say `control.enabled: false`")
-            }
-            Socket::Hidden { reason } => bail!("{reason}"),
+            Socket::Closed { reason } | Socket::Hidden { reason } => bail!("{reason}"),
         },
     };
-    let mut last = None;
-    for path in &paths {
-        match Client::unix(path, concat!("wasmprof ", env!("CARGO_PKG_VERSION"))) {
-            Ok((client, _events)) => return Ok(client),
-            Err(error) => last = Some(error),
-        }
-    }
-    Err(last.map_or_else(|| anyhow::anyhow!("the proxy has no socket"), Into::into))
+    Ok(greet(&paths)?.client)
 }
 
-fn pid_of(socket: &Path) -> Result<u32> {
-    let (client, _events) = Client::unix(socket, concat!("wasmprof ", env!("CARGO_PKG_VERSION")))
+fn pid_of(socket: &PathBuf) -> Result<u32> {
+    let greeted = greet(std::slice::from_ref(socket))
         .with_context(|| format!("cannot connect to {}", socket.display()))?;
-    Ok(client.pid())
+    Ok(greeted.client.pid())
+}
+
+fn greet(paths: &[PathBuf]) -> Result<Greeted, NobodyGreeted> {
+    greet_first(paths, NAME, PATIENCE)
 }
 
 fn only() -> Result<u32> {

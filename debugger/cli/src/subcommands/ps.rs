@@ -4,12 +4,11 @@
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use serde::Serialize;
-use wasmdbg_control::client::Client;
-use wasmdbg_control::discover::{self, Proxy, Socket};
+use wasmdbg_control::discover::{self, Greeted, Proxy, Socket, greet_first};
 use wasmdbg_control::filters::{FilterInfo, FilterState};
 use wasmdbg_control::status::{GetStatus, Status};
 
@@ -21,7 +20,7 @@ use crate::terminal::console::{Console, Paint, harmless};
 /// The version of the JSON form.
 const SCHEMA: u32 = 1;
 
-/// How long a proxy may take to answer.
+/// How long a proxy may take to let us in and to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What `--json` prints.
@@ -79,37 +78,24 @@ fn ask(proxy: Proxy) -> Entry {
     let entry = |socket, answer| Entry { pid, process: process.clone(), socket, answer };
     let silent = |error: String| Answer::Silent { error };
     match socket {
-        Socket::Hidden { reason } => entry(None, silent(reason)),
-        Socket::Closed => entry(
-            None,
-            silent(
-                "the plugin is loaded and listens nowhere: see `control` in its settings and the proxy's log"
-                    .into(),
-            ),
-        ),
+        Socket::Closed { reason } | Socket::Hidden { reason } => entry(None, silent(reason)),
         Socket::At(paths) => {
-            let mut answers = paths.into_iter().map(|path| match status(&path) {
-                Ok(answer) => (path, Ok(answer)),
-                Err(error) => (path, Err(explain(&error))),
-            });
-            let first = answers.next();
-            // Of several sockets the one that speaks our protocol is it; usually there is one.
-            match first
-                .into_iter()
-                .chain(answers)
-                .reduce(|best, next| if best.1.is_ok() { best } else { next })
-            {
-                Some((path, Ok(answer))) => entry(Some(path), answer),
-                Some((path, Err(error))) => entry(Some(path), silent(error)),
-                None => entry(None, silent("its socket is gone".into())),
+            let deadline = Instant::now() + PATIENCE;
+            match greet_first(&paths, &client_name(), PATIENCE) {
+                Ok(greeted) => {
+                    let answer = status(&greeted, deadline);
+                    entry(Some(greeted.socket), answer.unwrap_or_else(|error| silent(explain(&error))))
+                }
+                Err(nobody) => entry(Some(nobody.socket.clone()), silent(explain(&nobody.into()))),
             }
         }
     }
 }
 
-fn status(path: &Path) -> Result<Answer> {
-    let (client, _events) = Client::unix_within(path, &client_name(), PATIENCE)?;
-    let status = Box::new(client.call_within(GetStatus {}, PATIENCE)?);
+fn status(greeted: &Greeted, deadline: Instant) -> Result<Answer> {
+    let Greeted { client, .. } = greeted;
+    let left = deadline.saturating_duration_since(Instant::now());
+    let status = Box::new(client.call_within(GetStatus {}, left)?);
     let welcome = client.welcome();
     Ok(Answer::Answered {
         protocol: welcome.protocol,

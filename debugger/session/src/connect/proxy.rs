@@ -2,10 +2,10 @@
 //! nothing of sessions.
 
 use std::path::{Component, Path, PathBuf};
+use std::time::Duration;
 
 use wasmdbg_control::client::AttachError;
-use wasmdbg_control::discover::{self, Proxy, Socket};
-use wasmdbg_control::{Client, Events};
+use wasmdbg_control::discover::{self, NobodyGreeted, Proxy, Socket, greet_first};
 
 /// A proxy as a user names it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -27,7 +27,7 @@ pub enum ConnectError {
     Search(String),
     /// The socket is there and gives no connection.
     #[error(transparent)]
-    Attach(#[from] AttachError),
+    Attach(#[from] NobodyGreeted),
 }
 
 impl From<std::io::Error> for ConnectError {
@@ -36,16 +36,10 @@ impl From<std::io::Error> for ConnectError {
     }
 }
 
-/// A greeted connection.
-#[derive(Debug)]
-pub struct Connected {
-    /// For requests.
-    pub client: Client,
-    /// What the proxy says unasked.
-    pub events: Events,
-    /// Where the proxy's control socket is.
-    pub socket: PathBuf,
-}
+pub use wasmdbg_control::discover::Greeted as Connected;
+
+/// How long a proxy may take to let us in and to greet.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Connects to `target` and greets; `name` is the client's name and version for the proxy's audit log.
 ///
@@ -57,19 +51,7 @@ pub fn connect(target: &Target, name: &str) -> Result<Connected, ConnectError> {
         Target::Pid(pid) => sockets(discover::proxy(*pid)?)?,
         Target::Socket(path) => vec![path.clone()],
     };
-    first_that_greets(paths, name)
-}
-
-fn first_that_greets(paths: Vec<PathBuf>, name: &str) -> Result<Connected, ConnectError> {
-    let mut last = None;
-    for socket in paths {
-        match Client::unix(&socket, name) {
-            Ok((client, events)) => return Ok(Connected { client, events, socket }),
-            Err(error) => last = Some(error),
-        }
-    }
-    // Of several sockets none is ours; of one the reason is its own.
-    Err(last.map_or_else(|| ConnectError::Search("the proxy has no socket".into()), Into::into))
+    Ok(greet_first(&paths, name, PATIENCE)?)
 }
 
 /// A proxy whose connection is lost, as it is found again when it has been restarted: at the same control
@@ -116,11 +98,11 @@ impl Lost {
             });
             let sockets = new.filter_map(|proxy| match proxy.socket {
                 Socket::At(paths) => Some(paths),
-                Socket::Closed | Socket::Hidden { .. } => None,
+                Socket::Closed { .. } | Socket::Hidden { .. } => None,
             });
             paths.extend(sockets.flatten().filter(|found| inside(found).as_ref() == Some(path)));
         }
-        first_that_greets(paths, name)
+        Ok(greet_first(&paths, name, PATIENCE)?)
     }
 }
 
@@ -139,10 +121,12 @@ impl ConnectError {
     pub fn is_passing(&self) -> bool {
         match self {
             Self::Search(_) => true,
-            Self::Attach(AttachError::Version(_)) => false,
-            // A socket has its mode a moment after it is there.
-            Self::Attach(AttachError::Connect(_)) => true,
-            Self::Attach(error @ AttachError::Call(_)) => !error.denied(),
+            Self::Attach(nobody) => match &nobody.error {
+                AttachError::Version(_) => false,
+                // A socket has its mode a moment after it is there.
+                AttachError::Connect(_) | AttachError::NoSocket => true,
+                error @ AttachError::Call(_) => !error.denied(),
+            },
         }
     }
 }
@@ -172,8 +156,7 @@ fn describe(proxy: &Proxy) -> String {
     let process = proxy.process.as_deref().unwrap_or("a proxy");
     let socket = match &proxy.socket {
         Socket::At(paths) => paths.first().map_or_else(String::new, |path| path.display().to_string()),
-        Socket::Closed => "no control socket".to_owned(),
-        Socket::Hidden { reason } => reason.clone(),
+        Socket::Closed { reason } | Socket::Hidden { reason } => reason.clone(),
     };
     let pid = proxy.pid.map_or_else(|| "?".to_owned(), |pid| pid.to_string());
     format!("{pid}  {process}  {socket}")
@@ -182,11 +165,7 @@ fn describe(proxy: &Proxy) -> String {
 fn sockets(proxy: Proxy) -> Result<Vec<PathBuf>, ConnectError> {
     match proxy.socket {
         Socket::At(paths) => Ok(paths),
-        Socket::Closed => Err(ConnectError::Search(format!(
-            "the plugin in process {} listens nowhere: see `control` in its settings and the proxy's log",
-            proxy.pid.unwrap_or_default()
-        ))),
-        Socket::Hidden { reason } => Err(ConnectError::Search(reason)),
+        Socket::Closed { reason } | Socket::Hidden { reason } => Err(ConnectError::Search(reason)),
     }
 }
 

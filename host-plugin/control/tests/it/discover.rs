@@ -48,10 +48,15 @@ impl Holder {
     fn start(scratch: &Scratch, sockets: &[&Path], folder: &Path) -> Self {
         let library = scratch.0.join("wasmdbg.so");
         std::fs::copy(a_library(), &library).unwrap();
-        let mut child = Command::new(std::env::current_exe().unwrap())
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.env("LD_PRELOAD", &library);
+        Self::of(command, sockets, folder)
+    }
+
+    fn of(mut command: Command, sockets: &[&Path], folder: &Path) -> Self {
+        let mut child = command
             .args(["--ignored", "--exact", "discover::holder", "--nocapture"])
             .env("HOLDER_SOCKETS", std::env::join_paths(sockets).unwrap())
-            .env("LD_PRELOAD", &library)
             .current_dir(folder)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -97,6 +102,27 @@ fn a_proxy_is_found_with_its_pid_and_name() {
     assert_eq!(listed, 1, "and not once more as a stranger's");
 }
 
+/// `wasmdbg run` has the plugin built in.
+#[test]
+fn the_command_is_a_proxy_when_it_listens() {
+    let scratch = Scratch::new();
+    let program = scratch.0.join("wasmdbg");
+    std::fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
+    let socket = scratch.0.join("of its settings.sock");
+    let listed = |holder: &Holder| {
+        let found = discover::proxies().unwrap();
+        found.into_iter().find(|proxy| proxy.pid == Some(holder.0.id())).map(|proxy| proxy.socket)
+    };
+    let run = Holder::of(Command::new(&program), &[&socket], &scratch.0);
+    assert_eq!(listed(&run), Some(Socket::At(vec![socket.clone()])));
+    assert_eq!(run.socket(), Socket::At(vec![socket]));
+    drop(run);
+    let other = Holder::of(Command::new(&program), &[], &scratch.0);
+    assert_eq!(listed(&other), None, "it serves no filter");
+    let error = discover::proxy(other.0.id()).unwrap_err();
+    assert!(error.to_string().contains("has no wasmdbg.so loaded"), "{error}");
+}
+
 #[test]
 fn another_name_is_found_and_the_proxys_own_sockets_are_not() {
     let scratch = Scratch::new();
@@ -109,7 +135,8 @@ fn another_name_is_found_and_the_proxys_own_sockets_are_not() {
 fn a_plugin_that_does_not_listen_is_said_to_be_closed() {
     let scratch = Scratch::new();
     let holder = Holder::start(&scratch, &[], &scratch.0);
-    assert_eq!(holder.socket(), Socket::Closed);
+    let Socket::Closed { reason } = holder.socket() else { panic!("it listens") };
+    assert!(reason.contains(" s ago and does not listen yet"), "{reason}");
 }
 
 #[test]

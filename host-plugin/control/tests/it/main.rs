@@ -1,5 +1,6 @@
 //! The control transport between real sockets.
 
+mod ask;
 mod client;
 mod codec;
 mod discover;
