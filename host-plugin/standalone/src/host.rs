@@ -10,7 +10,7 @@ use wasmdbg_control::server::BindError;
 use wasmdbg_control::{Connection, FilterId};
 use wasmdbg_proxy_wasm::{DebugLane, Filter, FilterConfig, Runtime, Settings};
 
-use crate::agent::AgentThread;
+use crate::agent::{AgentThread, Ending};
 use crate::embedder::{Process, STACK};
 use crate::listen::Listening;
 use crate::play::Playing;
@@ -110,6 +110,11 @@ impl Host {
     /// The system has no descriptors or threads left.
     pub fn connect(&self) -> io::Result<Connection> {
         Connection::over(self.agent.remote.connect()?)
+    }
+
+    /// Takes the control socket away when a signal ends the process.
+    pub fn ending(&self) -> Ending {
+        self.agent.ending.clone()
     }
 
     /// Serves HTTP/1.1 and HTTP/2 (with prior knowledge) at `address`, on `threads` threads.

@@ -29,6 +29,7 @@ mod symbolise;
 mod upstream;
 mod worker;
 
+pub use agent::Ending;
 pub use host::{Error, Host, Options};
 pub use listen::Listening;
 pub use play::Playing;

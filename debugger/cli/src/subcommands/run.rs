@@ -3,15 +3,16 @@
 
 use std::io::{IsTerminal as _, Write as _};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, OnceLock, mpsc};
 use std::thread::JoinHandle;
 
 use anyhow::{Context, Result};
+use nix::sys::signal::{SigSet, Signal, raise};
 use wasmdbg_control::Client;
 use wasmdbg_proxy_wasm::Level;
 use wasmdbg_session::LaneStart;
 use wasmdbg_standalone::request_file::{self, FileRequest};
-use wasmdbg_standalone::{Happening, Host, Playing, Program, Report, Verdict};
+use wasmdbg_standalone::{Ending, Happening, Host, Playing, Program, Report, Verdict};
 
 use crate::args::Run;
 use crate::debugger::Own;
@@ -24,6 +25,9 @@ use crate::terminal::input::{Input, watch_interrupts};
 /// Threads that serve requests.
 const THREADS: usize = 1;
 
+/// Signals that end a proxy; the last one not if it has a prompt.
+const ENDS: [Signal; 3] = [Signal::SIGTERM, Signal::SIGHUP, Signal::SIGINT];
+
 /// Runs the filter.
 pub(crate) fn run(options: Run, mut console: Console) -> Option<Code> {
     let commands =
@@ -31,10 +35,20 @@ pub(crate) fn run(options: Run, mut console: Console) -> Option<Code> {
     let debugs = options.listen.is_some() || options.prompt || commands;
     let (input, inputs) = mpsc::channel();
     // Before the host starts threads. Requests that are only played end as every program does.
-    if debugs && let Err(error) = watch_interrupts(input.clone()) {
-        console.complain(&explain(&error));
-        return Some(Code::Attach);
-    }
+    let ends: &[Signal] = if debugs { &ENDS[..2] } else { &ENDS };
+    let watched = watch_end(ends).and_then(|ending| {
+        if debugs {
+            watch_interrupts(input.clone())?;
+        }
+        Ok(ending)
+    });
+    let ending = match watched {
+        Ok(ending) => ending,
+        Err(error) => {
+            console.complain(&explain(&error));
+            return Some(Code::Attach);
+        }
+    };
     let printer = Arc::new(Printer { callbacks: options.request.is_some(), ..Printer::default() });
     let made = host(&options, Arc::clone(&printer), &mut console)
         .and_then(|host| Ok((host, requests(&options).transpose()?)));
@@ -45,6 +59,8 @@ pub(crate) fn run(options: Run, mut console: Console) -> Option<Code> {
             return Some(Code::Attach);
         }
     };
+    // The one host.
+    let _ = ending.set(host.ending());
     if debugs {
         return debug(options, host, requests, &printer, (input, inputs), console);
     }
@@ -58,6 +74,38 @@ pub(crate) fn run(options: Run, mut console: Console) -> Option<Code> {
             Some(Code::Command)
         }
     }
+}
+
+/// From now on one of `signals` ends the process only when the control socket of the host that is put in there
+/// is gone. Must be called before any other thread is started, [`watch_interrupts`]'s too: they are blocked from
+/// here on, as is SIGINT, so that nobody else takes them.
+fn watch_end(signals: &[Signal]) -> Result<Arc<OnceLock<Ending>>> {
+    let ignored = ignored_signals();
+    let ends: SigSet = signals.iter().copied().filter(|signal| !ignored(*signal)).collect();
+    let mut blocked = ends;
+    blocked.add(Signal::SIGINT);
+    blocked.thread_block().context("cannot block signals")?;
+    let socket = Arc::new(OnceLock::<Ending>::new());
+    let ending = Arc::clone(&socket);
+    let wait = move || {
+        let Ok(signal) = ends.wait() else { return };
+        if let Some(ending) = ending.get() {
+            ending.end();
+        }
+        // As it would have ended without us.
+        let _ = ends.thread_unblock();
+        let _ = raise(signal);
+    };
+    std::thread::Builder::new().name("wasmdbg-end".into()).spawn(wait).context("cannot start a thread")?;
+    Ok(socket)
+}
+
+/// Which signals who started us has us ignore: `nohup`, or a script's `&`.
+fn ignored_signals() -> impl Fn(Signal) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
+    move |signal| mask >> (signal as i32 - 1) & 1 == 1
 }
 
 fn debug(

@@ -5,4 +5,5 @@ mod listing;
 mod ports;
 mod prompt;
 mod proxy;
+mod run;
 mod terminal;
