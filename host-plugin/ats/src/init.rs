@@ -35,12 +35,13 @@ fn start(words: &[String]) -> Result<(), String> {
     let Words { settings, filters } = Words::read(words)?;
     let directory = ts::config_dir();
     let mut refusal = None;
-    let settings = match settings.map(|path| Settings::read(&directory.join(path))) {
-        Some(Ok((settings, warnings))) => {
-            warnings.iter().for_each(|warning| ts::warning(&format!("settings: {warning}")));
+    let path = settings.map(|path| directory.join(path));
+    let settings = match path.as_deref().map(|path| (path, Settings::read(path))) {
+        Some((path, Ok((settings, warnings)))) => {
+            warnings.iter().for_each(|warning| ts::warning(&format!("{}: {warning}", path.display())));
             settings
         }
-        Some(Err(error)) => {
+        Some((_, Err(error))) => {
             // Nobody knows what it should forbid.
             refusal = Some(error.to_string());
             let mut settings = Settings::default();

@@ -103,12 +103,24 @@ fn keys_that_have_no_effect_are_named() {
     assert_eq!(
         warnings,
         [
-            "unknown key config.nam is ignored",
-            "unknown key config.vmConfig.code.local.size is ignored",
+            "unknown key config.nam at line 2 is ignored",
+            "unknown key config.vmConfig.code.local.size at line 6 is ignored",
             "runtime: ats.wasm.runtime.wamr is ignored, the filter runs on wasmtime",
             "allow_precompiled is ignored, modules are compiled by the plugin itself",
         ]
     );
+}
+
+#[test]
+fn unknown_keys_have_their_line() {
+    let warnings = |text: &str| Settings::parse(text, Path::new("s")).unwrap().1;
+    // The second is not taken for the first, nor a comment, nor a value.
+    let text = "# memory: x\nlimits:\n  memory: 1 MB\n  colour: red\n\nmemory: 2\ndebug:\n  limits: 7\n";
+    let line = |key, line| format!("unknown key {key} at line {line} is ignored");
+    assert_eq!(warnings(text), [line("limits.colour", 4), line("memory", 6), line("debug.limits", 8)]);
+    assert_eq!(warnings("{limits: {memory: 1, \"x\": 2}}"), [line("limits.x", 1)]);
+    // Where it is not sure none is said.
+    assert_eq!(warnings("limits: {\nx: 2}"), ["unknown key limits.x is ignored"]);
 }
 
 #[test]
@@ -158,7 +170,7 @@ fn settings_and_their_defaults() {
         Path::new("s"),
     )
     .unwrap();
-    assert_eq!(warnings, ["unknown key colour is ignored"]);
+    assert_eq!(warnings, ["unknown key colour at line 5 is ignored"]);
     assert!(!settings.control.enabled);
     assert_eq!(settings.control.users, ["ops", "1000"]);
     assert_eq!(
