@@ -26,42 +26,28 @@
 #![forbid(unsafe_code)]
 
 pub mod demangle;
-pub mod disassemble;
-pub mod error;
-pub mod frame_setup;
-pub mod functions;
-pub mod lines;
-pub mod location;
-pub mod module;
-pub mod scopes;
-pub mod symbols;
-pub mod types;
 
-mod binding;
-mod control_flow;
+mod debug_info;
 mod dwarf;
-mod entries;
-mod evaluate;
-mod go_table;
-mod line_source;
-mod line_table;
-mod named_locals;
-mod names;
-mod out_of_date;
-mod sections;
-mod source_map;
-mod type_reader;
+mod error;
+mod functions;
+mod lines;
+mod module;
+mod symbols;
+mod types;
+mod variables;
+mod without_dwarf;
 
-pub use disassemble::Instruction;
 pub use error::{DebugFileError, DebugInfoError, LookupError, ModuleError};
-pub use frame_setup::{FrameSetup, StackUse};
-pub use functions::{FunctionBinding, FunctionName, Instance, InstanceId, SourceFrame};
-pub use lines::{BreakPlace, LineBinding, LineCursor, Position, Statement, StatementStart};
-pub use location::{Location, Machine, Piece, Unreadable, WasmValue};
-pub use module::{Function, Global, Module, ValType};
-pub use scopes::{Variable, VariableKind};
+pub use functions::disassemble::Instruction;
+pub use functions::frames::{FunctionBinding, FunctionName, Instance, InstanceId, SourceFrame};
+pub use lines::position::{BreakPlace, LineBinding, LineCursor, Position, Statement, StatementStart};
+pub use module::{CustomSection, Export, Function, Global, Import, ImportKind, Module, ValType};
 pub use symbols::{Language, Symbols, UnitInfo};
 pub use types::{
     Encoding, Enumerator, Member, PointerKind, RecordKind, Type, TypeId, TypeKind, Variant, VariantPart,
 };
+pub use variables::frame_setup::{FrameSetup, StackFrame, StackUse};
+pub use variables::location::{Location, Machine, Piece, Unreadable, WasmValue};
+pub use variables::scopes::{Variable, VariableKind};
 pub use wasmdbg_code_address::{CodeOffset, CodeSection, ModuleHash, ModulePc, PcRange};

@@ -4,11 +4,11 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
-use crate::dwarf::{DebugInfo, UnitHead};
+use crate::debug_info::{DebugInfo, UnitHead};
 use crate::error::{DebugFileError, DebugInfoError, ModuleError};
-use crate::frame_setup::StackUse;
 use crate::module::Module;
-use crate::source_map::SourceMap;
+use crate::variables::frame_setup::StackUse;
+use crate::without_dwarf::source_map::SourceMap;
 use wasmdbg_code_address::ModulePc;
 
 /// Everything known about one module. `Send + Sync`, cheap to open, filled on demand.

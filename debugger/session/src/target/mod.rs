@@ -9,7 +9,7 @@ use wasmdbg_control::client::CallError;
 use wasmdbg_control::state::{ReadMemory, Value as Wire, WriteGlobal, WriteMemory};
 use wasmdbg_control::stop::{Frame as WireFrame, GetFrames, MAX_FRAMES, Stopped};
 use wasmdbg_control::stream::{Property, ReadStream, StreamState};
-use wasmdbg_symbols::frame_setup::StackFrame;
+use wasmdbg_symbols::StackFrame;
 use wasmdbg_symbols::{Machine, ModulePc, Symbols, Unreadable, WasmValue};
 
 use crate::{Error, Value};

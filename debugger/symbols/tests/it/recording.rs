@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use wasmdbg_symbols::frame_setup::StackFrame;
+use wasmdbg_symbols::StackFrame;
 use wasmdbg_symbols::{Machine, ModulePc, Symbols, Unreadable, WasmValue};
 
 pub fn fixture(name: &str) -> PathBuf {

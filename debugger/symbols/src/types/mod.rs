@@ -1,10 +1,12 @@
 //! Owns the type graph. Types name each other by [`TypeId`] and are read one at a time, so cycles
 //! cost nothing. Never reads memory.
 
+mod read;
+
 use std::sync::Arc;
 
+use crate::debug_info::lock;
 use crate::demangle::path_parts;
-use crate::dwarf::lock;
 use crate::error::DebugInfoError;
 use crate::symbols::{Language, Symbols};
 use wasmdbg_code_address::ModulePc;

@@ -1,6 +1,10 @@
 //! Owns what is known of a `.wasm` file without its debug info: function bodies, names, globals, custom
 //! sections, hashes. Never looks inside DWARF.
 
+mod control_flow;
+mod names;
+mod sections;
+
 use std::collections::HashMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -9,9 +13,9 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 use wasmparser::Parser;
 
+use self::names::Names;
+use self::sections::{Parts, check_header, module_error};
 use crate::error::ModuleError;
-use crate::names::Names;
-use crate::sections::{Parts, check_header, module_error};
 use wasmdbg_code_address::{CodeSection, ModuleHash, ModulePc, PcRange};
 
 /// A Wasm value type, as far as locals and globals are told apart when they are read.
@@ -306,7 +310,7 @@ impl Module {
     #[must_use]
     pub fn producers(&self) -> Vec<(String, String, String)> {
         self.custom_range("producers").map_or_else(Vec::new, |range| {
-            crate::names::producers(&self.bytes[range.clone()], range.start).unwrap_or_default()
+            names::producers(&self.bytes[range.clone()], range.start).unwrap_or_default()
         })
     }
 

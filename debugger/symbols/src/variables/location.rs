@@ -3,12 +3,12 @@
 
 use gimli::AttributeValue;
 
-use crate::dwarf::{DebugInfo, OpenUnit, Slice};
+use crate::debug_info::{DebugInfo, OpenUnit, Slice};
 use crate::error::DebugInfoError;
-use crate::evaluate::Evaluator;
-use crate::named_locals;
-use crate::scopes::Variable;
 use crate::symbols::Symbols;
+use crate::variables::evaluate::Evaluator;
+use crate::variables::scopes::Variable;
+use crate::without_dwarf::named_locals;
 use wasmdbg_code_address::{ModulePc, PcRange};
 
 /// A value of the Wasm machine.

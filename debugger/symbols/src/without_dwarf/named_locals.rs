@@ -5,12 +5,12 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::functions::InstanceId;
-use crate::location::{Location, Machine, WasmValue};
+use crate::functions::frames::InstanceId;
 use crate::module::{Function, ValType};
-use crate::scopes::{Variable, VariableKind};
 use crate::symbols::{Language, Symbols};
 use crate::types::{Encoding, Type, TypeId, TypeKind};
+use crate::variables::location::{Location, Machine, WasmValue};
+use crate::variables::scopes::{Variable, VariableKind};
 use wasmdbg_code_address::ModulePc;
 
 /// The types of Wasm, by the ids that [`Variable::ty`] has.

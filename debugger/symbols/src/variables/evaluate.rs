@@ -3,10 +3,10 @@
 
 use gimli::{AttributeValue, EvaluationResult, Value, ValueType};
 
-use crate::dwarf::{OpenUnit, Slice};
-use crate::frame_setup::StackUse;
-use crate::location::{Location, Machine, Piece, Unreadable, WasmValue};
+use crate::debug_info::{OpenUnit, Slice};
 use crate::symbols::Symbols;
+use crate::variables::frame_setup::StackUse;
+use crate::variables::location::{Location, Machine, Piece, Unreadable, WasmValue};
 use wasmdbg_code_address::ModulePc;
 
 type Expression<'a> = gimli::Expression<Slice<'a>>;

@@ -11,12 +11,12 @@ use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use serde::Deserialize;
 use wasmparser::Operator;
 
-use crate::entries::{NONE, UnitEntries};
+use crate::dwarf::entries::{NONE, UnitEntries};
 use crate::error::{DebugFileError, DebugInfoError};
-use crate::line_source::Told;
-use crate::line_table::{LineTable, Row, fold, join};
+use crate::lines::table::{LineTable, Row, fold, join};
 use crate::module::{Function, Module};
 use crate::symbols::Language;
+use crate::without_dwarf::line_info::Told;
 use wasmdbg_code_address::ModulePc;
 
 /// A decoded source map.

@@ -27,13 +27,13 @@ use std::sync::Arc;
 
 use wasmparser::Operator;
 
-use crate::entries::{NONE, UnitEntries};
+use crate::dwarf::entries::{NONE, UnitEntries};
 use crate::error::DebugInfoError;
-use crate::functions::FunctionName;
-use crate::line_source::Told;
-use crate::line_table::{LineTable, Row};
+use crate::functions::frames::FunctionName;
+use crate::lines::table::{LineTable, Row};
 use crate::module::{Function, Module};
 use crate::symbols::Language;
+use crate::without_dwarf::line_info::Told;
 use wasmdbg_code_address::{ModulePc, PcRange};
 
 const TABLE: &str = "runtime.pclntab";

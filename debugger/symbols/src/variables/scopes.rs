@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use gimli::DebuggingInformationEntry;
 
+use crate::debug_info::{DebugInfo, Entry, OpenUnit};
 use crate::demangle::{can_be_called, path_parts};
-use crate::dwarf::{DebugInfo, Entry, OpenUnit};
-use crate::entries::{Named, file_index};
+use crate::dwarf::entries::{Named, file_index};
 use crate::error::DebugInfoError;
-use crate::functions::InstanceId;
-use crate::lines::Position;
+use crate::functions::frames::InstanceId;
+use crate::lines::position::Position;
 use crate::symbols::Symbols;
 use crate::types::TypeId;
 use wasmdbg_code_address::ModulePc;

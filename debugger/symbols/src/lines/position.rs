@@ -3,10 +3,10 @@
 
 use std::sync::Arc;
 
-use crate::dwarf::DebugInfo;
-use crate::entries::UnitEntries;
-use crate::functions::InstanceId;
-use crate::line_table::{LineTable, Row};
+use crate::debug_info::DebugInfo;
+use crate::dwarf::entries::UnitEntries;
+use crate::functions::frames::InstanceId;
+use crate::lines::table::{LineTable, Row};
 use crate::module::Function;
 use crate::symbols::Symbols;
 use wasmdbg_code_address::{ModulePc, PcRange};

@@ -5,12 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use crate::dwarf::DebugInfo;
-use crate::entries::NONE;
+use crate::debug_info::DebugInfo;
+use crate::dwarf::entries::NONE;
 use crate::error::LookupError;
-use crate::functions::InstanceId;
-use crate::line_table::Row;
-use crate::lines::{BreakPlace, LineBinding, row_position};
+use crate::functions::frames::InstanceId;
+use crate::lines::position::{BreakPlace, LineBinding, row_position};
+use crate::lines::table::Row;
 use crate::symbols::Symbols;
 use wasmdbg_code_address::ModulePc;
 

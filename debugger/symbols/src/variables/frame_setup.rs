@@ -9,7 +9,7 @@ use std::collections::HashMap;
 
 use wasmparser::Operator;
 
-use crate::dwarf::lock;
+use crate::debug_info::lock;
 use crate::module::{Function, Module};
 use crate::symbols::Symbols;
 use wasmdbg_code_address::ModulePc;

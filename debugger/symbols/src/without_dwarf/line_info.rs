@@ -6,16 +6,16 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
-use crate::dwarf::{DebugInfo, UnitHead, UnitSlot};
-use crate::entries::UnitEntries;
+use crate::debug_info::{DebugInfo, UnitHead, UnitSlot};
+use crate::dwarf::entries::UnitEntries;
 use crate::error::DebugInfoError;
-use crate::functions::FunctionName;
-use crate::go_table;
-use crate::line_table::LineTable;
+use crate::functions::frames::FunctionName;
+use crate::lines::table::LineTable;
 use crate::module::Module;
-use crate::named_locals;
-use crate::source_map::SourceMap;
 use crate::symbols::Language;
+use crate::without_dwarf::go_table;
+use crate::without_dwarf::named_locals;
+use crate::without_dwarf::source_map::SourceMap;
 
 /// Lines and functions that something else than DWARF told.
 #[derive(Debug)]

@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use wasmparser::Operator;
 
+use crate::debug_info::{DebugInfo, lock};
 use crate::demangle::{can_be_called, demangle, path_parts, without_generics};
-use crate::dwarf::{DebugInfo, lock};
-use crate::entries::{NONE, Node};
+use crate::dwarf::entries::{NONE, Node};
 use crate::error::LookupError;
-use crate::line_table::Row;
-use crate::lines::{BreakPlace, Position};
+use crate::lines::position::{BreakPlace, Position};
+use crate::lines::table::Row;
 use crate::module::{Function, Import, ImportKind};
 use crate::symbols::{Language, Symbols};
 use wasmdbg_code_address::{ModulePc, PcRange};

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use gimli::AttributeValue;
 
-use crate::dwarf::{DebugInfo, Entry, OpenUnit, Slice};
+use crate::debug_info::{DebugInfo, Entry, OpenUnit, Slice};
 use crate::error::DebugInfoError;
 use crate::symbols::Language;
 use crate::types::{
@@ -40,7 +40,7 @@ impl DebugInfo {
     /// Types of DWARF 5 type units, by signature.
     fn type_units(&self) -> HashMap<u64, u32> {
         let dwarf = self.dwarf();
-        let header = |slot: &crate::dwarf::UnitSlot| {
+        let header = |slot: &crate::debug_info::UnitSlot| {
             let offset = gimli::DebugInfoOffset(slot.offset as usize);
             match dwarf.debug_info.header_from_offset(offset).ok()?.type_() {
                 gimli::UnitType::Type { type_signature, type_offset } => {

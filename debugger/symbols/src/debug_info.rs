@@ -12,10 +12,10 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use gimli::{DebugInfoOffset, EndianSlice, LittleEndian, Reader as _, SectionId};
 
-use crate::entries::UnitEntries;
+use crate::dwarf::entries::UnitEntries;
 use crate::error::DebugInfoError;
-use crate::functions::FunctionName;
-use crate::line_table::LineTable;
+use crate::functions::frames::FunctionName;
+use crate::lines::table::LineTable;
 use crate::module::Module;
 use crate::symbols::Language;
 use crate::types::Type;

@@ -7,11 +7,11 @@
 
 use wasmparser::Operator;
 
-use crate::lines::Position;
-use crate::location::{Described, Unreadable, pick};
+use crate::lines::position::Position;
 use crate::module::Function;
-use crate::scopes::{Variable, VariableKind};
 use crate::symbols::Symbols;
+use crate::variables::location::{Described, Unreadable, pick};
+use crate::variables::scopes::{Variable, VariableKind};
 use wasmdbg_code_address::{ModulePc, PcRange};
 
 /// A write to a local.

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use crate::dwarf::{DebugInfo, OpenUnit, Slice};
+use crate::debug_info::{DebugInfo, OpenUnit, Slice};
 use crate::error::DebugInfoError;
 use wasmdbg_code_address::{CodeOffset, ModulePc, PcRange};
 

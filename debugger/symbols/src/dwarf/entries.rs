@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use gimli::AttributeValue;
 
-use crate::dwarf::{DebugInfo, OpenUnit, Slice, Text};
+use crate::debug_info::{DebugInfo, OpenUnit, Slice, Text};
 use crate::error::DebugInfoError;
 use wasmdbg_code_address::{CodeOffset, CodeSection, ModulePc, PcRange};
 

@@ -1,0 +1,3 @@
+//! What DWARF says, read into the forms that questions are answered from.
+
+pub(crate) mod entries;

@@ -1,0 +1,4 @@
+//! Functions: their names and instances, the frames at a pc, and their code in words.
+
+pub(crate) mod disassemble;
+pub(crate) mod frames;
