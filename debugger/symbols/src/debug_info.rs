@@ -15,9 +15,9 @@ use gimli::{DebugInfoOffset, EndianSlice, LittleEndian, Reader as _, SectionId};
 use crate::dwarf::entries::UnitEntries;
 use crate::error::DebugInfoError;
 use crate::functions::frames::FunctionName;
+use crate::language::Language;
 use crate::lines::table::LineTable;
 use crate::module::Module;
-use crate::symbols::Language;
 use crate::types::Type;
 use wasmdbg_code_address::{CodeSection, ModulePc, PcRange};
 
@@ -388,41 +388,6 @@ impl<'a> OpenUnit<'a> {
             ranges,
             split: string(gimli::DW_AT_dwo_name).or_else(|| string(gimli::DW_AT_GNU_dwo_name)),
         })
-    }
-}
-
-impl Language {
-    fn detect(producer: &str, claimed: Option<gimli::DwLang>) -> Language {
-        let producer = producer.to_ascii_lowercase();
-        let told = [
-            ("tinygo", Language::TinyGo),
-            ("rustc", Language::Rust),
-            ("zig", Language::Zig),
-            ("assemblyscript", Language::AssemblyScript),
-        ];
-        if let Some((_, language)) = told.iter().find(|(mark, _)| producer.contains(mark)) {
-            return *language;
-        }
-        match claimed {
-            Some(gimli::DW_LANG_Rust) => Language::Rust,
-            Some(
-                gimli::DW_LANG_C
-                | gimli::DW_LANG_C89
-                | gimli::DW_LANG_C99
-                | gimli::DW_LANG_C11
-                | gimli::DW_LANG_C17,
-            ) => Language::C,
-            Some(
-                gimli::DW_LANG_C_plus_plus
-                | gimli::DW_LANG_C_plus_plus_03
-                | gimli::DW_LANG_C_plus_plus_11
-                | gimli::DW_LANG_C_plus_plus_14
-                | gimli::DW_LANG_C_plus_plus_17
-                | gimli::DW_LANG_C_plus_plus_20,
-            ) => Language::Cpp,
-            Some(gimli::DW_LANG_Zig) => Language::Zig,
-            _ => Language::Other,
-        }
     }
 }
 

@@ -31,6 +31,8 @@ mod debug_info;
 mod dwarf;
 mod error;
 mod functions;
+mod ids;
+mod language;
 mod lines;
 mod module;
 mod symbols;
@@ -40,12 +42,14 @@ mod without_dwarf;
 
 pub use error::{DebugFileError, DebugInfoError, LookupError, ModuleError};
 pub use functions::disassemble::Instruction;
-pub use functions::frames::{FunctionBinding, FunctionName, Instance, InstanceId, SourceFrame};
+pub use functions::frames::{FunctionBinding, FunctionName, Instance, SourceFrame};
+pub use ids::{InstanceId, TypeId};
+pub use language::Language;
 pub use lines::position::{BreakPlace, LineBinding, LineCursor, Position, Statement, StatementStart};
 pub use module::{CustomSection, Export, Function, Global, Import, ImportKind, Module, ValType};
-pub use symbols::{Language, Symbols, UnitInfo};
+pub use symbols::{Symbols, UnitInfo};
 pub use types::{
-    Encoding, Enumerator, Member, PointerKind, RecordKind, Type, TypeId, TypeKind, Variant, VariantPart,
+    Encoding, Enumerator, Member, PointerKind, RecordKind, Type, TypeKind, Variant, VariantPart,
 };
 pub use variables::frame_setup::{FrameSetup, StackFrame, StackUse};
 pub use variables::location::{Location, Machine, Piece, Unreadable, WasmValue};

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use crate::debug_info::{DebugInfo, UnitHead};
 use crate::error::{DebugFileError, DebugInfoError, ModuleError};
+use crate::language::Language;
 use crate::module::Module;
 use crate::variables::frame_setup::StackUse;
 use crate::without_dwarf::source_map::SourceMap;
@@ -18,27 +19,6 @@ pub struct Symbols {
     pub(crate) info: Option<DebugInfo>,
     /// What was read of the functions' prologues.
     pub(crate) stack_uses: Mutex<HashMap<u32, StackUse>>,
-}
-
-/// A source language, told from DW_AT_producer first: Zig and TinyGo claim C99 in DW_AT_language.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Language {
-    /// rustc.
-    Rust,
-    /// C by clang.
-    C,
-    /// C++ by clang.
-    Cpp,
-    /// Zig.
-    Zig,
-    /// Go by TinyGo.
-    TinyGo,
-    /// Go by its own compiler.
-    Go,
-    /// AssemblyScript.
-    AssemblyScript,
-    /// Anything else, or unknown.
-    Other,
 }
 
 /// A compilation unit.

@@ -10,18 +10,13 @@ use crate::debug_info::{DebugInfo, lock};
 use crate::demangle::{can_be_called, demangle, path_parts, without_generics};
 use crate::dwarf::entries::{NONE, Node};
 use crate::error::LookupError;
+use crate::ids::InstanceId;
+use crate::language::Language;
 use crate::lines::position::{BreakPlace, Position};
 use crate::lines::table::Row;
 use crate::module::{Function, Import, ImportKind};
-use crate::symbols::{Language, Symbols};
+use crate::symbols::Symbols;
 use wasmdbg_code_address::{ModulePc, PcRange};
-
-/// One instance of a function in the code: a function body, or a copy inlined into one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct InstanceId {
-    pub(crate) unit: u32,
-    pub(crate) node: u32,
-}
 
 /// A function's name.
 #[derive(Clone, Debug, PartialEq, Eq)]

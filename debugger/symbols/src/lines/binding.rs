@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::debug_info::DebugInfo;
 use crate::dwarf::entries::NONE;
 use crate::error::LookupError;
-use crate::functions::frames::InstanceId;
+use crate::ids::InstanceId;
 use crate::lines::position::{BreakPlace, LineBinding, row_position};
 use crate::lines::table::Row;
 use crate::symbols::Symbols;

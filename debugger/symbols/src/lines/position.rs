@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::debug_info::DebugInfo;
 use crate::dwarf::entries::UnitEntries;
-use crate::functions::frames::InstanceId;
+use crate::ids::InstanceId;
 use crate::lines::table::{LineTable, Row};
 use crate::module::Function;
 use crate::symbols::Symbols;

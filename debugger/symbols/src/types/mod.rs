@@ -8,12 +8,10 @@ use std::sync::Arc;
 use crate::debug_info::lock;
 use crate::demangle::path_parts;
 use crate::error::DebugInfoError;
-use crate::symbols::{Language, Symbols};
+use crate::ids::TypeId;
+use crate::language::Language;
+use crate::symbols::Symbols;
 use wasmdbg_code_address::ModulePc;
-
-/// A type: the `.debug_info` offset of its entry; without DWARF a number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct TypeId(pub(crate) u32);
 
 /// A type, one level deep.
 #[derive(Clone, Debug, PartialEq, Eq)]

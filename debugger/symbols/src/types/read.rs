@@ -8,9 +8,10 @@ use gimli::AttributeValue;
 
 use crate::debug_info::{DebugInfo, Entry, OpenUnit, Slice};
 use crate::error::DebugInfoError;
-use crate::symbols::Language;
+use crate::ids::TypeId;
+use crate::language::Language;
 use crate::types::{
-    Encoding, Enumerator, Member, PointerKind, RecordKind, Type, TypeId, TypeKind, Variant, VariantPart,
+    Encoding, Enumerator, Member, PointerKind, RecordKind, Type, TypeKind, Variant, VariantPart,
 };
 
 /// How many references a made-up name follows one behind the other (`*const *const [u8]`).

@@ -9,10 +9,9 @@ use crate::debug_info::{DebugInfo, Entry, OpenUnit};
 use crate::demangle::{can_be_called, path_parts};
 use crate::dwarf::entries::{Named, file_index};
 use crate::error::DebugInfoError;
-use crate::functions::frames::InstanceId;
+use crate::ids::{InstanceId, TypeId};
 use crate::lines::position::Position;
 use crate::symbols::Symbols;
-use crate::types::TypeId;
 use wasmdbg_code_address::ModulePc;
 
 /// What a variable is.

@@ -30,9 +30,9 @@ use wasmparser::Operator;
 use crate::dwarf::entries::{NONE, UnitEntries};
 use crate::error::DebugInfoError;
 use crate::functions::frames::FunctionName;
+use crate::language::Language;
 use crate::lines::table::{LineTable, Row};
 use crate::module::{Function, Module};
-use crate::symbols::Language;
 use crate::without_dwarf::line_info::Told;
 use wasmdbg_code_address::{ModulePc, PcRange};
 

@@ -5,10 +5,11 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::functions::frames::InstanceId;
+use crate::ids::{InstanceId, TypeId};
+use crate::language::Language;
 use crate::module::{Function, ValType};
-use crate::symbols::{Language, Symbols};
-use crate::types::{Encoding, Type, TypeId, TypeKind};
+use crate::symbols::Symbols;
+use crate::types::{Encoding, Type, TypeKind};
 use crate::variables::location::{Location, Machine, WasmValue};
 use crate::variables::scopes::{Variable, VariableKind};
 use wasmdbg_code_address::ModulePc;

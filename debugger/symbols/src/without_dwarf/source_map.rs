@@ -13,9 +13,9 @@ use wasmparser::Operator;
 
 use crate::dwarf::entries::{NONE, UnitEntries};
 use crate::error::{DebugFileError, DebugInfoError};
+use crate::language::Language;
 use crate::lines::table::{LineTable, Row, fold, join};
 use crate::module::{Function, Module};
-use crate::symbols::Language;
 use crate::without_dwarf::line_info::Told;
 use wasmdbg_code_address::ModulePc;
 
