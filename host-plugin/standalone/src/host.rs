@@ -37,7 +37,7 @@ pub struct Options {
 pub enum Error {
     /// No engine.
     #[error("{0}")]
-    Engine(#[from] wasmdbg_proxy_wasm::engine::EngineError),
+    Engine(#[from] wasmdbg_proxy_wasm::filter::EngineError),
     /// The filter cannot run.
     #[error("the filter cannot run: {0}")]
     Filter(String),

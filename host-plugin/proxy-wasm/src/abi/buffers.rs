@@ -1,10 +1,10 @@
 //! `proxy_get_buffer_bytes`, `proxy_get_buffer_status`, `proxy_set_buffer_bytes`. Here are the two
 //! configurations; bodies, streams and the replies of calls are not there yet.
 
+use crate::abi::linker::Table;
 use crate::abi::unimplemented::not_there;
 use crate::embedder::Status;
-use crate::guest::{Guest, Place, write_u32};
-use crate::linker::Table;
+use crate::vm::guest::{Guest, Place, write_u32};
 
 pub(super) fn define(table: &mut Table) -> wasmtime::Result<()> {
     table.env_placing("proxy_get_buffer_bytes", bytes)?;

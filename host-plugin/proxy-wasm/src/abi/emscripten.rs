@@ -1,7 +1,7 @@
 //! What modules built with Emscripten import besides the ABI.
 
-use crate::guest::Guest;
-use crate::linker::{Answer, Table};
+use crate::abi::linker::{Answer, Table};
+use crate::vm::guest::Guest;
 
 pub(super) fn define(table: &mut Table) -> wasmtime::Result<()> {
     table

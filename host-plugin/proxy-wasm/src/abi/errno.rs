@@ -1,7 +1,7 @@
 //! WASI's error numbers, as far as the host answers with them.
 
+use crate::abi::linker::{Answer, Failure};
 use crate::embedder::Status;
-use crate::linker::{Answer, Failure};
 
 /// `errno` of WASI preview 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,14 +1,14 @@
 //! The header-map functions.
 
+use crate::abi::linker::{Failure, Table};
 use crate::abi::serialize::{deserialize, serialize};
 use crate::abi::unimplemented::not_there;
-use crate::contexts::Write;
+use crate::config::Limits;
 use crate::embedder::{HeaderMap, Level, Status, Transaction};
-use crate::filter_core::FilterCore;
-use crate::guest::{Guest, Place, read, write_u32};
-use crate::linker::{Failure, Table};
-use crate::settings::Limits;
-use crate::state::VmState;
+use crate::filter::core::FilterCore;
+use crate::vm::contexts::Write;
+use crate::vm::guest::{Guest, Place, read, write_u32};
+use crate::vm::state::VmState;
 
 /// No field has a longer name: it is not looked for.
 const LONGEST_NAME: usize = 64 << 10;

@@ -2,9 +2,9 @@
 
 use wasmdbg_control::ContextId;
 
+use crate::abi::linker::Table;
 use crate::embedder::Status;
-use crate::guest::Guest;
-use crate::linker::Table;
+use crate::vm::guest::Guest;
 
 pub(super) fn define(table: &mut Table) -> wasmtime::Result<()> {
     table.env("proxy_done", done)?;

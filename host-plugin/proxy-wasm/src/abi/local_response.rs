@@ -1,11 +1,11 @@
 //! `proxy_send_local_response`.
 
+use crate::abi::linker::{Failure, Table};
 use crate::abi::serialize::deserialize;
+use crate::config::Limits;
 use crate::embedder::{Level, Status};
-use crate::guest::{Guest, read};
-use crate::linker::{Failure, Table};
 use crate::outcome::{Action, LocalResponse};
-use crate::settings::Limits;
+use crate::vm::guest::{Guest, read};
 
 /// Fields of a local response. The proxy sets them outside of the filter's CPU budget, maybe for thousands of
 /// transactions that one callback answers, and may compare each with every other one.

@@ -1,8 +1,8 @@
 //! `proxy_log`, `proxy_get_log_level`.
 
+use crate::abi::linker::Table;
 use crate::embedder::{Level, Status};
-use crate::guest::{Guest, read, write_u32};
-use crate::linker::Table;
+use crate::vm::guest::{Guest, read, write_u32};
 
 pub(super) fn define(table: &mut Table) -> wasmtime::Result<()> {
     table.env("proxy_log", log)?;

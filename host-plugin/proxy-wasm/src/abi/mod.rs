@@ -1,5 +1,5 @@
 //! The host functions of Proxy-Wasm 0.2.x and the WASI preview 1 functions that guests import, by topic.
-//! They act on [`Guest`](crate::guest::Guest) and leave effects; they never enter the guest and never
+//! They act on [`Guest`](crate::vm::guest::Guest) and leave effects; they never enter the guest and never
 //! touch the proxy's flow.
 
 mod buffers;
@@ -7,9 +7,9 @@ mod emscripten;
 mod errno;
 mod headers;
 mod lifecycle;
+pub(crate) mod linker;
 mod local_response;
 mod log;
-pub(crate) mod output;
 mod properties;
 mod serialize;
 mod streams;
@@ -19,7 +19,7 @@ pub(crate) mod unimplemented;
 mod wasi;
 mod wasi_files;
 
-use crate::linker::Table;
+use self::linker::Table;
 
 /// Fills the table with every function the host has.
 pub(crate) fn define(table: &mut Table) -> wasmtime::Result<()> {

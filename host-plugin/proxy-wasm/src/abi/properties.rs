@@ -2,10 +2,10 @@
 //! else is the transaction's.
 
 use crate::abi::headers::{admit_replacing, too_much};
-use crate::contexts::Write;
+use crate::abi::linker::{Failure, Table};
 use crate::embedder::{HeaderMap, Status};
-use crate::guest::{Guest, Place, read};
-use crate::linker::{Failure, Table};
+use crate::vm::contexts::Write;
+use crate::vm::guest::{Guest, Place, read};
 
 /// Segments of a path; the longest of the field has five.
 const SEGMENTS: usize = 16;

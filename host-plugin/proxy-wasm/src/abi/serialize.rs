@@ -2,7 +2,7 @@
 //! values themselves, each with a NUL behind it; numbers are 32 bits, little endian.
 
 use crate::embedder::{HeaderMap, Status, Transaction};
-use crate::guest::read_u32;
+use crate::vm::guest::read_u32;
 
 /// Serializes `map` into `scratch`. `lengths` is only there to be reused.
 pub(super) fn serialize(

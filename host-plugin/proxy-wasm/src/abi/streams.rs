@@ -1,10 +1,10 @@
 //! `proxy_continue_stream`, `proxy_close_stream`.
 
+use crate::abi::linker::Table;
 use crate::abi::unimplemented::not_there;
 use crate::embedder::Status;
-use crate::guest::Guest;
-use crate::linker::Table;
 use crate::outcome::{Action, StreamType};
+use crate::vm::guest::Guest;
 
 pub(super) fn define(table: &mut Table) -> wasmtime::Result<()> {
     table.env("proxy_continue_stream", resume)?;

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use crate::abi::linker::Table;
 use crate::embedder::Status;
-use crate::guest::Guest;
-use crate::linker::Table;
+use crate::vm::guest::Guest;
 
 pub(super) fn define(table: &mut Table) -> wasmtime::Result<()> {
     table.env("proxy_set_tick_period_milliseconds", set_tick_period)

@@ -2,9 +2,9 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use crate::abi::linker::Table;
 use crate::embedder::Status;
-use crate::guest::{Guest, write_u64};
-use crate::linker::Table;
+use crate::vm::guest::{Guest, write_u64};
 
 pub(super) fn define(table: &mut Table) -> wasmtime::Result<()> {
     table.env("proxy_get_current_time_nanoseconds", now)

@@ -4,11 +4,11 @@
 
 use wasmtime::{Caller, ExternType, FuncType, ImportType, Linker, Val, ValType};
 
+use crate::abi::linker::{ENV, WASI};
 use crate::embedder::{Level, Status};
-use crate::filter_core::FilterCore;
-use crate::guest::Guest;
-use crate::linker::{ENV, WASI};
-use crate::state::VmState;
+use crate::filter::core::FilterCore;
+use crate::vm::guest::Guest;
+use crate::vm::state::VmState;
 
 /// Proxy-Wasm 0.1.0 to 0.2.1, without what other topics define.
 const FUNCTIONS: [&str; 22] = [

@@ -6,10 +6,10 @@ use std::time::Duration;
 use nix::time::{ClockId, clock_gettime};
 
 use crate::abi::errno::Errno;
+use crate::abi::linker::{Failure, Table};
 use crate::abi::time::realtime;
-use crate::guest::{Guest, read, write, write_u32, write_u64};
-use crate::linker::{Failure, Table};
-use crate::trap::Stop;
+use crate::vm::guest::{Guest, read, write, write_u32, write_u64};
+use crate::vm::trap::Stop;
 
 pub(super) fn define(table: &mut Table) -> wasmtime::Result<()> {
     table.wasi("args_sizes_get", args_sizes_get)?;

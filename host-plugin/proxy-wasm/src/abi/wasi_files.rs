@@ -2,9 +2,9 @@
 //! input is empty, everything else does not exist.
 
 use crate::abi::errno::Errno;
-use crate::abi::output::Stream;
-use crate::guest::{Guest, read, read_u32, write, write_u32};
-use crate::linker::{Failure, Table};
+use crate::abi::linker::{Failure, Table};
+use crate::vm::guest::{Guest, read, read_u32, write, write_u32};
+use crate::vm::output::Stream;
 
 const CHARACTER_DEVICE: u8 = 2;
 const RIGHT_READ: u8 = 1 << 1;

@@ -7,8 +7,8 @@ use wasmdbg_control::{ErrorKind, WireError};
 use super::Agent;
 use super::requests::part;
 use crate::code::{CodeMaps, SourceNames};
+use crate::config::Perf;
 use crate::embedder::Level;
-use crate::settings::Perf;
 
 impl Agent {
     /// Lets the files for `perf` have source names and lines, and writes the one that the settings ask

@@ -10,6 +10,7 @@ use std::sync::mpsc::Receiver;
 use wasmdbg_control::{ModuleHash, SlotId};
 
 use super::Agent;
+use crate::abi::linker::{Lane, link};
 use crate::debug::DebugLane;
 use crate::debug::engine::{DebugEngine, DebugModule};
 use crate::debug::lane::{Note, SlotCode};
@@ -18,7 +19,6 @@ use crate::debug::slot::{Job, Slot};
 use crate::debug::worker::{Worker, refuse};
 use crate::embedder::{Level, ThreadHandle};
 use crate::filter::Filter;
-use crate::linker::{Lane, link};
 
 /// See the module.
 pub(super) struct Crew {

@@ -10,8 +10,8 @@ use wasmdbg_control::text::cut;
 use wasmdbg_control::{ModuleHash, ModulePc};
 
 use crate::embedder::Level;
-use crate::runtime::Runtime;
-use crate::trap::{TrapFrame, TrapReport};
+use crate::filter::runtime::Runtime;
+use crate::vm::trap::{TrapFrame, TrapReport};
 
 /// Says where a frame is, from the module's bytes: `is_prime at src/lib.rs:42`. `None`: the module does
 /// not tell.

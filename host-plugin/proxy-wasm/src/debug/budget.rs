@@ -4,8 +4,8 @@
 
 use std::time::Duration;
 
-use crate::limits::thread_cpu;
-use crate::trap::Stop as Halt;
+use crate::vm::limits::thread_cpu;
+use crate::vm::trap::Stop as Halt;
 
 /// Code compiled for debugging is up to 14 times slower.
 const FACTOR: u32 = 10;

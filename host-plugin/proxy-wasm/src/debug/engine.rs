@@ -185,7 +185,7 @@ fn build(
 
 fn config() -> Config {
     let mut config = Config::new();
-    crate::engine::base(&mut config);
+    crate::filter::engine::base(&mut config);
     config
         .guest_debug(true)
         .cranelift_opt_level(OptLevel::Speed)

@@ -32,8 +32,8 @@ use super::slot::{Running, Slot};
 use super::stepping::{Start, Stepping, Verdict};
 use super::stop::Command;
 use super::stream;
-use crate::state::VmState;
-use crate::trap::{Stop as Halt, TrapFrame};
+use crate::vm::state::VmState;
+use crate::vm::trap::{Stop as Halt, TrapFrame};
 
 /// Frames that a stop's event carries.
 const FRAMES: u32 = 32;
@@ -296,7 +296,7 @@ impl Handler {
     ) {
         let (lane, slot) = (&self.0.lane, &self.0.slot);
         let Running { context, callback } = slot.lock().running.clone().unwrap_or(Running {
-            context: Context::Root { id: crate::contexts::NO_CONTEXT },
+            context: Context::Root { id: crate::vm::contexts::NO_CONTEXT },
             callback: "_start",
         });
         let (frames, frame_count) = self.frames(store).read(0, FRAMES);

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use wasmdbg_control::status::Histogram;
 
-use crate::limits::thread_cpu;
+use crate::vm::limits::thread_cpu;
 
 /// Up to 2^19 µs, half a second; the last bucket takes the rest.
 const BUCKETS: usize = 20;

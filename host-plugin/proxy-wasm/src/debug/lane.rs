@@ -26,9 +26,9 @@ use super::session::{Session, Wish};
 use super::slot::{Activity, Bound, Job, Slot};
 use super::stop::{Command, Standing};
 use crate::embedder::{Level, RequestFacts};
-use crate::filter_core::FilterCore;
-use crate::runtime::Runtime;
-use crate::state::VmState;
+use crate::filter::core::FilterCore;
+use crate::filter::runtime::Runtime;
+use crate::vm::state::VmState;
 
 /// Events about missed transactions that wait; more are only counted.
 const MISSED_WAITING: usize = 64;

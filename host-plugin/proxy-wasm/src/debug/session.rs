@@ -13,7 +13,7 @@ use wasmdbg_control::server::{ClientHandle, Peer};
 use wasmdbg_control::{Event, FilterId, Message, ModuleHash, SessionId};
 
 use super::rules::Rules;
-use crate::filter_core::FilterCore;
+use crate::filter::core::FilterCore;
 
 /// See the module.
 pub(crate) struct Session {

@@ -8,7 +8,7 @@ use wasmdbg_control::stream::{Field, Property, StreamState};
 use wasmdbg_control::text::cut;
 
 use crate::embedder::{HeaderMap, Transaction};
-use crate::state::VmState;
+use crate::vm::state::VmState;
 
 /// How a property is encoded.
 #[derive(Clone, Copy)]

@@ -17,13 +17,13 @@ use super::block_on::block_on;
 use super::handler::Handler;
 use super::lane::{DebugLane, SlotCode};
 use super::slot::{Running, Slot};
-use crate::contexts::{NO_CONTEXT, Overdue, ROOT_CONTEXT};
 use crate::embedder::{HeaderMap, Level, Transaction};
-use crate::exports::{Entry, Exports};
 use crate::outcome::{Action, Callback, Effect, Outcome};
-use crate::start::{StartError, accept_start, is_clean_exit, start_sequence};
-use crate::state::{LogListener, VmState};
-use crate::trap::Death;
+use crate::vm::contexts::{NO_CONTEXT, Overdue, ROOT_CONTEXT};
+use crate::vm::exports::{Entry, Exports};
+use crate::vm::start::{StartError, accept_start, is_clean_exit, start_sequence};
+use crate::vm::state::{LogListener, VmState};
+use crate::vm::trap::Death;
 
 /// What `_initialize` to `proxy_on_configure` may take at least, each: on the fast lane a thread that
 /// nobody waits for does it.

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use wasmdbg_proxy_wasm::settings::Limits;
+use wasmdbg_proxy_wasm::config::Limits;
 use wasmdbg_proxy_wasm::{FilterConfig, Settings};
 
 const PATH: &str = "/etc/filter.yaml";

@@ -4,10 +4,10 @@
 use wasmdbg_control::ContextId;
 use wasmtime::{AsContextMut, Instance, Memory, Module, Store, TypedFunc, WasmParams, WasmResults};
 
-use crate::contexts::{NO_CONTEXT, ROOT_CONTEXT};
 use crate::outcome::Callback;
-use crate::start::StartError;
-use crate::state::VmState;
+use crate::vm::contexts::{NO_CONTEXT, ROOT_CONTEXT};
+use crate::vm::start::StartError;
+use crate::vm::state::VmState;
 
 /// One entry into the guest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -9,15 +9,15 @@ use std::time::{Duration, Instant};
 use wasmdbg_control::ContextId;
 use wasmtime::{InstancePre, Store, UpdateDeadline};
 
-use crate::contexts::{NO_CONTEXT, Overdue, ROOT_CONTEXT};
 use crate::embedder::{HeaderMap, Transaction};
-use crate::engine::Ticking;
-use crate::exports::{Entry, Exports};
-use crate::filter_core::FilterCore;
+use crate::filter::core::FilterCore;
+use crate::filter::engine::Ticking;
 use crate::outcome::{Action, Callback, Effect, Outcome};
-use crate::start::{StartError, accept_start, is_clean_exit, start_sequence};
-use crate::state::VmState;
-use crate::trap::Death;
+use crate::vm::contexts::{NO_CONTEXT, Overdue, ROOT_CONTEXT};
+use crate::vm::exports::{Entry, Exports};
+use crate::vm::start::{StartError, accept_start, is_clean_exit, start_sequence};
+use crate::vm::state::VmState;
+use crate::vm::trap::Death;
 
 /// See the module.
 pub struct FastVm {

@@ -10,8 +10,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 use serde_norway::Value;
 
-use crate::scalar::Scalar;
-use crate::settings::Limits;
+use super::scalar::Scalar;
+use super::settings::Limits;
 
 /// One filter.
 #[derive(Debug, Clone)]
@@ -55,15 +55,17 @@ pub struct LimitsOverride {
 
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(transparent)]
-struct DurationText(#[serde(deserialize_with = "crate::settings::duration")] std::time::Duration);
+struct DurationText(#[serde(deserialize_with = "crate::config::settings::duration")] std::time::Duration);
 
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(transparent)]
-struct TimeLimitText(#[serde(deserialize_with = "crate::settings::time_limit")] Option<std::time::Duration>);
+struct TimeLimitText(
+    #[serde(deserialize_with = "crate::config::settings::time_limit")] Option<std::time::Duration>,
+);
 
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(transparent)]
-struct SizeText(#[serde(deserialize_with = "crate::settings::size")] u64);
+struct SizeText(#[serde(deserialize_with = "crate::config::settings::size")] u64);
 
 impl LimitsOverride {
     /// `limits` with what this filter sets of its own.

@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 use rustc_hash::FxBuildHasher;
 use wasmdbg_control::{ContextId, TransactionId};
 
-use crate::deadlines::{Deadline, Deadlines};
+use crate::config::Limits;
 use crate::embedder::{HeaderMap, Status, Transaction};
-use crate::exports::Entry;
 use crate::outcome::{Action, Callback, Effect, StreamType};
-use crate::settings::Limits;
+use crate::vm::deadlines::{Deadline, Deadlines};
+use crate::vm::exports::Entry;
 
 /// The virtual machine itself, before there is any context.
 pub(crate) const NO_CONTEXT: ContextId = ContextId(0);

@@ -3,9 +3,9 @@
 
 use wasmdbg_control::text::escaped;
 
+use crate::config::Limits;
 use crate::embedder::Level;
-use crate::settings::Limits;
-use crate::state::VmState;
+use crate::vm::state::VmState;
 
 /// A line is cut here when the guest never ends it.
 const LONGEST_LINE: usize = 8 << 10;

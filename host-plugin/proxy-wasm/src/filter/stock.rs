@@ -5,8 +5,8 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::fast::FastVm;
-use crate::start::StartError;
+use crate::vm::fast::FastVm;
+use crate::vm::start::StartError;
 
 /// After a failed start the next one waits this long.
 const RETRY: Duration = Duration::from_secs(1);

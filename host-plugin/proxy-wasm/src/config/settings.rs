@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer};
 
-use crate::config::{ConfigError, parse_yaml};
-use crate::scalar::Scalar;
+use super::filter::{ConfigError, parse_yaml};
+use super::scalar::Scalar;
 
 /// `wasmdbg.yaml`, given as `--settings`.
 #[derive(Debug, Clone, Deserialize)]

@@ -1,9 +1,9 @@
 //! How a virtual machine starts: the order of the ABI, and what may go wrong. Enters nothing itself.
 
-use crate::contexts::{NO_CONTEXT, ROOT_CONTEXT};
-use crate::exports::{Entry, Exports};
-use crate::filter_core::FilterCore;
-use crate::trap::Stop;
+use crate::filter::core::FilterCore;
+use crate::vm::contexts::{NO_CONTEXT, ROOT_CONTEXT};
+use crate::vm::exports::{Entry, Exports};
+use crate::vm::trap::Stop;
 
 /// What a virtual machine goes through before it serves, in order.
 pub(crate) fn start_sequence(core: &FilterCore, exports: &Exports) -> [Option<Entry>; 5] {

@@ -1,6 +1,12 @@
 //! A filter of the proxy's configuration: its module, compiled once, and the virtual machines that are
 //! ready to serve. A filter that cannot be loaded exists too, says why, and its fail policy applies.
 
+pub(crate) mod core;
+pub(crate) mod engine;
+mod log_rate;
+pub(crate) mod runtime;
+mod stock;
+
 use std::fs;
 use std::sync::{Arc, Weak};
 
@@ -9,17 +15,20 @@ use wasmdbg_control::text::{SHOWN, cut};
 use wasmdbg_control::{FilterId, ModuleHash};
 use wasmtime::{InstancePre, Module};
 
+pub use self::core::Counters;
+use self::core::FilterCore;
+pub use self::engine::EngineError;
+pub use self::runtime::Runtime;
+use self::stock::Stock;
+pub use self::stock::{Unavailable, Waiter};
+use crate::abi::linker::{Lane, LinkError, link};
 use crate::config::FilterConfig;
 use crate::embedder::Level;
-use crate::exports::never_called;
-use crate::fast::FastVm;
-use crate::filter_core::{Counters, FilterCore};
-use crate::linker::{Lane, LinkError, link};
 use crate::outcome::Callback;
-use crate::runtime::Runtime;
-use crate::start::StartError;
-use crate::state::VmState;
-use crate::stock::{Stock, Unavailable, Waiter};
+use crate::vm::exports::never_called;
+use crate::vm::fast::FastVm;
+use crate::vm::start::StartError;
+use crate::vm::state::VmState;
 
 /// Virtual machines that are ready beside those in use.
 const SPARE: usize = 1;

@@ -36,7 +36,7 @@ use crate::debug::DebugLane;
 use crate::debug::lane::Note;
 use crate::debug::session::Session;
 use crate::filter::Filter;
-use crate::trap::TrapReport;
+use crate::vm::trap::TrapReport;
 
 /// Events about missed transactions that a session gets in a second; more are only counted.
 const MISSED_PER_SECOND: u32 = 20;

@@ -8,11 +8,11 @@ use wasmdbg_control::TransactionId;
 use wasmdbg_control::server::Waker;
 use wasmdbg_control::text::escaped;
 
+use super::engine::{EngineError, FastEngine};
+use crate::config::Settings;
 use crate::debug::WorkHistogram;
 use crate::embedder::{Embedder, Level};
-use crate::engine::{EngineError, FastEngine};
-use crate::settings::Settings;
-use crate::trap::TrapReport;
+use crate::vm::trap::TrapReport;
 
 /// Reports that may wait for the agent. More are logged without source lines.
 const TRAPS_WAITING: usize = 256;

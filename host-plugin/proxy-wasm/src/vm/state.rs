@@ -8,14 +8,14 @@ use std::time::{Duration, Instant};
 use wasmdbg_control::{ContextId, TransactionId};
 use wasmtime::{Memory, TypedFunc};
 
-use crate::abi::output::{GuestOutput, LogAllowance};
-use crate::contexts::{Contexts, Overdue};
 use crate::embedder::{Level, Status};
-use crate::exports::Entry;
-use crate::filter_core::FilterCore;
-use crate::limits::{CpuBudget, HostWork, MemoryLimit};
+use crate::filter::core::FilterCore;
 use crate::outcome::{Action, Outcome};
-use crate::trap::{Death, Stop};
+use crate::vm::contexts::{Contexts, Overdue};
+use crate::vm::exports::Entry;
+use crate::vm::limits::{CpuBudget, HostWork, MemoryLimit};
+use crate::vm::output::{GuestOutput, LogAllowance};
+use crate::vm::trap::{Death, Stop};
 
 /// Local responses that one callback may leave: it can answer every parked transaction.
 const RESPONSE_BYTES: usize = 16 << 20;

@@ -9,21 +9,21 @@ use std::time::Duration;
 use wasmdbg_control::filters::FilterCounters;
 use wasmdbg_control::{FilterId, ModuleHash};
 
+use super::log_rate::{Kind, LeftOut, LogRate};
+use super::runtime::Runtime;
 use crate::config::FilterConfig;
-use crate::contexts::Overdue;
+use crate::config::Limits;
 use crate::embedder::Level;
-use crate::exports::Entry;
-use crate::log_rate::{Kind, LeftOut, LogRate};
-use crate::runtime::Runtime;
-use crate::settings::Limits;
-use crate::trap::{Death, TrapReport};
+use crate::vm::contexts::Overdue;
+use crate::vm::exports::Entry;
+use crate::vm::trap::{Death, TrapReport};
 use wasmdbg_control::TransactionId;
 
 /// What a frame of a trap takes in the log: a function's name, a file, a line.
 const FRAME: usize = 60;
 
 /// See the module.
-pub struct FilterCore {
+pub(crate) struct FilterCore {
     pub(crate) id: FilterId,
     pub(crate) config: FilterConfig,
     pub(crate) runtime: Arc<Runtime>,

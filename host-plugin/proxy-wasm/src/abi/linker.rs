@@ -9,10 +9,10 @@ use wasmtime::{Caller, Engine, Extern, InstancePre, Linker, Memory, Module, Type
 
 use crate::abi;
 use crate::embedder::Status;
-use crate::filter_core::FilterCore;
-use crate::guest::{Guest, Place, write, write_u32};
-use crate::state::VmState;
-use crate::trap::Stop;
+use crate::filter::core::FilterCore;
+use crate::vm::guest::{Guest, Place, write, write_u32};
+use crate::vm::state::VmState;
+use crate::vm::trap::Stop;
 
 /// The module that Proxy-Wasm functions are imported from.
 pub(crate) const ENV: &str = "env";

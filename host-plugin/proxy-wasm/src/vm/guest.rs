@@ -2,7 +2,7 @@
 //! virtual machine. Nothing here outlives the host function, and nothing here enters the guest.
 
 use crate::embedder::Status;
-use crate::state::VmState;
+use crate::vm::state::VmState;
 
 /// See the module.
 pub(crate) struct Guest<'a> {

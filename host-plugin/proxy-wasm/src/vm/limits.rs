@@ -6,7 +6,7 @@ use std::time::Duration;
 use nix::time::{ClockId, clock_gettime};
 use wasmtime::ResourceLimiter;
 
-use crate::trap::Stop;
+use crate::vm::trap::Stop;
 
 /// Host functions look at the clock after so many steps, of about a nanosecond each.
 const STEPS: u64 = 64 << 10;

@@ -1,0 +1,17 @@
+//! One virtual machine: its contexts, what it may use, how it is entered, and how it ends. Both lanes stand on
+//! it; the fast one is here.
+
+pub(crate) mod contexts;
+mod deadlines;
+pub(crate) mod exports;
+pub(crate) mod fast;
+pub(crate) mod guest;
+pub(crate) mod limits;
+pub(crate) mod output;
+pub(crate) mod start;
+pub(crate) mod state;
+pub(crate) mod trap;
+
+pub use self::fast::FastVm;
+pub use self::start::StartError;
+pub use self::trap::{TrapFrame, TrapKind, TrapReport};
