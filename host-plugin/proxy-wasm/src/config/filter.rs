@@ -3,15 +3,14 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 use serde_norway::Value;
 
+use super::limits::LimitsOverride;
 use super::scalar::Scalar;
-use super::settings::Limits;
+use super::yaml::{ConfigError, parse_yaml};
 
 /// One filter.
 #[derive(Debug, Clone)]
@@ -36,92 +35,6 @@ pub struct FilterConfig {
     pub capabilities: Option<BTreeSet<String>>,
     /// `config.limits`, where it differs from the settings.
     pub limits: LimitsOverride,
-}
-
-/// `config.limits`.
-#[derive(Debug, Clone, Copy, Default, Deserialize)]
-#[serde(default)]
-pub struct LimitsOverride {
-    cpu_per_callback: Option<DurationText>,
-    memory: Option<SizeText>,
-    pause: Option<TimeLimitText>,
-    done: Option<TimeLimitText>,
-    log_bytes: Option<SizeText>,
-    log_lines: Option<u32>,
-    log_rate: Option<SizeText>,
-    map_fields: Option<u32>,
-    map_bytes: Option<SizeText>,
-}
-
-#[derive(Debug, Clone, Copy, Deserialize)]
-#[serde(transparent)]
-struct DurationText(#[serde(deserialize_with = "crate::config::settings::duration")] std::time::Duration);
-
-#[derive(Debug, Clone, Copy, Deserialize)]
-#[serde(transparent)]
-struct TimeLimitText(
-    #[serde(deserialize_with = "crate::config::settings::time_limit")] Option<std::time::Duration>,
-);
-
-#[derive(Debug, Clone, Copy, Deserialize)]
-#[serde(transparent)]
-struct SizeText(#[serde(deserialize_with = "crate::config::settings::size")] u64);
-
-impl LimitsOverride {
-    /// `limits` with what this filter sets of its own.
-    #[must_use]
-    pub fn over(self, mut limits: Limits) -> Limits {
-        if let Some(DurationText(cpu)) = self.cpu_per_callback {
-            limits.cpu_per_callback = cpu;
-        }
-        let sizes = [
-            (self.memory, &mut limits.memory),
-            (self.log_bytes, &mut limits.log_bytes),
-            (self.log_rate, &mut limits.log_rate),
-            (self.map_bytes, &mut limits.map_bytes),
-        ];
-        for (own, limit) in sizes {
-            if let Some(SizeText(own)) = own {
-                *limit = own;
-            }
-        }
-        if let Some(TimeLimitText(pause)) = self.pause {
-            limits.pause = pause;
-        }
-        if let Some(TimeLimitText(done)) = self.done {
-            limits.done = done;
-        }
-        limits.log_lines = self.log_lines.unwrap_or(limits.log_lines);
-        limits.map_fields = self.map_fields.unwrap_or(limits.map_fields);
-        limits
-    }
-}
-
-/// Why a configuration cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
-    /// The file cannot be read.
-    #[error("cannot read {}: {source}", path.display())]
-    Read {
-        /// Which file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// It is not YAML, or a value has the wrong type; the message has line and column.
-    #[error("{}: {message}", path.display())]
-    Invalid {
-        /// Which file.
-        path: PathBuf,
-        /// What is wrong.
-        message: String,
-    },
-}
-
-impl ConfigError {
-    pub(crate) fn invalid(path: &Path, message: impl ToString) -> Self {
-        Self::Invalid { path: path.to_owned(), message: message.to_string() }
-    }
 }
 
 impl FilterConfig {
@@ -209,61 +122,6 @@ fn says_closed(text: &str) -> bool {
         let value = line.split_once("fail_open").map(|(_, rest)| rest.trim_start_matches(['"', '\'', ' ']));
         let value = value.and_then(|rest| rest.strip_prefix(':')).unwrap_or_default();
         value.trim_start_matches([' ', '"', '\'']).starts_with("false") && !line.trim_start().starts_with('#')
-    })
-}
-
-/// Reads YAML; the second value are warnings that name the unknown keys.
-pub(crate) fn parse_yaml<T: DeserializeOwned>(
-    text: &str,
-    path: &Path,
-) -> Result<(T, Vec<String>), ConfigError> {
-    let mut warnings = Vec::new();
-    let yaml = serde_norway::Deserializer::from_str(text);
-    let value = serde_ignored::deserialize(yaml, |key| {
-        let key = key.to_string();
-        let line = line_of(text, &key).map_or_else(String::new, |line| format!(" at line {line}"));
-        warnings.push(format!("unknown key {key}{line} is ignored"));
-    })
-    .map_err(|error| ConfigError::invalid(path, error))?;
-    Ok((value, warnings))
-}
-
-/// The line of `key` (`limits.colour`) in YAML, from 1, where that can be told without a parser that tells it: the
-/// children of a key are in lines of their own that are indented more than it, or behind it in its line.
-fn line_of(text: &str, key: &str) -> Option<usize> {
-    let indent = |line: &str| line.len() - line.trim_start().len();
-    let mut lines = text.lines().zip(1..).filter(|(line, _)| {
-        let line = line.trim_start();
-        !line.is_empty() && !line.starts_with('#') && line != "---"
-    });
-    let (mut within, mut found) = (None, None);
-    let mut same_line = "";
-    for part in key.split('.') {
-        if let Some(at) = key_in(same_line, part) {
-            same_line = &same_line[at..];
-            continue;
-        }
-        let mut level = None;
-        let (line, number) = lines
-            .by_ref()
-            .take_while(|(line, _)| within.is_none_or(|within| indent(line) > within))
-            .find(|(line, _)| {
-                let level = *level.get_or_insert(indent(line));
-                indent(line) == level && key_in(line, part).is_some()
-            })?;
-        within = Some(indent(line));
-        same_line = &line[key_in(line, part)?..];
-        found = Some(number);
-    }
-    found
-}
-
-/// Where the value of `key` begins in a line that has it.
-fn key_in(line: &str, key: &str) -> Option<usize> {
-    line.match_indices(key).find_map(|(at, _)| {
-        let begins = line[..at].chars().next_back().is_none_or(|c| " {,\"'\t".contains(c));
-        let rest = line[at + key.len()..].trim_start_matches(['"', '\'', ' ']);
-        (begins && rest.starts_with(':')).then(|| line.len() - rest.len() + 1)
     })
 }
 

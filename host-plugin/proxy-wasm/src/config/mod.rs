@@ -2,10 +2,12 @@
 //! module.
 
 mod filter;
+mod limits;
 mod scalar;
 mod settings;
+mod yaml;
 
-pub use self::filter::{ConfigError, FilterConfig, LimitsOverride};
-pub use self::settings::{
-    Control, Debug, Limits, Perf, Settings, parse_duration, parse_size, parse_time_limit,
-};
+pub use self::filter::FilterConfig;
+pub use self::limits::{Limits, LimitsOverride};
+pub use self::settings::{Control, Debug, Perf, Settings};
+pub use self::yaml::ConfigError;
