@@ -1,8 +1,8 @@
 //! `proxy_get_buffer_bytes`, `proxy_get_buffer_status`, `proxy_set_buffer_bytes`. Here are the two
 //! configurations; bodies, streams and the replies of calls are not there yet.
 
-use crate::abi::linker::Table;
-use crate::abi::unimplemented::not_there;
+use super::table::Table;
+use super::unimplemented::not_there;
 use crate::embedder::Status;
 use crate::vm::guest::{Guest, Place, write_u32};
 

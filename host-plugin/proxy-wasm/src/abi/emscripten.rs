@@ -1,6 +1,6 @@
 //! What modules built with Emscripten import besides the ABI.
 
-use crate::abi::linker::{Answer, Table};
+use super::table::{Answer, Table};
 use crate::vm::guest::Guest;
 
 pub(super) fn define(table: &mut Table) -> wasmtime::Result<()> {

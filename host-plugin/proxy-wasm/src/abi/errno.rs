@@ -1,6 +1,6 @@
 //! WASI's error numbers, as far as the host answers with them.
 
-use crate::abi::linker::{Answer, Failure};
+use super::table::{Answer, Failure};
 use crate::embedder::Status;
 
 /// `errno` of WASI preview 1.

@@ -1,8 +1,8 @@
 //! The header-map functions.
 
-use crate::abi::linker::{Failure, Table};
-use crate::abi::serialize::{deserialize, serialize};
-use crate::abi::unimplemented::not_there;
+use super::serialize::{deserialize, serialize};
+use super::table::{Failure, Table};
+use super::unimplemented::not_there;
 use crate::config::Limits;
 use crate::embedder::{HeaderMap, Level, Status, Transaction};
 use crate::filter::core::FilterCore;

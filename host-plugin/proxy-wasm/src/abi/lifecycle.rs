@@ -2,7 +2,7 @@
 
 use wasmdbg_control::ContextId;
 
-use crate::abi::linker::Table;
+use super::table::Table;
 use crate::embedder::Status;
 use crate::vm::guest::Guest;
 

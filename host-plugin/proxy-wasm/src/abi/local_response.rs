@@ -1,7 +1,7 @@
 //! `proxy_send_local_response`.
 
-use crate::abi::linker::{Failure, Table};
-use crate::abi::serialize::deserialize;
+use super::serialize::deserialize;
+use super::table::{Failure, Table};
 use crate::config::Limits;
 use crate::embedder::{Level, Status};
 use crate::outcome::{Action, LocalResponse};

@@ -1,6 +1,6 @@
 //! `proxy_log`, `proxy_get_log_level`.
 
-use crate::abi::linker::Table;
+use super::table::Table;
 use crate::embedder::{Level, Status};
 use crate::vm::guest::{Guest, read, write_u32};
 

@@ -13,16 +13,17 @@ mod log;
 mod properties;
 mod serialize;
 mod streams;
+pub(crate) mod table;
 mod tick;
 mod time;
-pub(crate) mod unimplemented;
+mod unimplemented;
 mod wasi;
 mod wasi_files;
 
-use self::linker::Table;
+use self::table::Table;
 
 /// Fills the table with every function the host has.
-pub(crate) fn define(table: &mut Table) -> wasmtime::Result<()> {
+fn define(table: &mut Table) -> wasmtime::Result<()> {
     lifecycle::define(table)?;
     log::define(table)?;
     time::define(table)?;

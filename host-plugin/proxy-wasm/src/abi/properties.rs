@@ -1,8 +1,8 @@
 //! `proxy_get_property`, `proxy_set_property`. What describes the filter is answered here; everything
 //! else is the transaction's.
 
-use crate::abi::headers::{admit_replacing, too_much};
-use crate::abi::linker::{Failure, Table};
+use super::headers::{admit_replacing, too_much};
+use super::table::{Failure, Table};
 use crate::embedder::{HeaderMap, Status};
 use crate::vm::contexts::Write;
 use crate::vm::guest::{Guest, Place, read};

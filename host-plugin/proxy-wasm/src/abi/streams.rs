@@ -1,7 +1,7 @@
 //! `proxy_continue_stream`, `proxy_close_stream`.
 
-use crate::abi::linker::Table;
-use crate::abi::unimplemented::not_there;
+use super::table::Table;
+use super::unimplemented::not_there;
 use crate::embedder::Status;
 use crate::outcome::{Action, StreamType};
 use crate::vm::guest::Guest;

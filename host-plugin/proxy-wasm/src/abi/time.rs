@@ -2,7 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::abi::linker::Table;
+use super::table::Table;
 use crate::embedder::Status;
 use crate::vm::guest::{Guest, write_u64};
 

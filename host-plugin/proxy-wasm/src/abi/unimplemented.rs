@@ -1,18 +1,37 @@
-//! Functions of the ABI that this host does not have yet: they answer UNIMPLEMENTED (12), or NOT_FOUND (1)
-//! where SDKs panic at anything else, and say so in the log, once per filter. And functions that a filter's
-//! capabilities forbid.
+//! What a module imports and the host does not give it: functions of the ABI that are not there yet answer
+//! UNIMPLEMENTED (12), or NOT_FOUND (1) where SDKs panic at anything else, and say so in the log, once per
+//! filter; those that a filter's capabilities forbid answer that.
 
 use wasmtime::{Caller, ExternType, FuncType, ImportType, Linker, Val, ValType};
 
-use crate::abi::linker::{ENV, WASI};
+use super::table::{ENV, WASI};
 use crate::embedder::{Level, Status};
 use crate::filter::core::FilterCore;
 use crate::vm::guest::Guest;
 use crate::vm::state::VmState;
 
-/// Proxy-Wasm 0.1.0 to 0.2.1, without what other topics define.
-const FUNCTIONS: [&str; 22] = [
+/// The functions of Proxy-Wasm 0.1.0 to 0.2.1. Those that a topic defines are its own.
+const FUNCTIONS: [&str; 43] = [
+    "proxy_done",
+    "proxy_set_effective_context",
+    "proxy_log",
+    "proxy_get_log_level",
+    "proxy_get_current_time_nanoseconds",
+    "proxy_set_tick_period_milliseconds",
+    "proxy_set_buffer_bytes",
+    "proxy_get_buffer_bytes",
+    "proxy_get_buffer_status",
+    "proxy_get_header_map_size",
+    "proxy_get_header_map_pairs",
+    "proxy_set_header_map_pairs",
+    "proxy_get_header_map_value",
+    "proxy_add_header_map_value",
+    "proxy_replace_header_map_value",
+    "proxy_remove_header_map_value",
+    "proxy_continue_stream",
+    "proxy_close_stream",
     "proxy_get_status",
+    "proxy_send_local_response",
     "proxy_http_call",
     "proxy_grpc_call",
     "proxy_grpc_stream",
@@ -29,6 +48,8 @@ const FUNCTIONS: [&str; 22] = [
     "proxy_record_metric",
     "proxy_increment_metric",
     "proxy_get_metric",
+    "proxy_get_property",
+    "proxy_set_property",
     "proxy_call_foreign_function",
     // 0.1.0; SDKs for later versions still import some of them, with or without a result.
     "proxy_get_configuration",
@@ -55,7 +76,7 @@ fn name_of(status: Status) -> &'static str {
 }
 
 /// Defines `import` with the type the module gives it. False when it is no function of the ABI.
-pub(crate) fn define(linker: &mut Linker<VmState>, import: &ImportType<'_>) -> wasmtime::Result<bool> {
+pub(super) fn define(linker: &mut Linker<VmState>, import: &ImportType<'_>) -> wasmtime::Result<bool> {
     let known = import.module() == ENV && FUNCTIONS.contains(&import.name());
     let ExternType::Func(ty) = import.ty() else { return Ok(false) };
     if !known {
@@ -71,7 +92,7 @@ pub(crate) fn define(linker: &mut Linker<VmState>, import: &ImportType<'_>) -> w
 }
 
 /// Whether the filter's capabilities let it call `import`.
-pub(crate) fn is_allowed(core: &FilterCore, import: &ImportType<'_>) -> bool {
+pub(super) fn is_allowed(core: &FilterCore, import: &ImportType<'_>) -> bool {
     let restricted = import.name().starts_with("proxy_") || WASI.contains(&import.module());
     match &core.config.capabilities {
         Some(names) if restricted => names.contains(import.name()),
@@ -80,7 +101,7 @@ pub(crate) fn is_allowed(core: &FilterCore, import: &ImportType<'_>) -> bool {
 }
 
 /// Defines a forbidden `import`. False when it is no function.
-pub(crate) fn define_restricted(
+pub(super) fn define_restricted(
     linker: &mut Linker<VmState>,
     import: &ImportType<'_>,
 ) -> wasmtime::Result<bool> {

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use nix::time::{ClockId, clock_gettime};
 
-use crate::abi::errno::Errno;
-use crate::abi::linker::{Failure, Table};
-use crate::abi::time::realtime;
+use super::errno::Errno;
+use super::table::{Failure, Table};
+use super::time::realtime;
 use crate::vm::guest::{Guest, read, write, write_u32, write_u64};
 use crate::vm::trap::Stop;
 

@@ -1,8 +1,8 @@
 //! WASI preview 1's files, of which a filter has none but its standard streams: output goes to the log,
 //! input is empty, everything else does not exist.
 
-use crate::abi::errno::Errno;
-use crate::abi::linker::{Failure, Table};
+use super::errno::Errno;
+use super::table::{Failure, Table};
 use crate::vm::guest::{Guest, read, read_u32, write, write_u32};
 use crate::vm::output::Stream;
 

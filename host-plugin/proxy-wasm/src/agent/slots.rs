@@ -10,7 +10,8 @@ use std::sync::mpsc::Receiver;
 use wasmdbg_control::{ModuleHash, SlotId};
 
 use super::Agent;
-use crate::abi::linker::{Lane, link};
+use crate::abi::linker::link;
+use crate::abi::table::Lane;
 use crate::debug::DebugLane;
 use crate::debug::engine::{DebugEngine, DebugModule};
 use crate::debug::lane::{Note, SlotCode};
