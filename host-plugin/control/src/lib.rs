@@ -6,28 +6,21 @@
 //! live in the client. It knows nothing of wasmtime and of the proxy.
 #![forbid(unsafe_code)]
 
-mod address;
 pub mod admission;
-pub mod breakpoints;
 pub mod client;
-pub mod code;
-pub mod codec;
-pub mod connection;
 pub mod discover;
-pub mod events;
 pub mod files;
-pub mod filters;
-pub mod ids;
-pub mod message;
-pub mod rules;
+pub mod messages;
 pub mod server;
-pub mod session;
-pub mod state;
-pub mod status;
-pub mod stop;
-pub mod stream;
 pub mod text;
-pub mod transactions;
+pub mod wire;
+
+pub use client::events;
+pub use messages::{
+    breakpoints, code, filters, ids, message, rules, session, state, status, stop, stream, transactions,
+};
+pub(crate) use wire::address;
+pub use wire::{codec, connection};
 
 pub use client::{AttachError, CallError, Client};
 pub use codec::{Decoder, encode};

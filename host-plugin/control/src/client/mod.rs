@@ -3,6 +3,8 @@
 //! Owns request ids, the greeting, and the pairing of replies with requests. It neither understands
 //! nor keeps what it carries.
 
+pub mod events;
+
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,9 +12,9 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use self::events::{EVENTS_LIMIT, Events};
 use crate::codec::EncodeError;
 use crate::connection::{ConnectError, Connection, ConnectionError, Received, SendError, Sender};
-use crate::events::{self, EVENTS_LIMIT, Events};
 use crate::session::{Hello, Welcome};
 use crate::state::{MAX_GLOBALS, ReadGlobals, Value};
 use crate::text::seconds;
