@@ -9,7 +9,7 @@ use std::sync::mpsc::RecvTimeoutError;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::Event;
+use crate::messages::message::Event;
 
 /// Bytes of events on the wire that may wait to be taken; as many as a proxy lets wait for a client
 /// ([`crate::server::OUTBOX_LIMIT`]).
@@ -175,8 +175,8 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
-    use crate::stop::{DeadlineWarning, ReleaseCause, Released};
-    use crate::{SlotId, StopId};
+    use crate::messages::ids::{SlotId, StopId};
+    use crate::messages::stop::{DeadlineWarning, ReleaseCause, Released};
 
     fn warning(stop: u64) -> Event {
         Event::DeadlineWarning(DeadlineWarning { stop: StopId(stop), remaining_ms: 0 })

@@ -13,12 +13,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use self::events::{EVENTS_LIMIT, Events};
-use crate::codec::EncodeError;
-use crate::connection::{ConnectError, Connection, ConnectionError, Received, SendError, Sender};
-use crate::session::{Hello, Welcome};
-use crate::state::{MAX_GLOBALS, ReadGlobals, Value};
+use crate::messages::ids::StopId;
+use crate::messages::message::{Call, ErrorKind, Message, Reply, Request, RequestId, WireError};
+use crate::messages::session::{Hello, Welcome};
+use crate::messages::state::{MAX_GLOBALS, ReadGlobals, Value};
 use crate::text::seconds;
-use crate::{Call, ErrorKind, Message, PROTOCOL_VERSION, Reply, Request, RequestId, StopId, WireError};
+use crate::wire::codec::EncodeError;
+use crate::wire::connection::{ConnectError, Connection, ConnectionError, Received, SendError, Sender};
+use crate::wire::version::{PROTOCOL_VERSION, Side, version_mismatch};
 
 /// How long [`Client::call`] waits for a reply.
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(30);
@@ -215,9 +217,9 @@ impl Client {
         };
         if welcome.protocol != PROTOCOL_VERSION {
             return Err(AttachError::Version(version_mismatch(
-                Peer::Client(name),
+                Side::Client(name),
                 PROTOCOL_VERSION,
-                Peer::Plugin(&welcome.plugin),
+                Side::Plugin(&welcome.plugin),
                 welcome.protocol,
             )));
         }
@@ -346,31 +348,4 @@ fn dispatch(receiver: &mpsc::Receiver<Received>, shared: &Shared, events: &event
         }
     }
     shared.fail(ConnectionError::Closed);
-}
-
-/// A side of a connection, for [`version_mismatch`].
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Peer<'a> {
-    /// Named by [`Hello::client`].
-    Client(&'a str),
-    /// By its version, [`Welcome::plugin`].
-    Plugin(&'a str),
-}
-
-/// Who must be upgraded when two sides speak different versions: the one with the older protocol.
-pub(crate) fn version_mismatch(one: Peer<'_>, one_speaks: u32, other: Peer<'_>, other_speaks: u32) -> String {
-    let name = |peer| match peer {
-        Peer::Client(name) => format!("the client ({name})"),
-        Peer::Plugin(version) => format!("the plugin in the proxy (wasmdbg.so {version})"),
-    };
-    let older = if one_speaks < other_speaks { one } else { other };
-    let advice = match older {
-        Peer::Client(_) => "upgrade the client, or use the one that was installed with the plugin",
-        Peer::Plugin(_) => "upgrade wasmdbg.so and restart the proxy, or use the client installed with it",
-    };
-    format!(
-        "{} speaks version {one_speaks} of the control protocol and {} version {other_speaks}: {advice}",
-        name(one),
-        name(other)
-    )
 }

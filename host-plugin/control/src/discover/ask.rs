@@ -4,8 +4,8 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use crate::client::events::Events;
 use crate::client::{AttachError, Client};
-use crate::events::Events;
 
 /// Sockets of one process that are asked; usually there is one.
 pub const MAX_ASKED: usize = 8;

@@ -1,8 +1,7 @@
 //! Breakpoints by module and pc.
 
 use serde::{Deserialize, Serialize};
-
-use crate::{ModuleHash, ModulePc};
+use wasmdbg_code_address::{ModuleHash, ModulePc};
 
 /// Replaces all breakpoints of the session in `module`. Slots that exist get them at once (running
 /// ones at their next safe point), later slots before their first callback.

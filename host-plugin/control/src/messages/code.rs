@@ -2,8 +2,9 @@
 //! Addresses are those of the proxy's process.
 
 use serde::{Deserialize, Serialize};
+use wasmdbg_code_address::ModuleHash;
 
-use crate::{FilterId, ModuleHash};
+use super::ids::FilterId;
 
 /// Asks for the compiled code of all filters.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,7 +68,7 @@ pub struct CodeBytes {
     /// Size of the whole image in bytes.
     pub size: u64,
     /// The bytes.
-    #[serde(with = "crate::state::base64_bytes")]
+    #[serde(with = "crate::messages::state::base64_bytes")]
     pub data: Vec<u8>,
 }
 

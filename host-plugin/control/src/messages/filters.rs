@@ -1,8 +1,9 @@
 //! The filters of the proxy and the bytes of their modules.
 
 use serde::{Deserialize, Serialize};
+use wasmdbg_code_address::ModuleHash;
 
-use crate::{FilterId, ModuleHash};
+use super::ids::FilterId;
 
 /// Asks for all filters.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -106,6 +107,6 @@ pub struct ModuleBytes {
     /// Size of the whole module in bytes.
     pub size: u64,
     /// The bytes.
-    #[serde(with = "crate::state::base64_bytes")]
+    #[serde(with = "crate::messages::state::base64_bytes")]
     pub data: Vec<u8>,
 }

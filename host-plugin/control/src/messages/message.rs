@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{
+use super::{
     breakpoints as b, code as c, filters as f, session as s, state as m, status as p, stop, stream as st,
     transactions as t,
 };

@@ -1,9 +1,10 @@
 //! Sessions: the greeting, attach, detach, signs of life.
 
 use serde::{Deserialize, Serialize};
+use wasmdbg_code_address::ModuleHash;
 
-use crate::rules::Rule;
-use crate::{FilterId, ModuleHash, SessionId, SlotId};
+use super::ids::{FilterId, SessionId, SlotId};
+use super::rules::Rule;
 
 /// The first request of a connection.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::StopId;
+use super::ids::StopId;
 
 /// A Wasm value. Floats travel as their bits, so that no NaN is lost.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::filters::FilterInfo;
-use crate::{FilterId, SessionId, SlotId};
+use super::filters::FilterInfo;
+use super::ids::{FilterId, SessionId, SlotId};
 
 /// Asks for the state.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

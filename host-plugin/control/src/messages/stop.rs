@@ -1,9 +1,10 @@
 //! Stops: why a slot stands, its frames, and how it goes on.
 
 use serde::{Deserialize, Serialize};
+use wasmdbg_code_address::{ModuleHash, ModulePc, PcRange};
 
-use crate::state::Value;
-use crate::{ContextId, FilterId, ModuleHash, ModulePc, PcRange, SlotId, StopId, TransactionId};
+use super::ids::{ContextId, FilterId, SlotId, StopId, TransactionId};
+use super::state::Value;
 
 /// A slot stopped. Every session sees it; one controls it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::StopId;
+use super::ids::StopId;
 
 /// Reads them, as the filter's host functions would at this moment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{FilterId, SlotId, StopId, TransactionId};
+use super::ids::{FilterId, SlotId, StopId, TransactionId};
 
 /// Asks for the transactions of the debug lane.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -12,7 +12,7 @@ use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bin
 use nix::sys::stat::{FchmodatFlags, FileStat, Mode, SFlag, fchmod, fchmodat, fstatat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
-use crate::address::Address;
+use crate::wire::address::Address;
 
 /// Why there is no listener.
 #[derive(Debug, thiserror::Error)]

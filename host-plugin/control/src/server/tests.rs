@@ -1,14 +1,18 @@
 //! The loop turn by turn on the test's own thread, so that what it keeps can be looked at in between.
 
 use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::time::Instant;
 
-use super::remote::{IN_WORK, TURN_BYTES};
+use wasmdbg_code_address::ModuleHash;
+
+use super::connected::{Connected, IN_WORK, TURN_BYTES};
 use super::*;
-use crate::breakpoints::SetBreakpoints;
-use crate::codec::Decoder;
-use crate::filters::{ModuleBytes, ReadModule};
-use crate::session::{Activity, ActivityNoted};
-use crate::{MAX_FRAME, Message, ModuleHash, Reply, encode};
+use crate::messages::breakpoints::SetBreakpoints;
+use crate::messages::filters::{ModuleBytes, ReadModule};
+use crate::messages::message::{ErrorKind, Message, Reply, Request, RequestId, WireError};
+use crate::messages::session::{Activity, ActivityNoted, Hello, Welcome};
+use crate::wire::codec::{Decoder, MAX_FRAME, encode};
 
 /// Answers each request with as much as fits; never sleeps.
 #[derive(Default)]

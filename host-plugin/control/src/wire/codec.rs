@@ -2,7 +2,14 @@
 //!
 //! Owns the only place where bytes become messages. It does no I/O, and no untyped JSON leaves it.
 
-use crate::{ErrorKind, MAX_FRAME, Message, WireError};
+use crate::messages::message::{ErrorKind, Message, WireError};
+
+/// The largest frame body in bytes. A longer one ends the connection that sent it.
+pub const MAX_FRAME: usize = 1 << 20;
+
+/// What a list in a message may take of a frame, in bytes of JSON, where filters or clients decide how long it
+/// is; the rest is for what goes with it.
+pub const MAX_LIST: usize = 900 << 10;
 
 /// Bytes of the length in front of each frame.
 const HEADER: usize = 4;

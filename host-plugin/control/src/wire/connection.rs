@@ -13,10 +13,11 @@ use std::time::Duration;
 
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 
-use crate::address::Address;
-use crate::codec::{Decoder, EncodeError, FrameError, encode};
+use crate::messages::message::Message;
 use crate::text::seconds;
-use crate::{MAX_FRAME, Message};
+use crate::wire::address::Address;
+use crate::wire::codec::MAX_FRAME;
+use crate::wire::codec::{Decoder, EncodeError, FrameError, encode};
 
 /// How long a write may wait for a peer that does not read.
 const WRITE_PATIENCE: Duration = Duration::from_secs(10);
