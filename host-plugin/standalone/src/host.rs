@@ -10,12 +10,12 @@ use wasmdbg_control::server::BindError;
 use wasmdbg_control::{Connection, FilterId};
 use wasmdbg_proxy_wasm::{DebugLane, Filter, FilterConfig, Runtime, Settings};
 
-use crate::agent::{AgentThread, Ending};
-use crate::embedder::{Process, STACK};
-use crate::listen::Listening;
-use crate::play::Playing;
+use crate::http::listen::Listening;
+use crate::http::play::Playing;
+use crate::http::request_file::FileRequest;
+use crate::process::agent::{AgentThread, Ending};
+use crate::process::embedder::{Process, STACK};
 use crate::report::Report;
-use crate::request_file::FileRequest;
 use crate::upstream::Upstream;
 
 /// What a host is made of.

@@ -12,27 +12,19 @@
 //! ```
 #![forbid(unsafe_code)]
 
-mod agent;
-mod embedder;
-mod exchange;
-mod fields;
-mod flow;
 mod host;
-mod listen;
-mod play;
+mod http;
+mod process;
 mod program;
-mod properties;
 mod report;
-pub mod request_file;
-mod serve;
-mod symbolise;
+mod transaction;
 mod upstream;
-mod worker;
 
-pub use agent::Ending;
+pub use self::http::listen::Listening;
+pub use self::http::play::Playing;
+pub use self::http::request_file;
+pub use self::process::agent::Ending;
 pub use host::{Error, Host, Options};
-pub use listen::Listening;
-pub use play::Playing;
 pub use program::{Program, ProgramError};
 pub use report::{Change, Happening, Report, Side, Verdict};
 pub use upstream::{Upstream, UpstreamError};

@@ -10,9 +10,9 @@ use wasmdbg_control::ContextId;
 use wasmdbg_proxy_wasm::debug::{Candidate, Ending};
 use wasmdbg_proxy_wasm::{Action, Callback, DebugContext, LocalResponse};
 
-use crate::exchange::{Exchange, OfContext};
+use crate::process::worker::{Generation, Worker};
 use crate::report::{Happening, Verdict};
-use crate::worker::{Generation, Worker};
+use crate::transaction::exchange::{Exchange, OfContext};
 
 /// How often a transaction looks whether the debug lane has started.
 const LOOK: Duration = Duration::from_millis(5);

@@ -12,12 +12,12 @@ use wasmdbg_control::TransactionId;
 use wasmdbg_proxy_wasm::part::{has_body, is_framing};
 use wasmdbg_proxy_wasm::{Callback, LocalResponse, Part};
 
-use crate::exchange::{Exchange, Peers};
-use crate::fields::Fields;
-use crate::flow::{Flow, Next};
+use crate::process::worker::Worker;
 use crate::report::Happening;
+use crate::transaction::exchange::{Exchange, Peers};
+use crate::transaction::fields::Fields;
+use crate::transaction::flow::{Flow, Next};
 use crate::upstream::{Body, empty, full};
-use crate::worker::Worker;
 
 /// Fields that belong to one connection (RFC 9110, 7.6.1).
 const OF_CONNECTION: [&str; 7] =

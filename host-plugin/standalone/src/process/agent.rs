@@ -13,7 +13,7 @@ use wasmdbg_control::server::{Access, Listener, Remote, ServerLoop, Waker};
 use wasmdbg_proxy_wasm::{Agent, AgentParts, Level, TrapReport};
 
 use crate::host::{Error, Shared};
-use crate::symbolise::symbolise;
+use crate::process::symbolise::symbolise;
 
 /// How long the end of a process may wait for its socket to go.
 const END: Duration = Duration::from_secs(1);

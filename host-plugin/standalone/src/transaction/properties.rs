@@ -6,8 +6,8 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use wasmdbg_proxy_wasm::{HeaderMap, Part, Status};
 
-use crate::exchange::Seen;
-use crate::fields::Fields;
+use crate::transaction::exchange::Seen;
+use crate::transaction::fields::Fields;
 
 type Answer = Result<(), Status>;
 
@@ -102,7 +102,7 @@ fn nanoseconds(time: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::exchange::{Exchange, Peers};
+    use crate::transaction::exchange::{Exchange, Peers};
     use wasmdbg_control::TransactionId;
 
     fn exchange() -> std::sync::Arc<Exchange> {

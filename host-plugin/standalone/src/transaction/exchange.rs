@@ -9,9 +9,9 @@ use http::{request, response};
 use wasmdbg_control::TransactionId;
 use wasmdbg_proxy_wasm::{HeaderMap, Pseudo, RequestFacts, Status, Transaction};
 
-use crate::fields::{Field, Fields, changes};
-use crate::properties;
 use crate::report::{Change, Side};
+use crate::transaction::fields::{Field, Fields, changes};
+use crate::transaction::properties;
 
 /// Who talks to whom.
 #[derive(Debug, Clone, Copy, Default)]

@@ -15,8 +15,8 @@ use wasmdbg_control::ContextId;
 use wasmdbg_proxy_wasm::debug::Ending;
 use wasmdbg_proxy_wasm::{Action, FastVm, Outcome};
 
-use crate::flow::{self, Place};
 use crate::host::Shared;
+use crate::transaction::flow::{self, Place};
 use crate::upstream::Pool;
 
 /// Names one virtual machine of this thread: contexts of an earlier one are lost.

@@ -22,14 +22,14 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use wasmdbg_proxy_wasm::debug::Ending;
 
-use crate::embedder::STACK;
-use crate::exchange::Peers;
-use crate::flow::Flow;
 use crate::host::{Error, Shared};
+use crate::http::serve::{Counted, Served, serve};
+use crate::process::embedder::STACK;
+use crate::process::worker::Worker;
 use crate::report::Happening;
-use crate::serve::{Counted, Served, serve};
+use crate::transaction::exchange::Peers;
+use crate::transaction::flow::Flow;
 use crate::upstream::{Body, BodyError};
-use crate::worker::Worker;
 
 /// A pause after an accept that failed: most often no descriptor is left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

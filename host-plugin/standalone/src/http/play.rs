@@ -6,13 +6,13 @@ use std::thread::{self, JoinHandle};
 use http_body_util::BodyExt as _;
 use wasmdbg_proxy_wasm::debug::Ending;
 
-use crate::embedder::STACK;
-use crate::exchange::Peers;
 use crate::host::{Error, Shared};
+use crate::http::request_file::FileRequest;
+use crate::http::serve::{Counted, Served, serve};
+use crate::process::embedder::STACK;
+use crate::process::worker::Worker;
 use crate::report::Happening;
-use crate::request_file::FileRequest;
-use crate::serve::{Counted, Served, serve};
-use crate::worker::Worker;
+use crate::transaction::exchange::Peers;
 
 /// Requests that are being played.
 pub struct Playing {
