@@ -6,7 +6,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use wasmdbg_control::server::BindError;
 use wasmdbg_control::{Connection, FilterId};
 use wasmdbg_proxy_wasm::{DebugLane, Filter, FilterConfig, Runtime, Settings};
 
@@ -15,6 +14,8 @@ use crate::http::play::Playing;
 use crate::http::request_file::FileRequest;
 use crate::process::agent::{AgentThread, Ending};
 use crate::process::embedder::{Process, STACK};
+use crate::process::error::Error;
+use crate::process::shared::Shared;
 use crate::report::Report;
 use crate::upstream::Upstream;
 
@@ -30,45 +31,6 @@ pub struct Options {
     pub report: Arc<dyn Report>,
     /// Where compiled code of the debug lane is kept; none: nowhere.
     pub cache_folder: Option<PathBuf>,
-}
-
-/// Why there is no host.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// No engine.
-    #[error("{0}")]
-    Engine(#[from] wasmdbg_proxy_wasm::filter::EngineError),
-    /// The filter cannot run.
-    #[error("the filter cannot run: {0}")]
-    Filter(String),
-    /// The control socket.
-    #[error(transparent)]
-    Socket(#[from] BindError),
-    /// The agent has no thread or no descriptors.
-    #[error("no debugger can attach: {0}")]
-    Agent(io::Error),
-    /// The port.
-    #[error("cannot listen at {address}: {source}")]
-    Listen {
-        /// Where.
-        address: SocketAddr,
-        /// The system's reason.
-        source: io::Error,
-    },
-    /// No thread.
-    #[error("the system gives no thread: {0}")]
-    Thread(io::Error),
-}
-
-/// What all threads of the host share.
-pub(crate) struct Shared {
-    pub(crate) runtime: Arc<Runtime>,
-    pub(crate) filter: Arc<Filter>,
-    pub(crate) lane: Arc<DebugLane>,
-    pub(crate) upstream: Option<Upstream>,
-    pub(crate) report: Arc<dyn Report>,
-    pub(crate) in_flight: AtomicU64,
-    pub(crate) last_id: AtomicU64,
 }
 
 /// A running host; ends when dropped, after its [`Listening`] and [`Playing`].

@@ -22,13 +22,14 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use wasmdbg_proxy_wasm::debug::Ending;
 
-use crate::host::{Error, Shared};
 use crate::http::serve::{Counted, Served, serve};
 use crate::process::embedder::STACK;
+use crate::process::error::Error;
+use crate::process::shared::Shared;
 use crate::process::worker::Worker;
 use crate::report::Happening;
-use crate::transaction::exchange::Peers;
 use crate::transaction::flow::Flow;
+use crate::transaction::state::Peers;
 use crate::upstream::{Body, BodyError};
 
 /// A pause after an accept that failed: most often no descriptor is left.

@@ -6,13 +6,14 @@ use std::thread::{self, JoinHandle};
 use http_body_util::BodyExt as _;
 use wasmdbg_proxy_wasm::debug::Ending;
 
-use crate::host::{Error, Shared};
 use crate::http::request_file::FileRequest;
 use crate::http::serve::{Counted, Served, serve};
 use crate::process::embedder::STACK;
+use crate::process::error::Error;
+use crate::process::shared::Shared;
 use crate::process::worker::Worker;
 use crate::report::Happening;
-use crate::transaction::exchange::Peers;
+use crate::transaction::state::Peers;
 
 /// Requests that are being played.
 pub struct Playing {

@@ -14,9 +14,10 @@ use wasmdbg_proxy_wasm::{Callback, LocalResponse, Part};
 
 use crate::process::worker::Worker;
 use crate::report::Happening;
-use crate::transaction::exchange::{Exchange, Peers};
+use crate::transaction::exchange::Exchange;
 use crate::transaction::fields::Fields;
 use crate::transaction::flow::{Flow, Next};
+use crate::transaction::state::Peers;
 use crate::upstream::{Body, empty, full};
 
 /// Fields that belong to one connection (RFC 9110, 7.6.1).
@@ -161,7 +162,7 @@ fn refused(flow: Flow, transaction: TransactionId) -> Served {
 }
 
 /// Counts a transaction while it lives.
-pub(crate) struct Counted(Arc<crate::host::Shared>);
+pub(crate) struct Counted(Arc<crate::process::shared::Shared>);
 
 impl Counted {
     pub(crate) fn new(worker: &Worker) -> Self {

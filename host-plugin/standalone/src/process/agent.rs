@@ -12,7 +12,8 @@ use wasmdbg_control::admission;
 use wasmdbg_control::server::{Access, Listener, Remote, ServerLoop, Waker};
 use wasmdbg_proxy_wasm::{Agent, AgentParts, Level, TrapReport};
 
-use crate::host::{Error, Shared};
+use crate::process::error::Error;
+use crate::process::shared::Shared;
 use crate::process::symbolise::symbolise;
 
 /// How long the end of a process may wait for its socket to go.

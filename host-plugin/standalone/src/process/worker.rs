@@ -15,13 +15,9 @@ use wasmdbg_control::ContextId;
 use wasmdbg_proxy_wasm::debug::Ending;
 use wasmdbg_proxy_wasm::{Action, FastVm, Outcome};
 
-use crate::host::Shared;
-use crate::transaction::flow::{self, Place};
+use super::context::{FilterContext, Generation};
+use super::shared::Shared;
 use crate::upstream::Pool;
-
-/// Names one virtual machine of this thread: contexts of an earlier one are lost.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct Generation(u32);
 
 /// See the module.
 pub(crate) struct Worker {
@@ -33,14 +29,14 @@ pub(crate) struct Worker {
     ticking: Cell<bool>,
     /// When contexts are looked at whose time may be over.
     expiring: Cell<Option<Instant>>,
-    ends: mpsc::UnboundedSender<(Place, Ending)>,
+    ends: mpsc::UnboundedSender<(FilterContext, Ending)>,
     this: std::rc::Weak<Self>,
 }
 
 impl Worker {
     /// Inside the thread's task set.
     pub(crate) fn new(shared: Arc<Shared>) -> Rc<Self> {
-        let (ends, mut ended) = mpsc::unbounded_channel::<(Place, Ending)>();
+        let (ends, mut ended) = mpsc::unbounded_channel::<(FilterContext, Ending)>();
         let pool = shared.upstream.clone().map(Pool::new);
         let worker = Rc::new_cyclic(|this| Self {
             shared,
@@ -55,19 +51,33 @@ impl Worker {
         });
         let this = Rc::downgrade(&worker);
         tokio::task::spawn_local(async move {
-            while let Some((place, ending)) = ended.recv().await {
+            while let Some((context, ending)) = ended.recv().await {
                 let Some(worker) = this.upgrade() else { return };
                 // One that is not done must not hold up the others.
-                tokio::task::spawn_local(async move { flow::end(&worker, place, ending).await });
+                tokio::task::spawn_local(async move { worker.end(context, ending).await });
             }
         });
         worker
     }
 
     /// A transaction is over whose end nobody waits for.
-    pub(crate) fn end_later(&self, place: Place, ending: Ending) {
+    pub(crate) fn end_later(&self, context: FilterContext, ending: Ending) {
         // The thread is at its end, and its virtual machine with it.
-        let _ = self.ends.send((place, ending));
+        let _ = self.ends.send((context, ending));
+    }
+
+    /// Ends a context: done, log, delete.
+    pub(crate) async fn end(&self, context: FilterContext, ending: Ending) {
+        match context {
+            FilterContext::None => {}
+            FilterContext::Fast(generation, context) => {
+                let ended = self.enter(Some(generation), |vm| ((), vm.end(context)));
+                if let Some((_, (), Action::Pause)) = ended {
+                    self.park(generation, context).await;
+                }
+            }
+            FilterContext::Debug(debugged) => debugged.end(ending).await,
+        }
     }
 
     /// Makes sure that there is a virtual machine.

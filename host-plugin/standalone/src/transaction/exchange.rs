@@ -1,7 +1,6 @@
 //! A request and its response as the filter sees them. Both lanes hold it; each call locks it for its own
 //! length.
 
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
@@ -9,33 +8,16 @@ use http::{request, response};
 use wasmdbg_control::TransactionId;
 use wasmdbg_proxy_wasm::{HeaderMap, Pseudo, RequestFacts, Status, Transaction};
 
+use super::fields::{Field, Fields, changes};
+use super::properties;
+use super::state::{ExchangeState, Peers};
 use crate::report::{Change, Side};
-use crate::transaction::fields::{Field, Fields, changes};
-use crate::transaction::properties;
-
-/// Who talks to whom.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Peers {
-    pub(crate) client: Option<SocketAddr>,
-    pub(crate) local: Option<SocketAddr>,
-}
-
-/// What a filter can ask of a transaction.
-#[derive(Debug)]
-pub(crate) struct Seen {
-    pub(crate) request: Fields,
-    pub(crate) response: Option<Fields>,
-    pub(crate) peers: Peers,
-    pub(crate) upstream: Option<SocketAddr>,
-    pub(crate) protocol: &'static str,
-    pub(crate) started: SystemTime,
-}
 
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Exchange {
     pub(crate) id: TransactionId,
-    seen: Mutex<Seen>,
+    state: Mutex<ExchangeState>,
 }
 
 impl Exchange {
@@ -54,7 +36,7 @@ impl Exchange {
             http::Version::HTTP_10 => "HTTP/1.0",
             _ => "HTTP/1.1",
         };
-        let seen = Seen {
+        let state = ExchangeState {
             request: Fields::new(HeaderMap::RequestHeaders, pseudo, &request.headers),
             response: None,
             peers,
@@ -62,11 +44,11 @@ impl Exchange {
             protocol,
             started: SystemTime::now(),
         };
-        Arc::new(Self { id, seen: Mutex::new(seen) })
+        Arc::new(Self { id, state: Mutex::new(state) })
     }
 
-    pub(crate) fn lock(&self) -> MutexGuard<'_, Seen> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn lock(&self) -> MutexGuard<'_, ExchangeState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A response is there, of the upstream or of the filter.
@@ -76,26 +58,26 @@ impl Exchange {
     }
 
     pub(crate) fn facts(&self) -> RequestFacts {
-        let seen = self.lock();
+        let state = self.lock();
         RequestFacts {
-            method: seen.request.text(b":method"),
-            path: seen.request.text(b":path"),
-            client: seen.peers.client.map(|client| client.ip()),
-            client_port: seen.peers.client.map_or(0, |client| client.port()),
+            method: state.request.text(b":method"),
+            path: state.request.text(b":path"),
+            client: state.peers.client.map(|client| client.ip()),
+            client_port: state.peers.client.map_or(0, |client| client.port()),
         }
     }
 
     /// Both maps, to be compared later.
     pub(crate) fn copy(&self) -> (Fields, Option<Fields>) {
-        let seen = self.lock();
-        (seen.request.clone(), seen.response.clone())
+        let state = self.lock();
+        (state.request.clone(), state.response.clone())
     }
 
     /// What has changed since `before` was copied.
     pub(crate) fn changes(&self, before: &(Fields, Option<Fields>)) -> Vec<Change> {
-        let seen = self.lock();
-        let mut told = changes(Side::Request, &before.0, &seen.request);
-        if let (Some(old), Some(new)) = (&before.1, &seen.response) {
+        let state = self.lock();
+        let mut told = changes(Side::Request, &before.0, &state.request);
+        if let (Some(old), Some(new)) = (&before.1, &state.response) {
             told.extend(changes(Side::Response, old, new));
         }
         told
@@ -103,24 +85,24 @@ impl Exchange {
 }
 
 /// The transaction of a stream context.
-pub(crate) struct OfContext(pub(crate) Arc<Exchange>);
+pub(crate) struct ExchangeTransaction(pub(crate) Arc<Exchange>);
 
-impl OfContext {
+impl ExchangeTransaction {
     fn with<T>(
         &self,
         map: HeaderMap,
         work: impl FnOnce(&mut Fields) -> Result<T, Status>,
     ) -> Result<T, Status> {
-        let mut seen = self.0.lock();
+        let mut state = self.0.lock();
         match map {
-            HeaderMap::RequestHeaders => work(&mut seen.request),
-            HeaderMap::ResponseHeaders => work(seen.response.as_mut().ok_or(Status::BadArgument)?),
+            HeaderMap::RequestHeaders => work(&mut state.request),
+            HeaderMap::ResponseHeaders => work(state.response.as_mut().ok_or(Status::BadArgument)?),
             HeaderMap::RequestTrailers | HeaderMap::ResponseTrailers => Err(Status::BadArgument),
         }
     }
 }
 
-impl Transaction for OfContext {
+impl Transaction for ExchangeTransaction {
     fn id(&self) -> TransactionId {
         self.0.id
     }

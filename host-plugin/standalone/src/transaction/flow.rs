@@ -5,47 +5,23 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
-use wasmdbg_control::ContextId;
+use tokio::sync::mpsc;
 use wasmdbg_proxy_wasm::debug::{Candidate, Ending};
-use wasmdbg_proxy_wasm::{Action, Callback, DebugContext, LocalResponse};
+use wasmdbg_proxy_wasm::{Action, Callback, LocalResponse};
 
-use crate::process::worker::{Generation, Worker};
+use crate::process::context::{DebuggedContext, FilterContext};
+use crate::process::worker::Worker;
 use crate::report::{Happening, Verdict};
-use crate::transaction::exchange::{Exchange, OfContext};
+use crate::transaction::exchange::{Exchange, ExchangeTransaction};
 
 /// How often a transaction looks whether the debug lane has started.
 const LOOK: Duration = Duration::from_millis(5);
-
-/// Where the context is.
-pub(crate) enum Place {
-    /// There is none, or none any more.
-    None,
-    Fast(Generation, ContextId),
-    Debug(Seat),
-}
-
-/// A context in the debug lane.
-pub(crate) struct Seat {
-    /// None once it has ended.
-    context: Option<DebugContext>,
-    effects: mpsc::UnboundedReceiver<Action>,
-}
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        // Nobody waits for it: a stop of it is released.
-        if let Some(context) = &self.context {
-            context.client_gone();
-        }
-    }
-}
 
 /// See the module. Dropped without [`Flow::finish`]: the client went away.
 pub(crate) struct Flow {
     worker: Rc<Worker>,
     exchange: Arc<Exchange>,
-    place: Place,
+    context: FilterContext,
 }
 
 /// How a transaction goes on.
@@ -58,7 +34,8 @@ pub(crate) enum Next {
 impl Flow {
     /// Chooses the lane and makes the context.
     pub(crate) async fn begin(worker: &Rc<Worker>, exchange: &Arc<Exchange>) -> (Self, Next) {
-        let mut flow = Self { worker: Rc::clone(worker), exchange: Arc::clone(exchange), place: Place::None };
+        let mut flow =
+            Self { worker: Rc::clone(worker), exchange: Arc::clone(exchange), context: FilterContext::None };
         let shared = &worker.shared;
         while shared.lane.is_starting(shared.filter.id()) {
             tokio::time::sleep(LOOK).await;
@@ -72,12 +49,12 @@ impl Flow {
         };
         let facts = || exchange.facts();
         let request = Candidate::new(&facts, &header);
-        let transaction = Box::new(OfContext(Arc::clone(exchange)));
+        let transaction = Box::new(ExchangeTransaction(Arc::clone(exchange)));
         if let Some(claim) = shared.lane.choose(shared.filter.id(), exchange.id, &request) {
             let (sink, effects) = mpsc::unbounded_channel();
             let sink = Box::new(move |action| drop(sink.send(action)));
-            let context = Some(claim.enter(transaction, sink));
-            flow.place = Place::Debug(Seat { context, effects });
+            flow.context =
+                FilterContext::Debug(DebuggedContext::new(claim.enter(transaction, sink), effects));
             return (flow, Next::Pass);
         }
         let action = match worker.acquire().await {
@@ -87,7 +64,7 @@ impl Flow {
             }
             Ok(()) => match worker.enter(None, |vm| vm.create_context(transaction)) {
                 Some((generation, context, action)) => {
-                    flow.place = Place::Fast(generation, context);
+                    flow.context = FilterContext::Fast(generation, context);
                     action
                 }
                 None => Action::Failed,
@@ -105,36 +82,39 @@ impl Flow {
             Callback::ResponseHeaders { .. } => filter.wants_response_headers(),
         };
         // In the debug lane the first one tells what the context's creation decided.
-        let skipped =
-            !wanted && !matches!((&self.place, callback), (Place::Debug(_), Callback::RequestHeaders { .. }));
-        if skipped || matches!(self.place, Place::None) {
+        let skipped = !wanted
+            && !matches!(
+                (&self.context, callback),
+                (FilterContext::Debug(_), Callback::RequestHeaders { .. })
+            );
+        if skipped || matches!(self.context, FilterContext::None) {
             return Next::Pass;
         }
         let before = self.worker.shared.report.wants_callbacks().then(|| self.exchange.copy());
-        let mut action = match &mut self.place {
-            Place::None => Action::Continue,
-            Place::Fast(generation, context) => {
+        let mut action = match &mut self.context {
+            FilterContext::None => Action::Continue,
+            FilterContext::Fast(generation, context) => {
                 let context = *context;
                 let entered = self.worker.enter(Some(*generation), |vm| ((), vm.call(context, callback)));
                 // Without its virtual machine the context is lost.
                 entered.map_or(Action::Failed, |(_, (), action)| action)
             }
-            Place::Debug(seat) => seat.call(callback).await,
+            FilterContext::Debug(debugged) => debugged.call(callback).await,
         };
         if let Some(before) = before.filter(|_| wanted) {
             self.worker.shared.report.take(Happening::Callback {
                 transaction: self.exchange.id,
                 callback: callback.export(),
-                debugged: matches!(self.place, Place::Debug(_)),
+                debugged: matches!(self.context, FilterContext::Debug(_)),
                 changes: self.exchange.changes(&before),
                 verdict: Verdict::from(&action),
             });
         }
         if action == Action::Pause {
-            action = match &mut self.place {
-                Place::None => Action::Continue,
-                Place::Fast(generation, context) => self.worker.park(*generation, *context).await,
-                Place::Debug(seat) => seat.effects.recv().await.unwrap_or(Action::Failed),
+            action = match &mut self.context {
+                FilterContext::None => Action::Continue,
+                FilterContext::Fast(generation, context) => self.worker.park(*generation, *context).await,
+                FilterContext::Debug(debugged) => debugged.decided().await,
             };
             if self.worker.shared.report.wants_callbacks() {
                 let verdict = Verdict::from(&action);
@@ -146,14 +126,14 @@ impl Flow {
 
     /// Ends the context and waits until the filter is done with it.
     pub(crate) async fn finish(mut self, ending: Ending) {
-        let place = std::mem::replace(&mut self.place, Place::None);
-        end(&self.worker, place, ending).await;
+        let context = std::mem::take(&mut self.context);
+        self.worker.end(context, ending).await;
     }
 
     /// Ends the context without waiting.
     pub(crate) fn finish_later(mut self, ending: Ending) {
-        let place = std::mem::replace(&mut self.place, Place::None);
-        self.worker.end_later(place, ending);
+        let context = std::mem::take(&mut self.context);
+        self.worker.end_later(context, ending);
     }
 
     fn follow(&mut self, action: Action) -> Next {
@@ -162,8 +142,8 @@ impl Flow {
             Action::Respond(response) => Next::Respond(response),
             Action::Close => Next::Close,
             Action::Failed => {
-                let place = std::mem::replace(&mut self.place, Place::None);
-                self.worker.end_later(place, Ending::default());
+                let context = std::mem::take(&mut self.context);
+                self.worker.end_later(context, Ending::default());
                 if self.worker.shared.filter.config().fail_open {
                     Next::Pass
                 } else {
@@ -182,46 +162,12 @@ impl Flow {
 
 impl Drop for Flow {
     fn drop(&mut self) {
-        let place = std::mem::replace(&mut self.place, Place::None);
-        if !matches!(place, Place::None) {
-            if let Place::Debug(Seat { context: Some(context), .. }) = &place {
-                context.client_gone();
+        let context = std::mem::take(&mut self.context);
+        if !matches!(context, FilterContext::None) {
+            if let FilterContext::Debug(debugged) = &context {
+                debugged.client_gone();
             }
-            self.worker.end_later(place, Ending { status: None, aborted: true });
-        }
-    }
-}
-
-impl Seat {
-    async fn call(&mut self, callback: Callback) -> Action {
-        // What was decided about an earlier park has been heeded.
-        while self.effects.try_recv().is_ok() {}
-        let Some(context) = &self.context else { return Action::Failed };
-        let (sender, receiver) = oneshot::channel();
-        context.call(callback, Box::new(move |outcome| drop(sender.send(outcome.action))));
-        receiver.await.unwrap_or(Action::Failed)
-    }
-}
-
-/// Ends a context: done, log, delete.
-pub(crate) async fn end(worker: &Worker, place: Place, ending: Ending) {
-    match place {
-        Place::None => {}
-        Place::Fast(generation, context) => {
-            let ended = worker.enter(Some(generation), |vm| ((), vm.end(context)));
-            if let Some((_, (), Action::Pause)) = ended {
-                worker.park(generation, context).await;
-            }
-        }
-        Place::Debug(mut seat) => {
-            let Some(context) = seat.context.take() else { return };
-            let (sender, receiver) = oneshot::channel();
-            let done = move || {
-                // The client may have gone meanwhile.
-                let _ = sender.send(());
-            };
-            context.end(ending, Box::new(done));
-            let _ = receiver.await;
+            self.worker.end_later(context, Ending { status: None, aborted: true });
         }
     }
 }

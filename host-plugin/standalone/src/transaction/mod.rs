@@ -5,3 +5,4 @@ pub(crate) mod exchange;
 pub(crate) mod fields;
 pub(crate) mod flow;
 mod properties;
+pub(crate) mod state;

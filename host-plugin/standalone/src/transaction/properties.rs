@@ -6,13 +6,13 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use wasmdbg_proxy_wasm::{HeaderMap, Part, Status};
 
-use crate::transaction::exchange::Seen;
-use crate::transaction::fields::Fields;
+use super::fields::Fields;
+use super::state::ExchangeState;
 
 type Answer = Result<(), Status>;
 
 /// Appends the value of `path`.
-pub(crate) fn get(seen: &Seen, path: &[&[u8]], value: &mut Vec<u8>) -> Answer {
+pub(crate) fn get(seen: &ExchangeState, path: &[&[u8]], value: &mut Vec<u8>) -> Answer {
     match path {
         [b"request", rest @ ..] => request(seen, rest, value),
         [b"response", rest @ ..] => response(seen.response.as_ref().ok_or(Status::NotFound)?, rest, value),
@@ -24,7 +24,7 @@ pub(crate) fn get(seen: &Seen, path: &[&[u8]], value: &mut Vec<u8>) -> Answer {
     }
 }
 
-fn request(seen: &Seen, path: &[&[u8]], value: &mut Vec<u8>) -> Answer {
+fn request(seen: &ExchangeState, path: &[&[u8]], value: &mut Vec<u8>) -> Answer {
     let fields = &seen.request;
     match path {
         [b"path"] => field(fields, b":path", value),
@@ -55,7 +55,7 @@ fn response(fields: &Fields, path: &[&[u8]], value: &mut Vec<u8>) -> Answer {
 }
 
 /// Sets `path`.
-pub(crate) fn set(seen: &mut Seen, path: &[&[u8]], value: &[u8]) -> Answer {
+pub(crate) fn set(seen: &mut ExchangeState, path: &[&[u8]], value: &[u8]) -> Answer {
     let has = |map: HeaderMap, name: &[u8], value: &[u8]| match map {
         HeaderMap::RequestHeaders => seen.request.has(name, value),
         _ => seen.response.as_ref().is_some_and(|response| response.has(name, value)),
@@ -102,7 +102,8 @@ fn nanoseconds(time: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::transaction::exchange::{Exchange, Peers};
+    use crate::transaction::exchange::Exchange;
+    use crate::transaction::state::Peers;
     use wasmdbg_control::TransactionId;
 
     fn exchange() -> std::sync::Arc<Exchange> {

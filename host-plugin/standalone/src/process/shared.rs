@@ -1,0 +1,20 @@
+//! What all threads of the host share.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use wasmdbg_proxy_wasm::{DebugLane, Filter, Runtime};
+
+use crate::report::Report;
+use crate::upstream::Upstream;
+
+/// See the module; made once, by [`crate::Host`].
+pub(crate) struct Shared {
+    pub(crate) runtime: Arc<Runtime>,
+    pub(crate) filter: Arc<Filter>,
+    pub(crate) lane: Arc<DebugLane>,
+    pub(crate) upstream: Option<Upstream>,
+    pub(crate) report: Arc<dyn Report>,
+    pub(crate) in_flight: AtomicU64,
+    pub(crate) last_id: AtomicU64,
+}
