@@ -1,5 +1,6 @@
 //! What can go wrong in a session; each error says who can act.
 
+use wasmdbg_control::client::CallError;
 use wasmdbg_control::{StopId, WireError};
 
 /// A failed session command.
@@ -42,6 +43,16 @@ pub enum Error {
     /// The module's symbols cannot be read.
     #[error("{0}")]
     Symbols(String),
+}
+
+impl From<CallError> for Error {
+    fn from(error: CallError) -> Self {
+        match error {
+            CallError::Refused(error) => Self::Refused(error),
+            CallError::Connection(error) => Self::Disconnected(error.to_string()),
+            other => Self::Invalid(other.to_string()),
+        }
+    }
 }
 
 /// An expression that has no value.

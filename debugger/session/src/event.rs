@@ -6,7 +6,9 @@ use wasmdbg_control::session::{LaneFailed, LaneProgress};
 use wasmdbg_control::stop::{CallbackEnded, DeadlineWarning, Released};
 use wasmdbg_control::transactions::{LogLine, Missed, TransactionEnded, TransactionInfo};
 
-use crate::{Breakpoint, Position, Stop};
+use crate::breakpoints::Breakpoint;
+use crate::source::Position;
+use crate::stop::Stop;
 
 /// Something happened.
 #[derive(Debug, Clone)]
@@ -51,20 +53,4 @@ pub enum SessionEvent {
     BreakpointChanged(Breakpoint),
     /// The connection is gone; the session is over.
     Disconnected(String),
-}
-
-/// What happens during [`crate::Session::attach`].
-#[derive(Debug, Clone, PartialEq)]
-pub enum Progress {
-    /// The plugin makes a debug lane ready.
-    Lane(LaneProgress),
-    /// A module is read over the socket, `done` of `size` bytes.
-    ReadingModule {
-        /// The filter's name.
-        filter: String,
-        /// Bytes so far.
-        done: u64,
-        /// Bytes in all.
-        size: u64,
-    },
 }

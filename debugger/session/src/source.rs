@@ -2,15 +2,39 @@
 //! that reads source files.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use wasmdbg_control::files;
 
-use crate::Error;
+use crate::error::Error;
 
 /// The most bytes of a source file. The longest that people compile (all of SQLite as one file) has 9 MB.
 pub const MOST_SOURCE: u64 = 16 << 20;
+
+/// A place in a source file.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Position {
+    /// As the line table has it, the unit's directory prepended when it is relative.
+    pub file: String,
+    /// From 1.
+    pub line: u32,
+    /// From 1; 0: unknown.
+    pub column: u32,
+}
+
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.file, self.line)
+    }
+}
+
+impl From<&wasmdbg_symbols::Position> for Position {
+    fn from(position: &wasmdbg_symbols::Position) -> Self {
+        Self { file: position.path.to_string(), line: position.line, column: position.column }
+    }
+}
 
 /// Lines of a source file.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,9 +3,10 @@
 //! Texts are parsed when the breakpoint is set, so that a mistake is told at once. What is decided here
 //! needs nothing but the stop and the number of hits so far: it can move to where the stop is.
 
+use crate::error::{Error, EvalError};
 use crate::expression::{self, Expression, MAX_NODES};
+use crate::stop::Stop;
 use crate::value::Format;
-use crate::{Error, EvalError, Stop};
 
 /// The conditions of one breakpoint, parsed.
 #[derive(Debug, Clone, Default)]

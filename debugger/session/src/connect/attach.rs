@@ -8,7 +8,9 @@ use wasmdbg_control::rules::Rule;
 use wasmdbg_control::session::{Attach, Attached, LaneStart};
 use wasmdbg_control::{Client, Event, Events};
 
-use crate::{Error, Progress, SymbolOptions};
+use crate::error::Error;
+use crate::modules::SymbolOptions;
+use crate::progress::Progress;
 
 /// Compiling a large module for debugging on one thread at nice 19, on a machine that is busy.
 const PATIENCE: Duration = Duration::from_secs(600);

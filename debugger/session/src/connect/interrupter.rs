@@ -4,7 +4,7 @@ use wasmdbg_control::session::Activity;
 use wasmdbg_control::stop::Interrupt;
 use wasmdbg_control::{Client, SlotId};
 
-use crate::Error;
+use crate::error::Error;
 
 /// Made by [`crate::Session::interrupter`]; cheap to clone.
 #[derive(Debug, Clone)]

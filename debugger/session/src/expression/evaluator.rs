@@ -7,9 +7,9 @@ use wasmdbg_symbols::Language;
 
 use super::operators;
 use super::parser::{Expression, Node, Unary};
-use crate::EvalError;
-use crate::frames::Scoped;
-use crate::frames::scope::{self, ScopeKind};
+use crate::error::EvalError;
+use crate::frames::scope;
+use crate::frames::{ScopeKind, Scoped};
 use crate::target::Target;
 use crate::value::{PointerStyle, Scalar, Shape, Value, ValueState};
 
@@ -37,11 +37,11 @@ impl Evaluator<'_> {
         match &expression.node {
             Node::Name(name) => self.name(name).map_err(fail),
             Node::Special(name) => self.special(name).map_err(fail),
-            Node::Integer(number) => Ok(operators::integer(i128::from(*number), self.scoped.language)),
+            Node::Integer(number) => Ok(Value::integer(i128::from(*number), self.scoped.language)),
             Node::Float(value) => computed("", Shape::Scalar(Scalar::Float { value: *value, single: false })),
-            Node::Bool(value) => computed("bool", Shape::Scalar(Scalar::Bool(*value))),
+            Node::Bool(value) => Ok(Value::bool(*value, self.scoped.language)),
             Node::Char(c) => computed("char", Shape::Scalar(Scalar::Char(u32::from(*c)))),
-            Node::Text(text) => Ok(operators::text(text, self.scoped.language)),
+            Node::Text(text) => Ok(Value::of_text(text, self.scoped.language)),
             Node::Field { base, name } => {
                 let base = self.value(base)?;
                 let found = field(&base, name, MOST_POINTERS).or_else(|| missing(&base));
@@ -75,16 +75,16 @@ impl Evaluator<'_> {
     fn special(&self, name: &str) -> Result<Value, String> {
         match (name, &self.target.info().context) {
             ("txn", Context::Stream { transaction, .. }) => {
-                Ok(operators::integer(i128::from(transaction.0), self.scoped.language))
+                Ok(Value::integer(i128::from(transaction.0), self.scoped.language))
             }
             ("txn", Context::Root { .. }) => Err("no transaction runs: this is a root context".into()),
-            ("method", Context::Stream { method, .. }) => Ok(operators::text(method, self.scoped.language)),
-            ("path", Context::Stream { path, .. }) => Ok(operators::text(path, self.scoped.language)),
+            ("method", Context::Stream { method, .. }) => Ok(Value::of_text(method, self.scoped.language)),
+            ("path", Context::Stream { path, .. }) => Ok(Value::of_text(path, self.scoped.language)),
             _ => {
                 let entries = self.entries(name)?.into_iter();
                 let language = self.scoped.language;
                 let entries: Vec<_> =
-                    entries.map(|(key, value)| (operators::text(&key, language), value)).collect();
+                    entries.map(|(key, value)| (Value::of_text(&key, language), value)).collect();
                 let length = entries.len() as u64;
                 Ok(Value::computed("", language, Shape::Map { entries, length }))
             }
@@ -131,7 +131,7 @@ impl Evaluator<'_> {
             return Ok(found.remove(0));
         }
         let texts: Vec<_> = found.iter().filter_map(Value::text).collect();
-        Ok(operators::text(&texts.join(","), self.scoped.language))
+        Ok(Value::of_text(&texts.join(","), self.scoped.language))
     }
 
     fn name(&self, name: &str) -> Result<Value, String> {
@@ -225,7 +225,7 @@ fn element(base: &Value, index: &Value, pointers: u32) -> Result<Value, String> 
             let at = at.ok_or_else(|| format!("index {number} is out of range: it has {length} bytes"))?;
             let read =
                 place.at(at).read(base.target().map(Arc::as_ref), 1).map_err(|state| state.to_string())?;
-            Ok(operators::integer(read.first().copied().map_or(0, i128::from), base.language()))
+            Ok(Value::integer(read.first().copied().map_or(0, i128::from), base.language()))
         }
         Shape::Pointer { pointee: Some(pointee), style: PointerStyle::Raw, .. } => {
             let number = number(index)?;

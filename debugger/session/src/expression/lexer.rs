@@ -1,6 +1,6 @@
 //! Text of an expression into tokens. Owns the characters; knows no grammar and no value.
 
-use crate::EvalError;
+use crate::error::EvalError;
 
 /// A token and where it begins in the text, in bytes.
 #[derive(Debug, Clone, PartialEq)]

@@ -7,5 +7,5 @@ mod operators;
 mod parser;
 
 pub(crate) use evaluator::evaluate;
-pub(crate) use operators::{integer, text, truth};
+pub(crate) use operators::truth;
 pub(crate) use parser::{Expression, MAX_NODES, check_length, parse, parse_within};

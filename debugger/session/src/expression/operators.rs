@@ -6,8 +6,8 @@ use std::sync::Arc;
 use wasmdbg_symbols::Language;
 
 use super::parser::{Binary, Unary};
-use crate::EvalError;
-use crate::value::{Place, Scalar, Shape, Value, ValueState};
+use crate::error::EvalError;
+use crate::value::{PointerStyle, Scalar, Shape, Value, ValueState};
 
 /// What an operator can work on.
 #[derive(Debug, Clone, PartialEq)]
@@ -22,21 +22,6 @@ enum Operand {
     Absent,
 }
 
-/// An integer that an expression made.
-pub(crate) fn integer(value: i128, language: Language) -> Value {
-    Value::computed("", language, Shape::Scalar(Scalar::Integer { value, bits: 128, signed: true }))
-}
-
-/// A text that an expression holds.
-pub(crate) fn text(text: &str, language: Language) -> Value {
-    let length = text.len() as u64;
-    Value::computed("", language, Shape::Text { place: Place::whole(text.as_bytes()), length })
-}
-
-fn bool(value: bool, language: Language) -> Value {
-    Value::computed("bool", language, Shape::Scalar(Scalar::Bool(value)))
-}
-
 /// Whether two values are equal, for the keys of a map.
 pub(crate) fn equal(left: &Value, right: &Value) -> bool {
     match (operand(left), operand(right)) {
@@ -48,15 +33,17 @@ pub(crate) fn equal(left: &Value, right: &Value) -> bool {
 pub(crate) fn unary(operator: Unary, value: &Value, language: Language) -> Result<Value, String> {
     match (operator, operand(value)?) {
         (Unary::Negate, Operand::Integer(value)) => {
-            value.checked_neg().map(|value| integer(value, language)).ok_or_else(overflow)
+            value.checked_neg().map(|value| Value::integer(value, language)).ok_or_else(overflow)
         }
         (Unary::Negate, Operand::Float(value)) => Ok(float(-value, language)),
-        (Unary::Not, Operand::Absent) => Ok(bool(true, language)),
-        (Unary::Not, Operand::Text(_)) => Ok(bool(false, language)),
-        (Unary::Not, Operand::Bool(value)) => Ok(bool(!value, language)),
+        (Unary::Not, Operand::Absent) => Ok(Value::bool(true, language)),
+        (Unary::Not, Operand::Text(_)) => Ok(Value::bool(false, language)),
+        (Unary::Not, Operand::Bool(value)) => Ok(Value::bool(!value, language)),
         // C's `!`; on Rust's integers `!` is the complement.
-        (Unary::Not, Operand::Integer(value)) if language != Language::Rust => Ok(bool(value == 0, language)),
-        (Unary::Not | Unary::Complement, Operand::Integer(value)) => Ok(integer(!value, language)),
+        (Unary::Not, Operand::Integer(value)) if language != Language::Rust => {
+            Ok(Value::bool(value == 0, language))
+        }
+        (Unary::Not | Unary::Complement, Operand::Integer(value)) => Ok(Value::integer(!value, language)),
         _ => Err(format!("the operator does not fit {}", value.summary())),
     }
 }
@@ -73,9 +60,9 @@ pub(crate) fn binary(
     if let Binary::And | Binary::Or = operator {
         let decided = truth(left).map_err(fail)?;
         if decided == (operator == Binary::Or) {
-            return Ok(bool(decided, language));
+            return Ok(Value::bool(decided, language));
         }
-        return Ok(bool(truth(&right()?).map_err(fail)?, language));
+        return Ok(Value::bool(truth(&right()?).map_err(fail)?, language));
     }
     let (left, right) = (operand(left).map_err(fail)?, operand(&right()?).map_err(fail)?);
     apply(operator, &left, &right, language).map_err(fail)
@@ -93,7 +80,7 @@ fn apply(operator: Binary, left: &Operand, right: &Operand, language: Language) 
         Binary::GreaterEqual => matches!(order()?, Some(Greater | Equal)),
         _ => return arithmetic(operator, left, right, language),
     };
-    Ok(bool(result, language))
+    Ok(Value::bool(result, language))
 }
 
 fn arithmetic(
@@ -104,7 +91,7 @@ fn arithmetic(
 ) -> Result<Value, String> {
     match (left, right) {
         (Operand::Integer(left), Operand::Integer(right)) => {
-            of_integers(operator, *left, *right).map(|value| integer(value, language))
+            of_integers(operator, *left, *right).map(|value| Value::integer(value, language))
         }
         (Operand::Float(left), Operand::Float(right)) => of_floats(operator, *left, *right, language),
         (Operand::Float(left), Operand::Integer(right)) => {
@@ -203,9 +190,7 @@ fn operand(value: &Value) -> Result<Operand, String> {
             read.map(Operand::Text).map_err(|state: ValueState| state.to_string())
         }
         Shape::Wrapper(inner) => operand(inner),
-        Shape::Pointer { pointee: Some(inner), style: crate::value::PointerStyle::Owning, .. } => {
-            operand(inner)
-        }
+        Shape::Pointer { pointee: Some(inner), style: PointerStyle::Owning, .. } => operand(inner),
         Shape::Pointer { address, .. } => Ok(Operand::Integer(i128::from(*address))),
         _ => Err(format!("`{}` is no operand", value.type_name())),
     }

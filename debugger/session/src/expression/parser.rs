@@ -8,7 +8,7 @@
 //! ```
 
 use super::lexer::{Kind, Token, tokens};
-use crate::EvalError;
+use crate::error::EvalError;
 
 /// A node and where its own token stands in the text.
 #[derive(Debug, Clone, PartialEq)]

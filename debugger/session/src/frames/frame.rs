@@ -1,35 +1,11 @@
 //! Frames as a programmer counts them: inlined calls are frames too. Owns the expansion of activations
 //! into frames and what is hidden at the start of an inlined call.
 
-use std::fmt;
-
 use wasmdbg_symbols::{InstanceId, Language, ModulePc, SourceFrame};
 
-use crate::Error;
+use crate::error::Error;
+use crate::source::Position;
 use crate::target::Target;
-
-/// A place in a source file.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Position {
-    /// As the line table has it, the unit's directory prepended when it is relative.
-    pub file: String,
-    /// From 1.
-    pub line: u32,
-    /// From 1; 0: unknown.
-    pub column: u32,
-}
-
-impl fmt::Display for Position {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.file, self.line)
-    }
-}
-
-impl From<&wasmdbg_symbols::Position> for Position {
-    fn from(position: &wasmdbg_symbols::Position) -> Self {
-        Self { file: position.path.to_string(), line: position.line, column: position.column }
-    }
-}
 
 /// One frame of a stop.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,6 +3,6 @@
 mod frame;
 pub(crate) mod scope;
 
+pub use frame::Frame;
 pub(crate) use frame::{Expansion, Scoped, source_frames};
-pub use frame::{Frame, Position};
 pub use scope::{Scope, ScopeKind};

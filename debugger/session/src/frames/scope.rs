@@ -7,10 +7,10 @@ use wasmdbg_control::stop::Context;
 use wasmdbg_control::stream::{Field, Property};
 use wasmdbg_symbols::{self as symbols, Language, Symbols, Unreadable};
 
-use crate::frames::Scoped;
+use super::frame::Scoped;
+use crate::error::Error;
 use crate::target::{Activation, Target, wasm_value};
-use crate::value::{Place, Scalar, Shape, Value, ValueState, Variable, VariableKind};
-use crate::{Error, expression};
+use crate::value::{self, Place, Scalar, Shape, Value, ValueState, Variable, VariableKind};
 
 /// What a [`Scope`] holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,7 +97,7 @@ fn stream(target: &Target, kind: ScopeKind) -> Result<Vec<Variable>, Error> {
 pub(crate) fn entries(target: &Target, kind: ScopeKind) -> Result<Vec<(String, Value)>, Unreadable> {
     let state = target.stream()?;
     let texts = |fields: &[Field]| -> Vec<(String, Value)> {
-        let of = |(name, text): &Field| (name.clone(), expression::text(text, Language::Other));
+        let of = |(name, text): &Field| (name.clone(), Value::of_text(text, Language::Other));
         fields.iter().map(of).collect()
     };
     Ok(match kind {
@@ -115,11 +115,9 @@ pub(crate) fn entries(target: &Target, kind: ScopeKind) -> Result<Vec<(String, V
 /// A property as a value.
 pub(crate) fn property_value(property: &Property) -> Value {
     match property {
-        Property::Text(text) => expression::text(text, Language::Other),
-        Property::Integer(value) => expression::integer(i128::from(*value), Language::Other),
-        Property::Bool(value) => {
-            Value::computed("bool", Language::Other, Shape::Scalar(Scalar::Bool(*value)))
-        }
+        Property::Text(text) => Value::of_text(text, Language::Other),
+        Property::Integer(value) => Value::integer(i128::from(*value), Language::Other),
+        Property::Bool(value) => Value::bool(*value, Language::Other),
     }
 }
 
@@ -232,7 +230,7 @@ impl<'a> Reader<'a> {
         let size =
             variable.ty.and_then(|ty| self.symbols.resolved_type(ty).ok().flatten()).and_then(|ty| ty.size);
         let place = Place::new(&location, size, &machine);
-        let value = Value::member_of(self.target, variable.ty, place, None);
+        let value = value::value(self.target, variable.ty, place);
         let name =
             if variable.kind == symbols::VariableKind::Static { &variable.full_name } else { &variable.name };
         Variable { name: name.to_string(), kind: kind(variable.kind), value }
@@ -240,7 +238,7 @@ impl<'a> Reader<'a> {
 
     fn type_name(&self, variable: &symbols::Variable) -> String {
         let missing = Place::Missing(ValueState::OptimizedOut);
-        Value::member_of(self.target, variable.ty, missing, None).type_name().to_owned()
+        value::value(self.target, variable.ty, missing).type_name().to_owned()
     }
 
     /// Where the frame stands to the variable's declaration. In C and C++ the variables of a block are

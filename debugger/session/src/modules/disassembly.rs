@@ -1,10 +1,9 @@
 //! Code around a pc as a front end lists it: opcodes with their source lines. Owns the walk over function
 //! borders; the words are of `wasmdbg-symbols`.
 
-use wasmdbg_control::ModuleHash;
 use wasmdbg_symbols::{Instruction, ModulePc, Symbols};
 
-use crate::{Error, Position, Session};
+use crate::source::Position;
 
 /// One opcode.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,26 +20,17 @@ pub struct CodeLine {
     pub position: Option<Position>,
 }
 
-impl Session {
-    /// `count` opcodes, the first being `offset` opcodes from the one at `pc` (or behind it, when `pc` is
-    /// between opcodes). What lies before the first or behind the last function is `None`.
-    ///
-    /// # Errors
-    /// The module is none of the session's, could not be read, or has no code.
-    pub fn disassemble(
-        &self,
-        module: ModuleHash,
-        pc: ModulePc,
-        offset: i64,
-        count: usize,
-    ) -> Result<Vec<Option<CodeLine>>, Error> {
-        let loaded =
-            self.loaded(module).ok_or_else(|| Error::Invalid("no such module in this session".into()))?;
-        let symbols = loaded.as_ref().ok_or_else(|| Error::Symbols("the module could not be read".into()))?;
-        let mut walk = Walk { symbols, current: None };
-        let start = walk.locate(pc);
-        Ok((0..count).map(|index| walk.line(start, offset.saturating_add(index as i64))).collect())
-    }
+/// `count` opcodes of a module, the first being `offset` opcodes from the one at `pc` (or behind it, when `pc`
+/// is between opcodes). What lies before the first or behind the last function is `None`.
+pub(crate) fn disassemble(
+    symbols: &Symbols,
+    pc: ModulePc,
+    offset: i64,
+    count: usize,
+) -> Vec<Option<CodeLine>> {
+    let mut walk = Walk { symbols, current: None };
+    let start = walk.locate(pc);
+    (0..count).map(|index| walk.line(start, offset.saturating_add(index as i64))).collect()
 }
 
 /// A place in the code: a function by its number among those with a body, and an opcode in it.

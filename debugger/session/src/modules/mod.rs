@@ -15,8 +15,11 @@ use wasmdbg_control::{Client, FilterId, ModuleHash};
 use wasmdbg_symbols::{DebugFileError, LookupError, Symbols};
 
 pub use disassembly::CodeLine;
+pub(crate) use disassembly::disassemble;
 
-use crate::{Error, Progress, SourceFinder};
+use crate::error::Error;
+use crate::progress::Progress;
+use crate::source::SourceFinder;
 
 /// The most bytes of one request (`ReadModule::length`).
 const MOST_BYTES: u32 = 512 * 1024;

@@ -1,10 +1,35 @@
-//! Questions about functions and files that need no stop: completion, and what a user's name means.
+//! Questions about code that need no stop: its opcodes, completion, and what a user's name means.
 
 use std::path::Path;
 
-use crate::{Error, Position, Session};
+use wasmdbg_control::ModuleHash;
+use wasmdbg_symbols::ModulePc;
+
+use super::Session;
+use crate::error::Error;
+use crate::modules::{self, CodeLine};
+use crate::source::Position;
 
 impl Session {
+    /// `count` opcodes, the first being `offset` opcodes from the one at `pc` (or behind it, when `pc` is
+    /// between opcodes). What lies before the first or behind the last function is `None`.
+    ///
+    /// # Errors
+    /// The module is none of the session's, could not be read, or has no code.
+    pub fn disassemble(
+        &self,
+        module: ModuleHash,
+        pc: ModulePc,
+        offset: i64,
+        count: usize,
+    ) -> Result<Vec<Option<CodeLine>>, Error> {
+        let loaded = self.modules.get(module);
+        let loaded = loaded.ok_or_else(|| Error::Invalid("no such module in this session".into()))?;
+        let symbols =
+            loaded.symbols.as_ref().ok_or_else(|| Error::Symbols("the module could not be read".into()))?;
+        Ok(modules::disassemble(symbols, pc, offset, count))
+    }
+
     /// The lines and columns from `first` to `last` of a source file where a breakpoint can stand, sorted.
     ///
     /// # Errors

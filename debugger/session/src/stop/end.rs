@@ -1,7 +1,7 @@
 //! What a filter that is about to trap dies of. For the engine a panic, an abort and a bad instruction are
 //! one and the same trap, `unreachable`: the frames above it tell them apart.
 
-use crate::Frame;
+use crate::frames::Frame;
 
 /// Why a callback is about to end without returning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -10,10 +10,12 @@ use wasmdbg_control::stop::{Context, StopReason, Stopped};
 
 pub use end::End;
 
+use crate::error::{Error, EvalError};
 use crate::expression::{self, Expression};
-use crate::frames::{Expansion, Scoped, scope};
+use crate::frames::{Expansion, Frame, Scope, ScopeKind, Scoped, scope};
+use crate::source::{SourceFinder, SourceLines};
 use crate::target::Target;
-use crate::{Error, EvalError, Frame, Scope, ScopeKind, SourceFinder, SourceLines, Value, Variable};
+use crate::value::{Value, Variable, encode, encode_global, is_enumerator};
 
 /// One stop of one slot.
 #[derive(Debug)]
@@ -224,7 +226,7 @@ impl Stop {
     /// The expression has no value, the value does not fit, or `to` is not in linear memory: the engine
     /// cannot write Wasm locals.
     pub fn assign(&self, frame: u32, to: &Value, expression: &str) -> Result<(), Error> {
-        let named = crate::value::is_enumerator(to, expression);
+        let named = is_enumerator(to, expression);
         let new = match self.evaluate(frame, expression) {
             Ok(value) => value,
             Err(_) if named => {
@@ -232,7 +234,7 @@ impl Stop {
             }
             Err(source) => return Err(value_error(source)),
         };
-        let (address, bytes) = crate::value::encode(to, &new).map_err(Error::Invalid)?;
+        let (address, bytes) = encode(to, &new).map_err(Error::Invalid)?;
         self.write_memory(address, bytes)
     }
 
@@ -250,7 +252,10 @@ impl Stop {
     /// It is no mutable number, the value does not fit, or the stop is over.
     pub fn assign_global(&self, frame: u32, index: u32, expression: &str) -> Result<(), Error> {
         let new = self.evaluate(frame, expression).map_err(value_error)?;
-        self.target.write_global(index, &new)
+        let globals = self.target.globals().map_err(|why| Error::Invalid(why.to_string()))?;
+        let old = globals.get(index as usize);
+        let old = old.ok_or_else(|| Error::Invalid(format!("there is no global {index}")))?;
+        self.target.write_global(index, encode_global(old, &new).map_err(Error::Invalid)?)
     }
 
     /// Where a variable of a frame is at its pc, as its DWARF has it, for a user who doubts a value;

@@ -5,14 +5,13 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use wasmdbg_control::Client;
-use wasmdbg_control::client::CallError;
 use wasmdbg_control::state::{ReadMemory, Value as Wire, WriteGlobal, WriteMemory};
 use wasmdbg_control::stop::{Frame as WireFrame, GetFrames, MAX_FRAMES, Stopped};
 use wasmdbg_control::stream::{Property, ReadStream, StreamState};
 use wasmdbg_symbols::StackFrame;
 use wasmdbg_symbols::{Machine, ModulePc, Symbols, Unreadable, WasmValue};
 
-use crate::{Error, Value};
+use crate::error::Error;
 
 /// Bytes read at once: a frame's variables lie close together, and one round trip costs more than this.
 const PAGE: u64 = 4096;
@@ -203,28 +202,8 @@ impl Target {
         Ok(())
     }
 
-    /// Sets a global to a number.
-    pub(crate) fn write_global(&self, index: u32, new: &Value) -> Result<(), Error> {
-        let invalid = |message: String| Error::Invalid(message);
-        let globals = self.globals().map_err(|why| invalid(why.to_string()))?;
-        let old =
-            globals.get(index as usize).ok_or_else(|| invalid(format!("there is no global {index}")))?;
-        let integer = || new.as_integer().ok_or_else(|| invalid(format!("{} is no integer", new.summary())));
-        let too_large = |bits| invalid(format!("{} does not fit {bits} bits", new.summary()));
-        // A number without its sign is as good: both are the same bits.
-        let value = match old {
-            Wire::I32(_) => {
-                let value = integer()?;
-                let unsigned = u32::try_from(value).map(u32::cast_signed);
-                Wire::I32(i32::try_from(value).or(unsigned).map_err(|_| too_large(32))?)
-            }
-            Wire::I64(_) => {
-                let value = integer()?;
-                let unsigned = u64::try_from(value).map(u64::cast_signed);
-                Wire::I64(i64::try_from(value).or(unsigned).map_err(|_| too_large(64))?)
-            }
-            _ => return Err(invalid("only integer globals can be set".into())),
-        };
+    /// Sets a global.
+    pub(crate) fn write_global(&self, index: u32, value: Wire) -> Result<(), Error> {
         self.client.call(WriteGlobal { stop: self.info.stop, index, value })?;
         *lock(&self.globals) = None;
         // What was derived of the stack pointer does not hold any more.
@@ -317,15 +296,5 @@ impl Machine for Activation<'_> {
 
     fn memory(&self, address: u64, len: usize) -> Result<Vec<u8>, Unreadable> {
         self.target.read(address, len as u64)
-    }
-}
-
-impl From<CallError> for Error {
-    fn from(error: CallError) -> Self {
-        match error {
-            CallError::Refused(error) => Self::Refused(error),
-            CallError::Connection(error) => Self::Disconnected(error.to_string()),
-            other => Self::Invalid(other.to_string()),
-        }
     }
 }

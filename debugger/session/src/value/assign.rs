@@ -1,9 +1,12 @@
-//! A new value for a variable in memory: what an expression gave, as the bytes of the variable's type.
+//! A new value for a variable in memory or a Wasm global: what an expression gave, as the variable's bytes.
 //! Owns what can be set and says why the rest cannot; writes nothing.
 
+use wasmdbg_control::state::Value as Wire;
 use wasmdbg_symbols::{Encoding, TypeKind};
 
-use super::{Place, Scalar, Shape, Value};
+use super::place::Place;
+use super::scalar::Scalar;
+use super::tree::{Shape, Value};
 
 /// The address and the bytes that make `to` hold `new`.
 pub(crate) fn encode(to: &Value, new: &Value) -> Result<(u64, Vec<u8>), String> {
@@ -60,6 +63,25 @@ pub(crate) fn encode(to: &Value, new: &Value) -> Result<(u64, Vec<u8>), String> 
         _ => return Err(only()),
     };
     Ok((address, bytes))
+}
+
+/// The number that makes a Wasm global hold `new`, where it holds `old` now. A number without its sign is as
+/// good: both are the same bits.
+pub(crate) fn encode_global(old: &Wire, new: &Value) -> Result<Wire, String> {
+    let too_large = |bits: u32| format!("{} does not fit {bits} bits", new.summary());
+    match old {
+        Wire::I32(_) => {
+            let value = integer(new)?;
+            let unsigned = u32::try_from(value).map(u32::cast_signed);
+            i32::try_from(value).or(unsigned).map(Wire::I32).map_err(|_| too_large(32))
+        }
+        Wire::I64(_) => {
+            let value = integer(new)?;
+            let unsigned = u64::try_from(value).map(u64::cast_signed);
+            i64::try_from(value).or(unsigned).map(Wire::I64).map_err(|_| too_large(64))
+        }
+        _ => Err("only integer globals can be set".into()),
+    }
 }
 
 /// Whether `text` is the name of an enumerator of the value's type.

@@ -5,7 +5,10 @@ use std::sync::Arc;
 
 use wasmdbg_symbols::{Encoding, Member, Type, TypeId, TypeKind};
 
-use super::{Value, ValueState};
+use super::place::Place;
+use super::scalar::Scalar;
+use super::state::ValueState;
+use super::tree::Value;
 
 /// How deep [`Value::find`] looks: library types nest their pointers four or five records deep.
 const MAX_NESTING: u32 = 8;
@@ -17,8 +20,8 @@ const MOST_MEMBERS: usize = 1 << 17;
 impl Value {
     /// A member of a record as a value.
     pub(crate) fn member(&self, member: &Member) -> Self {
-        let Some(target) = self.target() else { return Self::missing("", ValueState::OptimizedOut) };
-        Self::member_of(target, member.ty, self.place().at(member.offset), member.bits)
+        let part = self.part(member.ty, self.place().at(member.offset), member.bits);
+        part.unwrap_or_else(|| Self::missing("", ValueState::OptimizedOut))
     }
 
     /// The field of this name, in base classes and anonymous unions too.
@@ -98,7 +101,7 @@ impl Value {
         let size = ty.size.filter(|size| (1..=8).contains(size));
         let size = size.ok_or_else(|| ValueState::unreadable(format!("`{}` is no number", ty.short)))?;
         let bytes = self.read(size)?;
-        let scalar = super::Scalar::decode(Encoding::Unsigned, &bytes, self.bits())?;
+        let scalar = Scalar::decode(Encoding::Unsigned, &bytes, self.bits())?;
         Ok(scalar.as_integer().map_or(0, |value| value as u64))
     }
 
@@ -109,7 +112,7 @@ impl Value {
 
     /// A value of type `ty` at an address of this value's memory.
     pub(crate) fn pointee(&self, address: u64, ty: TypeId) -> Option<Self> {
-        self.target().map(|target| Self::typed(target, ty, super::Place::Memory(address)))
+        self.part(Some(ty), Place::Memory(address), None)
     }
 
     /// The type with this id, behind typedefs.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use wasmdbg_symbols::{Location, Machine};
 
-use super::ValueState;
+use super::state::ValueState;
 use crate::target::Target;
 
 /// The place of a value.

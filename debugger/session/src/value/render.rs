@@ -1,14 +1,40 @@
 //! Shapes into text, in the style of the value's language, cut to a size a person reads.
 
+use std::fmt;
+
 use wasmdbg_symbols::Language;
 
-use super::scalar::quoted;
-use super::shape::Elements;
-use super::{Format, Place, PointerStyle, Shape, Value, ValueState, Variable};
+use super::place::Place;
+use super::scalar::{Format, quoted};
+use super::state::ValueState;
+use super::tree::{Elements, PointerStyle, Shape, Value, Variable};
+
+impl Value {
+    /// One line in the style of the language: `Prime(17)`, `"text"`, `(1, 2)`, `<optimized out>`.
+    pub fn summary(&self) -> String {
+        self.formatted(Format::Natural)
+    }
+
+    /// [`Value::summary`] with integers in `format`.
+    pub fn formatted(&self, format: Format) -> String {
+        text(self, format, Limits::SUMMARY)
+    }
+
+    /// All of it for `print`: nested, elements cut after 200 and texts after 4096 bytes.
+    pub fn display(&self, format: Format) -> String {
+        text(self, format, Limits::DISPLAY)
+    }
+}
+
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.summary())
+    }
+}
 
 /// How much of a value is shown.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Limits {
+struct Limits {
     /// Records within records.
     depth: u32,
     /// Elements of a sequence, fields of a record.
@@ -20,8 +46,8 @@ pub(crate) struct Limits {
 }
 
 impl Limits {
-    pub(crate) const SUMMARY: Self = Self { depth: 3, elements: 8, text: 256, total: 400 };
-    pub(crate) const DISPLAY: Self = Self { depth: 8, elements: 200, text: 4096, total: 64 * 1024 };
+    const SUMMARY: Self = Self { depth: 3, elements: 8, text: 256, total: 400 };
+    const DISPLAY: Self = Self { depth: 8, elements: 200, text: 4096, total: 64 * 1024 };
 }
 
 /// Fields of all records of one text together, most of which are not shown: broken debug info can have
@@ -29,7 +55,7 @@ impl Limits {
 const MOST_FIELDS: usize = 100_000;
 
 /// The text of a value.
-pub(crate) fn text(value: &Value, format: Format, limits: Limits) -> String {
+fn text(value: &Value, format: Format, limits: Limits) -> String {
     let mut writer = Writer { out: String::new(), format, limits, fields: 0 };
     writer.value(value, limits.depth);
     writer.out

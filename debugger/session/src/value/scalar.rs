@@ -4,7 +4,23 @@ use std::fmt::Write as _;
 
 use wasmdbg_symbols::Encoding;
 
-use super::{Format, ValueState};
+use super::state::ValueState;
+
+/// How integers are shown.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Format {
+    /// As the language writes them.
+    #[default]
+    Natural,
+    /// Hexadecimal.
+    Hex,
+    /// Binary.
+    Binary,
+    /// Octal.
+    Octal,
+    /// Unsigned decimal.
+    Unsigned,
+}
 
 /// A number, a truth value or a character.
 #[derive(Debug, Clone, Copy, PartialEq)]

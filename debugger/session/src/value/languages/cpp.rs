@@ -4,15 +4,17 @@
 use wasmdbg_symbols::{Encoding, Type, TypeId, TypeKind};
 
 use super::cpp_containers;
+use super::view::View;
 use crate::value::layout::argument_at;
-use crate::value::shape::{Elements, View, or_missing};
-use crate::value::{Place, PointerStyle, Shape, Value, ValueState};
+use crate::value::place::Place;
+use crate::value::state::ValueState;
+use crate::value::tree::{Elements, PointerStyle, Shape, Value};
 
 /// Bytes of a C string looked at for its end.
 const MOST_TEXT: u64 = 4096;
 
-/// See the module.
-pub(crate) struct Cpp;
+/// The view of C and C++.
+pub(super) struct Cpp;
 
 impl View for Cpp {
     fn shape(&self, value: &Value, ty: &Type) -> Option<Shape> {
@@ -76,21 +78,21 @@ fn library_type(value: &Value, ty: &Type) -> Option<Shape> {
             let element = argument_at(ty, 0)?;
             let (address, _) = value.field("__data_")?.first_pointer()?;
             let length = value.field("__size_")?.unsigned();
-            Some(or_missing(text_or_row(value, address.map(Place::Memory), length, element)))
+            Some(Shape::or_missing(text_or_row(value, address.map(Place::Memory), length, element)))
         }
         "vector" => vector(value, ty),
         "array" => value.field("__elems_").map(Shape::Wrapper),
         "optional" => {
             let engaged = value.find("__engaged_")?.unsigned();
             let inner = value.find("__val_")?;
-            Some(or_missing(engaged.map(|engaged| match engaged {
+            Some(Shape::or_missing(engaged.map(|engaged| match engaged {
                 0 => Shape::Opaque("nullopt".into()),
                 _ => Shape::Wrapper(inner),
             })))
         }
         "unique_ptr" | "shared_ptr" => {
             let (address, target) = value.find("__ptr_")?.first_pointer()?;
-            Some(or_missing(address.map(|address| {
+            Some(Shape::or_missing(address.map(|address| {
                 let pointee = target.filter(|_| address != 0).and_then(|ty| value.pointee(address, ty));
                 Shape::Pointer { address, pointee, style: PointerStyle::Owning }
             })))
@@ -131,7 +133,7 @@ fn string(value: &Value, ty: &Type) -> Option<Shape> {
             text_or_row(value, address.map(Place::Memory), length, element)
         }
     };
-    Some(or_missing(shape()))
+    Some(Shape::or_missing(shape()))
 }
 
 /// Elements of one byte are a text, wider ones (`u16string`) a row.
@@ -175,7 +177,7 @@ fn vector(value: &Value, ty: &Type) -> Option<Shape> {
             length,
         }))
     };
-    Some(or_missing(row()))
+    Some(Shape::or_missing(row()))
 }
 
 /// Default arguments of templates, by the words they begin with.

@@ -3,13 +3,13 @@
 
 use wasmdbg_symbols::TypeId;
 
-use super::rust_containers::MOST_COLLECTED;
+use super::view::MOST_COLLECTED;
 use crate::value::layout::argument_at;
-use crate::value::shape::{Elements, or_missing};
-use crate::value::{Shape, Value, ValueState};
+use crate::value::state::ValueState;
+use crate::value::tree::{Elements, Shape, Value};
 
 /// `map`, `set` and their multi forms: a red-black tree.
-pub(crate) fn tree(value: &Value, is_map: bool) -> Option<Shape> {
+pub(super) fn tree(value: &Value, is_map: bool) -> Option<Shape> {
     let tree = value.field("__tree_")?;
     let length = size(&tree, "__pair3_")?;
     let node = node_type(&tree, "__pair1_")?;
@@ -23,7 +23,7 @@ pub(crate) fn tree(value: &Value, is_map: bool) -> Option<Shape> {
         walk(&tree, node, root?, 0, &mut nodes)?;
         Ok(of_nodes(&nodes, length?, is_map))
     };
-    Some(or_missing(collect()))
+    Some(Shape::or_missing(collect()))
 }
 
 /// The nodes below `address` in order. A red-black tree of all of a wasm32 memory is less than 60 deep.
@@ -47,7 +47,7 @@ fn walk(
 }
 
 /// `unordered_map` and `unordered_set`: all nodes are one list.
-pub(crate) fn hash_table(value: &Value, is_map: bool) -> Option<Shape> {
+pub(super) fn hash_table(value: &Value, is_map: bool) -> Option<Shape> {
     let table = value.field("__table_")?;
     let length = size(&table, "__p2_")?;
     let node = node_type(&table, "__p1_")?;
@@ -60,11 +60,11 @@ pub(crate) fn hash_table(value: &Value, is_map: bool) -> Option<Shape> {
         let nodes = follow(&table, node, first.unsigned()?, length)?;
         Ok(of_nodes(&nodes, length, is_map))
     };
-    Some(or_missing(collect()))
+    Some(Shape::or_missing(collect()))
 }
 
 /// `list`: a ring of nodes through the list itself.
-pub(crate) fn list(value: &Value) -> Option<Shape> {
+pub(super) fn list(value: &Value) -> Option<Shape> {
     let length = size(value, "__size_alloc_")?;
     let node = node_type(value, "__size_alloc_")?;
     let first = value.field("__end_")?.field("__next_")?;
@@ -73,7 +73,7 @@ pub(crate) fn list(value: &Value) -> Option<Shape> {
         let nodes = follow(value, node, first.unsigned()?, length)?;
         Ok(of_nodes(&nodes, length, false))
     };
-    Some(or_missing(collect()))
+    Some(Shape::or_missing(collect()))
 }
 
 /// At most `length` nodes from `address` on.

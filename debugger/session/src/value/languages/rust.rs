@@ -4,12 +4,14 @@
 use wasmdbg_symbols::{Type, TypeKind};
 
 use super::rust_containers;
+use super::view::View;
 use crate::value::layout::argument;
-use crate::value::shape::{Elements, View, or_missing};
-use crate::value::{Place, PointerStyle, Shape, Value, ValueState, Variable, VariableKind};
+use crate::value::place::Place;
+use crate::value::state::ValueState;
+use crate::value::tree::{Elements, PointerStyle, Shape, Value, Variable, VariableKind};
 
-/// See the module.
-pub(crate) struct Rust;
+/// The view of Rust.
+pub(super) struct Rust;
 
 impl View for Rust {
     fn shape(&self, value: &Value, ty: &Type) -> Option<Shape> {
@@ -38,7 +40,7 @@ fn thin_pointer(value: &Value, ty: &Type, target: Option<wasmdbg_symbols::TypeId
     if !(ty.name.starts_with('&') || ty.name.starts_with("alloc::boxed::Box<")) {
         return None;
     }
-    Some(or_missing(value.unsigned().map(|address| {
+    Some(Shape::or_missing(value.unsigned().map(|address| {
         let pointee = target.filter(|_| address != 0).and_then(|ty| value.pointee(address, ty));
         Shape::Pointer { address, pointee, style: PointerStyle::Owning }
     })))
@@ -50,7 +52,7 @@ fn fat_pointer(value: &Value, ty: &Type) -> Option<Shape> {
     let length = value.field("length")?.unsigned();
     let TypeKind::Pointer { target: Some(element), .. } = pointer.resolved()?.kind else { return None };
     let is_text = ["str", "str>", "str, alloc::alloc::Global>"].iter().any(|end| ty.name.ends_with(end));
-    Some(or_missing(row(value, pointer.unsigned(), length, element, is_text)))
+    Some(Shape::or_missing(row(value, pointer.unsigned(), length, element, is_text)))
 }
 
 /// Elements behind each other at an address, or a text.
@@ -72,11 +74,11 @@ fn row(
 fn known(value: &Value, ty: &Type) -> Option<Shape> {
     let path = ty.name.split('<').next().unwrap_or_default();
     match path {
-        "alloc::string::String" => Some(or_missing(vec_row(&value.field("vec")?, true)?)),
-        "alloc::vec::Vec" => Some(or_missing(vec_row(value, false)?)),
+        "alloc::string::String" => Some(Shape::or_missing(vec_row(&value.field("vec")?, true)?)),
+        "alloc::vec::Vec" => Some(Shape::or_missing(vec_row(value, false)?)),
         "std::path::PathBuf" | "std::ffi::os_str::OsString" => {
             let vec = value.find_of_type("alloc::vec::Vec<u8", 5)?;
-            Some(or_missing(vec_row(&vec, true)?))
+            Some(Shape::or_missing(vec_row(&vec, true)?))
         }
         "alloc::rc::Rc" | "alloc::sync::Arc" => counted(value),
         "core::cell::RefCell" => {

@@ -3,12 +3,11 @@
 
 use wasmdbg_symbols::{Type, TypeId};
 
+use super::view::MOST_COLLECTED;
 use crate::value::layout::argument;
-use crate::value::shape::{Elements, or_missing};
-use crate::value::{Place, Shape, Value, ValueState};
-
-/// Elements collected of a container that has no index; more is not looked at, only counted.
-pub(crate) const MOST_COLLECTED: u64 = 1000;
+use crate::value::place::Place;
+use crate::value::state::ValueState;
+use crate::value::tree::{Elements, Shape, Value};
 
 /// Buckets of a hash table looked at.
 const MOST_BUCKETS: u64 = 1 << 16;
@@ -17,7 +16,7 @@ const MOST_BUCKETS: u64 = 1 << 16;
 const NODE_KEYS: u64 = 11;
 
 /// A ring: the first part begins at `head` and may go on at the start of the buffer.
-pub(crate) fn vec_deque(value: &Value, ty: &Type) -> Option<Shape> {
+pub(super) fn vec_deque(value: &Value, ty: &Type) -> Option<Shape> {
     let element = argument(ty, "T")?;
     let (address, _) = value.field("buf")?.first_pointer()?;
     let capacity = value.field("buf")?.unsigned_field("cap")?;
@@ -30,20 +29,20 @@ pub(crate) fn vec_deque(value: &Value, ty: &Type) -> Option<Shape> {
         let values = (0..length.min(MOST_COLLECTED)).filter_map(one).collect();
         Ok(Shape::Sequence(Elements::Listed { values, length }))
     };
-    Some(or_missing(collect()))
+    Some(Shape::or_missing(collect()))
 }
 
 /// `HashMap`: the pairs of hashbrown's table.
-pub(crate) fn hash_map(value: &Value) -> Option<Shape> {
-    Some(or_missing(hash_entries(value)?.map(|(entries, length)| Shape::Map {
+pub(super) fn hash_map(value: &Value) -> Option<Shape> {
+    Some(Shape::or_missing(hash_entries(value)?.map(|(entries, length)| Shape::Map {
         entries: entries.iter().filter_map(|pair| Some((pair.field("__0")?, pair.field("__1")?))).collect(),
         length,
     })))
 }
 
 /// `HashSet`: a map without values.
-pub(crate) fn hash_set(value: &Value) -> Option<Shape> {
-    Some(or_missing(hash_entries(value)?.map(|(entries, length)| {
+pub(super) fn hash_set(value: &Value) -> Option<Shape> {
+    Some(Shape::or_missing(hash_entries(value)?.map(|(entries, length)| {
         let values = entries.iter().filter_map(|pair| pair.field("__0")).collect();
         Shape::Sequence(Elements::Listed { values, length })
     })))
@@ -78,14 +77,14 @@ fn hash_entries(value: &Value) -> Option<Result<(Vec<Value>, u64), ValueState>> 
 }
 
 /// `BTreeMap`, in the order of its keys.
-pub(crate) fn btree_map(value: &Value) -> Option<Shape> {
-    Some(or_missing(tree_entries(value)?.map(|(entries, length)| Shape::Map { entries, length })))
+pub(super) fn btree_map(value: &Value) -> Option<Shape> {
+    Some(Shape::or_missing(tree_entries(value)?.map(|(entries, length)| Shape::Map { entries, length })))
 }
 
 /// `BTreeSet`: a map without values.
-pub(crate) fn btree_set(value: &Value) -> Option<Shape> {
+pub(super) fn btree_set(value: &Value) -> Option<Shape> {
     let entries = tree_entries(&value.field("map")?)?;
-    Some(or_missing(entries.map(|(entries, length)| {
+    Some(Shape::or_missing(entries.map(|(entries, length)| {
         let values = entries.into_iter().map(|(key, _)| key).collect();
         Shape::Sequence(Elements::Listed { values, length })
     })))
