@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod adapter;
+mod architecture;
 mod bad_filters;
 mod calls;
 mod command_line;
