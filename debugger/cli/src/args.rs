@@ -8,8 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use lexopt::prelude::*;
 use wasmdbg_control::rules::Rule;
-
-use crate::rule::{parse_duration, parse_rule};
+use wasmdbg_session::text::{parse_duration, parse_rule};
 
 pub(crate) const USAGE: &str = "\
 wasmdbg: a debugger for Proxy-Wasm filters in a running proxy

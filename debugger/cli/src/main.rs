@@ -8,7 +8,8 @@ mod args;
 mod commands;
 mod debugger;
 mod failure;
-mod rule;
+mod prompt;
+mod show;
 mod subcommands;
 mod terminal;
 

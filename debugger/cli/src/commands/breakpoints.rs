@@ -1,7 +1,8 @@
 //! `delete`, `enable`, `disable`: breakpoints by number.
 
-use super::{Command, Flow, Words};
-use crate::debugger::Debugger;
+use wasmdbg_session::{Error, Session};
+
+use super::command::{Command, Flow, Words};
 use crate::failure::{Failure, fail};
 
 pub(crate) const DELETE: Command = Command {
@@ -12,9 +13,7 @@ pub(crate) const DELETE: Command = Command {
     details: "",
     words: Words::Breakpoint,
     repeats: false,
-    run: |debugger, arguments| {
-        for_each(debugger, arguments, |debugger, number| Ok(debugger.session.delete_breakpoint(number)?))
-    },
+    run: |debugger, arguments| for_each(&mut debugger.session, arguments, Session::delete_breakpoint),
 };
 
 pub(crate) const ENABLE: Command = Command {
@@ -26,9 +25,8 @@ pub(crate) const ENABLE: Command = Command {
     words: Words::Breakpoint,
     repeats: false,
     run: |debugger, arguments| {
-        for_each(debugger, arguments, |debugger, number| {
-            debugger.session.enable_breakpoint(number)?;
-            Ok(())
+        for_each(&mut debugger.session, arguments, |session, number| {
+            session.enable_breakpoint(number).map(drop)
         })
     },
 };
@@ -42,28 +40,27 @@ pub(crate) const DISABLE: Command = Command {
     words: Words::Breakpoint,
     repeats: false,
     run: |debugger, arguments| {
-        for_each(debugger, arguments, |debugger, number| {
-            debugger.session.disable_breakpoint(number)?;
-            Ok(())
+        for_each(&mut debugger.session, arguments, |session, number| {
+            session.disable_breakpoint(number).map(drop)
         })
     },
 };
 
 fn for_each(
-    debugger: &mut Debugger,
+    session: &mut Session,
     arguments: &str,
-    act: fn(&mut Debugger, u32) -> Result<(), Failure>,
+    act: fn(&mut Session, u32) -> Result<(), Error>,
 ) -> Result<Flow, Failure> {
     // `delete breakpoints 1` is gdb's long form.
     let arguments = arguments.strip_prefix("breakpoints").unwrap_or(arguments);
     let numbers = parse(arguments)?;
     let numbers = if numbers.is_empty() {
-        debugger.session.breakpoints().iter().map(|breakpoint| breakpoint.number).collect()
+        session.breakpoints().iter().map(|breakpoint| breakpoint.number).collect()
     } else {
         numbers
     };
     for number in numbers {
-        act(debugger, number)?;
+        act(session, number)?;
     }
     Ok(Flow::Next)
 }

@@ -1,6 +1,6 @@
 //! `detach` and `quit`: the end of the session; what it held goes on.
 
-use super::{Command, Flow, Words, nothing};
+use super::command::{Command, Flow, Words, nothing};
 
 pub(crate) const DETACH: Command = Command {
     name: "detach",

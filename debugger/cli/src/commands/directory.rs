@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{Command, Flow, Words};
+use super::command::{Command, Flow, Words};
 use crate::failure::fail;
 
 pub(crate) const DIRECTORY: Command = Command {

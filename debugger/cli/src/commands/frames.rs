@@ -2,10 +2,11 @@
 
 use std::fmt::Write as _;
 
-use super::{Command, Flow, Words, repetitions};
-use crate::debugger::Debugger;
-use crate::debugger::show::frame_line;
+use super::command::{Command, Flow, Words, repetitions};
+use crate::debugger::{Debugger, Selection};
 use crate::failure::{Failure, fail};
+use crate::show::frames::frame_line;
+use crate::terminal::console::{Console, harmless};
 
 pub(crate) const BACKTRACE: Command = Command {
     name: "bt",
@@ -15,7 +16,7 @@ pub(crate) const BACKTRACE: Command = Command {
     details: "Inlined calls are frames and marked. COUNT shows only the innermost, -COUNT only the outermost.",
     words: Words::None,
     repeats: false,
-    run: backtrace,
+    run: |debugger, arguments| backtrace(&debugger.selection, &mut debugger.console, arguments),
 };
 
 pub(crate) const FRAME: Command = Command {
@@ -27,7 +28,7 @@ pub(crate) const FRAME: Command = Command {
     words: Words::None,
     repeats: false,
     run: |debugger, arguments| {
-        let mut frame = debugger.selected()?.frame;
+        let mut frame = debugger.selection.get()?.frame;
         if !arguments.is_empty() {
             frame = match arguments.parse() {
                 Ok(frame) => frame,
@@ -47,7 +48,7 @@ pub(crate) const UP: Command = Command {
     words: Words::None,
     repeats: true,
     run: |debugger, arguments| {
-        let selected = debugger.selected()?;
+        let selected = debugger.selection.get()?;
         let (frame, count) = (selected.frame, selected.stop.frame_count()?);
         if frame + 1 >= count {
             fail!("frame {frame} is the outermost: the host called it");
@@ -65,7 +66,7 @@ pub(crate) const DOWN: Command = Command {
     words: Words::None,
     repeats: true,
     run: |debugger, arguments| {
-        let frame = debugger.selected()?.frame;
+        let frame = debugger.selection.get()?.frame;
         if frame == 0 {
             fail!("frame 0 is the innermost: it calls nothing yet");
         }
@@ -73,9 +74,8 @@ pub(crate) const DOWN: Command = Command {
     },
 };
 
-fn backtrace(debugger: &mut Debugger, arguments: &str) -> Result<Flow, Failure> {
-    let selected = debugger.selected()?;
-    let stop = selected.stop.clone();
+fn backtrace(selection: &Selection, console: &mut Console, arguments: &str) -> Result<Flow, Failure> {
+    let stop = &selection.get()?.stop;
     let (first, count) = match (arguments, arguments.parse::<i32>()) {
         ("", _) => (0, u32::MAX),
         (_, Ok(count)) if count > 0 => (0, count.unsigned_abs()),
@@ -86,21 +86,16 @@ fn backtrace(debugger: &mut Debugger, arguments: &str) -> Result<Flow, Failure> 
     };
     let mut text = String::new();
     for frame in stop.frames(first, count)? {
-        let _ = writeln!(text, "{}", frame_line(&stop, &frame, &debugger.console));
+        let _ = writeln!(text, "{}", frame_line(stop, &frame, console));
     }
     // The last line names the request, as a debugger's thread would be named.
-    text.push_str(&crate::terminal::console::harmless(&stop.summary().thread));
-    debugger.console.say(&text);
+    text.push_str(&harmless(&stop.summary().thread));
+    console.say(&text);
     Ok(Flow::Next)
 }
 
 fn select(debugger: &mut Debugger, frame: u32) -> Result<Flow, Failure> {
-    // Before anything is changed: there may be no such frame.
-    debugger.selected()?.stop.frame(frame)?;
-    if let Some(selected) = &mut debugger.selected {
-        selected.frame = frame;
-    }
-    debugger.listed = None;
+    debugger.selection.look_at_frame(frame)?;
     debugger.show_place(true);
     Ok(Flow::Next)
 }

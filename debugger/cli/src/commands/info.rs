@@ -2,15 +2,18 @@
 
 use std::fmt::Write as _;
 
-use wasmdbg_session::{DebugInfo, ScopeKind};
+use wasmdbg_session::text::{describe as describe_rule, show_duration};
+use wasmdbg_session::{DebugInfo, ScopeKind, Session};
 
-use super::set_breakpoint::describe;
-use super::{Command, Flow, Words, transactions, variables};
+use super::command::{Command, Flow, Words};
+use super::{transactions, variables};
 use crate::debugger::Debugger;
 use crate::failure::{Failure, fail};
-use crate::rule::{describe as describe_rule, show_duration};
-use crate::subcommands::ps::{count, show_filter};
-use crate::terminal::console::{Paint, harmless};
+
+use crate::show::breakpoints::describe;
+use crate::show::count;
+use crate::show::filters::show_filter;
+use crate::terminal::console::{Console, Paint, harmless};
 
 pub(crate) const INFO: Command = Command {
     name: "info",
@@ -36,20 +39,25 @@ session        which requests are debugged, and until when they may stop",
 type Subject = (&'static str, fn(&mut Debugger) -> Result<Flow, Failure>);
 
 const SUBJECTS: [Subject; 11] = [
-    ("breakpoints", breakpoints),
-    ("transactions", transactions::show),
-    ("filters", filters),
-    ("locals", |debugger| variables::show(debugger, &[ScopeKind::Locals], "no local variables")),
-    ("args", |debugger| variables::show(debugger, &[ScopeKind::Arguments], "no arguments")),
-    ("wasm", |debugger| variables::show(debugger, &[ScopeKind::WasmLocals], "no Wasm locals")),
-    ("globals", |debugger| variables::show(debugger, &[ScopeKind::WasmGlobals], "no Wasm globals")),
-    ("request", |debugger| variables::show(debugger, &[ScopeKind::RequestHeaders], "no request headers")),
-    ("response", |debugger| {
-        variables::show(debugger, &[ScopeKind::ResponseHeaders], "no response headers yet")
+    ("breakpoints", |debugger| breakpoints(&debugger.session, &mut debugger.console)),
+    ("transactions", |debugger| {
+        transactions::show(&debugger.session, &debugger.selection, &mut debugger.console)
     }),
-    ("properties", |debugger| variables::show(debugger, &[ScopeKind::Properties], "no properties")),
-    ("session", session),
+    ("filters", |debugger| filters(&debugger.session, &mut debugger.console)),
+    ("locals", |debugger| scope(debugger, ScopeKind::Locals, "no local variables")),
+    ("args", |debugger| scope(debugger, ScopeKind::Arguments, "no arguments")),
+    ("wasm", |debugger| scope(debugger, ScopeKind::WasmLocals, "no Wasm locals")),
+    ("globals", |debugger| scope(debugger, ScopeKind::WasmGlobals, "no Wasm globals")),
+    ("request", |debugger| scope(debugger, ScopeKind::RequestHeaders, "no request headers")),
+    ("response", |debugger| scope(debugger, ScopeKind::ResponseHeaders, "no response headers yet")),
+    ("properties", |debugger| scope(debugger, ScopeKind::Properties, "no properties")),
+    ("session", |debugger| session(&debugger.session, &mut debugger.console)),
 ];
+
+/// The variables of one scope of the selected frame.
+fn scope(debugger: &mut Debugger, scope: ScopeKind, none: &str) -> Result<Flow, Failure> {
+    variables::show(&debugger.selection, &mut debugger.console, &[scope], none)
+}
 
 /// Subjects that begin with `prefix`.
 pub(super) fn subjects(prefix: &str) -> Vec<String> {
@@ -71,11 +79,11 @@ fn find(word: &str) -> Result<Subject, Failure> {
     }
 }
 
-fn breakpoints(debugger: &mut Debugger) -> Result<Flow, Failure> {
-    let breakpoints = debugger.session.breakpoints();
+fn breakpoints(session: &Session, console: &mut Console) -> Result<Flow, Failure> {
+    let breakpoints = session.breakpoints();
     let mut text = String::new();
     for breakpoint in &breakpoints {
-        let _ = write!(text, "{}", describe(breakpoint, &debugger.console));
+        let _ = write!(text, "{}", describe(breakpoint, console));
         let state = if breakpoint.enabled { "" } else { ", disabled" };
         let _ = writeln!(text, "{state}, {}", count(breakpoint.hits, "hit"));
         if breakpoint.locations.len() > 1 {
@@ -92,22 +100,22 @@ fn breakpoints(debugger: &mut Debugger) -> Result<Flow, Failure> {
             }
         }
         for note in &breakpoint.notes {
-            let _ = writeln!(text, "  {}", debugger.console.paint(Paint::Warning, note));
+            let _ = writeln!(text, "  {}", console.paint(Paint::Warning, note));
         }
     }
     if breakpoints.is_empty() {
         text.push_str("no breakpoints: `break PLACE` sets one");
     }
-    debugger.console.say(text.trim_end());
+    console.say(text.trim_end());
     Ok(Flow::Next)
 }
 
-fn filters(debugger: &mut Debugger) -> Result<Flow, Failure> {
-    let list = debugger.session.filters()?;
-    let modules = debugger.session.modules();
+fn filters(session: &Session, console: &mut Console) -> Result<Flow, Failure> {
+    let list = session.filters()?;
+    let modules = session.modules();
     let mut text = String::new();
     for filter in &list.filters {
-        let _ = writeln!(text, "{}", show_filter(filter, &debugger.console));
+        let _ = writeln!(text, "{}", show_filter(filter, console));
         let module = modules.iter().find(|module| module.filters.iter().any(|(id, _)| *id == filter.id));
         let Some(module) = module else {
             text.push_str("  not debugged by this session\n");
@@ -124,18 +132,18 @@ fn filters(debugger: &mut Debugger) -> Result<Flow, Failure> {
             }
         };
         for note in &module.notes {
-            let _ = writeln!(text, "  {}", debugger.console.paint(Paint::Warning, note));
+            let _ = writeln!(text, "  {}", console.paint(Paint::Warning, note));
         }
     }
     if list.filters.is_empty() {
         text.push_str("the proxy has no filters");
     }
-    debugger.console.say(text.trim_end());
+    console.say(text.trim_end());
     Ok(Flow::Next)
 }
 
-fn session(debugger: &mut Debugger) -> Result<Flow, Failure> {
-    let attached = debugger.session.attached();
+fn session(session: &Session, console: &mut Console) -> Result<Flow, Failure> {
+    let attached = session.attached();
     let mut text = format!("session {}\n", attached.session);
     for rule in &attached.rules {
         let _ = writeln!(text, "  {}", harmless(&describe_rule(rule)));
@@ -145,7 +153,7 @@ fn session(debugger: &mut Debugger) -> Result<Flow, Failure> {
     }
     let deadline = show_duration(std::time::Duration::from_millis(attached.deadline_ms.max(1)));
     let _ = write!(text, "  a stopped request goes on after {deadline} without a command");
-    debugger.console.say(&text);
+    console.say(&text);
     Ok(Flow::Next)
 }
 

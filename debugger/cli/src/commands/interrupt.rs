@@ -1,7 +1,7 @@
 //! `interrupt`: stops a callback that runs, an endless loop included.
 
-use super::{Command, Flow, Words, nothing};
-use crate::debugger::waiting::Until;
+use super::command::{Command, Flow, Words, nothing};
+use crate::debugger::Until;
 
 pub(crate) const INTERRUPT: Command = Command {
     name: "interrupt",
@@ -14,7 +14,7 @@ pub(crate) const INTERRUPT: Command = Command {
     run: |debugger, arguments| {
         nothing(&INTERRUPT, arguments)?;
         debugger.session.interrupt(None)?;
-        debugger.wait(Until::Interrupt, debugger.timeout)?;
+        debugger.wait(Until::Interrupt, debugger.user.timeout)?;
         Ok(Flow::Next)
     },
 };

@@ -1,10 +1,13 @@
 //! `list`: source lines.
 
-use super::set_breakpoint::current_file;
-use super::{Command, Flow, Words};
-use crate::debugger::Debugger;
-use crate::debugger::show::AROUND;
+use wasmdbg_session::Session;
+
+use super::command::{Command, Flow, Words};
+use crate::debugger::{Debugger, Selection};
 use crate::failure::{Failure, fail};
+
+/// Lines around the present one.
+const AROUND: u32 = 5;
 
 pub(crate) const LIST: Command = Command {
     name: "list",
@@ -18,18 +21,18 @@ pub(crate) const LIST: Command = Command {
 };
 
 fn list(debugger: &mut Debugger, arguments: &str) -> Result<Flow, Failure> {
-    let (file, first, last) = range(debugger, arguments)?;
+    let (file, first, last) = range(&debugger.selection, &debugger.session, arguments)?;
     let source = debugger.session.sources().lines(&file, first, last)?;
     debugger.show_lines(&file, &source);
     Ok(Flow::Next)
 }
 
-fn range(debugger: &Debugger, text: &str) -> Result<(String, u32, u32), Failure> {
+fn range(selection: &Selection, session: &Session, text: &str) -> Result<(String, u32, u32), Failure> {
     let around = |file: String, line: u32| {
         let first = line.saturating_sub(AROUND).max(1);
         (file, first, first + 2 * AROUND - 1)
     };
-    match (text, &debugger.listed) {
+    match (text, selection.listed()) {
         ("", Some(listed)) => {
             return Ok((listed.file.clone(), listed.last + 1, listed.last + 2 * AROUND));
         }
@@ -39,8 +42,7 @@ fn range(debugger: &Debugger, text: &str) -> Result<(String, u32, u32), Failure>
         }
         ("-", Some(listed)) => fail!("line 1 of {} has been shown", listed.file),
         ("" | "-", None) => {
-            let selected = debugger.selected()?;
-            let frame = selected.stop.frame(selected.frame)?;
+            let frame = selection.get()?.frame()?;
             let Some(position) = frame.position else {
                 fail!("{} has no line information: compile it with -g", frame.function);
             };
@@ -50,18 +52,18 @@ fn range(debugger: &Debugger, text: &str) -> Result<(String, u32, u32), Failure>
     }
     if let Some((first, last)) = text.split_once(',') {
         return match (first.trim().parse(), last.trim().parse()) {
-            (Ok(first), Ok(last)) if first <= last => Ok((current_file(debugger)?, first, last)),
+            (Ok(first), Ok(last)) if first <= last => Ok((selection.file()?, first, last)),
             _ => fail!("{text:?} is no range of lines: give FIRST,LAST"),
         };
     }
     if let Ok(line) = text.parse() {
-        return Ok(around(current_file(debugger)?, line));
+        return Ok(around(selection.file()?, line));
     }
     if let Some((file, line)) = text.rsplit_once(':')
         && let Ok(line) = line.parse()
     {
-        return Ok(around(debugger.session.source_file(file)?, line));
+        return Ok(around(session.source_file(file)?, line));
     }
-    let position = debugger.session.function_position(text)?;
+    let position = session.function_position(text)?;
     Ok(around(position.file, position.line))
 }

@@ -2,9 +2,10 @@
 
 use std::fmt::Write as _;
 
-use super::{Command, Flow, Words};
-use crate::debugger::Debugger;
+use super::command::{Command, Flow, Words};
+use crate::debugger::Selection;
 use crate::failure::{Failure, fail};
+use crate::terminal::console::Console;
 
 pub(crate) const EXAMINE: Command = Command {
     name: "x",
@@ -16,7 +17,7 @@ FORMAT: x, d, u, t (binary), o, c, s (text up to a zero byte). SIZE: b, h, w, g 
 expression; of a variable that is no number or pointer it is the variable's own address.",
     words: Words::Variable,
     repeats: false,
-    run: examine,
+    run: |debugger, arguments| examine(&debugger.selection, &mut debugger.console, arguments),
 };
 
 /// Longest text of `x/s`, and most units at once.
@@ -29,9 +30,9 @@ struct Layout {
     size: u32,
 }
 
-fn examine(debugger: &mut Debugger, arguments: &str) -> Result<Flow, Failure> {
+fn examine(selection: &Selection, console: &mut Console, arguments: &str) -> Result<Flow, Failure> {
     let (layout, expression) = parse(arguments)?;
-    let selected = debugger.selected()?;
+    let selected = selection.get()?;
     let value = selected.stop.evaluate(selected.frame, expression)?;
     let address =
         value.as_integer().and_then(|number| u64::try_from(number).ok()).or_else(|| value.address());
@@ -52,7 +53,7 @@ fn examine(debugger: &mut Debugger, arguments: &str) -> Result<Flow, Failure> {
         let bytes = selected.stop.read_memory(address, layout.count * layout.size)?;
         dump(address, &bytes, layout)
     };
-    debugger.console.say(text.trim_end());
+    console.say(text.trim_end());
     Ok(Flow::Next)
 }
 

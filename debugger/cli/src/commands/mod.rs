@@ -1,11 +1,11 @@
 //! The commands of the prompt: one table that finds, lists, explains and completes them. Each command is
-//! a file with its parsing and its run.
+//! a file with its parsing and its run, over the parts of the debugger that it needs.
 
 mod breakpoints;
+mod command;
 mod detach;
 mod directory;
 mod frames;
-mod help;
 mod info;
 mod interrupt;
 mod list;
@@ -17,59 +17,16 @@ mod step;
 mod transactions;
 mod variables;
 
+use std::fmt::Write as _;
+
+pub(crate) use self::command::Flow;
+use self::command::{Command, Words};
 use crate::debugger::Debugger;
 use crate::failure::{Failure, fail};
-
-/// What comes after a command.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Flow {
-    /// The next command.
-    Next,
-    /// The end, with a detach.
-    Quit,
-    /// The end; the session is over already.
-    Detached,
-}
-
-/// What a command's words can be, for completion.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Words {
-    /// Nothing that could be guessed.
-    None,
-    /// A place in the source: a file or a function.
-    Place,
-    /// A variable.
-    Variable,
-    /// A breakpoint's number.
-    Breakpoint,
-    /// A command.
-    Command,
-    /// A subject of `info`.
-    Subject,
-}
-
-/// A command.
-pub(crate) struct Command {
-    /// Its name.
-    pub(crate) name: &'static str,
-    /// gdb's abbreviations that are no unique beginning of the name, and other names.
-    pub(crate) aliases: &'static [&'static str],
-    /// Its arguments, for a person.
-    pub(crate) usage: &'static str,
-    /// A line about it.
-    pub(crate) summary: &'static str,
-    /// Further lines; can be empty.
-    pub(crate) details: &'static str,
-    /// What can follow it.
-    pub(crate) words: Words,
-    /// An empty line runs it again.
-    pub(crate) repeats: bool,
-    /// Runs it with its arguments, trimmed.
-    pub(crate) run: fn(&mut Debugger, &str) -> Result<Flow, Failure>,
-}
+use crate::terminal::console::Console;
 
 /// All commands, in the order in which help lists them.
-pub(crate) const TABLE: &[Command] = &[
+const TABLE: &[Command] = &[
     set_breakpoint::BREAK,
     set_breakpoint::TBREAK,
     breakpoints::DELETE,
@@ -96,11 +53,11 @@ pub(crate) const TABLE: &[Command] = &[
     info::INFO,
     detach::DETACH,
     detach::QUIT,
-    help::HELP,
+    HELP,
 ];
 
 /// The command that `word` names: its name, an alias, or a beginning that no other command has.
-pub(crate) fn find(word: &str) -> Result<&'static Command, Failure> {
+fn find(word: &str) -> Result<&'static Command, Failure> {
     if let Some(command) =
         TABLE.iter().find(|command| command.name == word || command.aliases.contains(&word))
     {
@@ -160,7 +117,7 @@ pub(crate) fn complete(debugger: &Debugger, line: &str, position: usize) -> (usi
             }
             found
         }
-        Words::Variable => variables::names(debugger, word),
+        Words::Variable => variables::names(&debugger.selection, word),
         Words::Breakpoint => {
             let numbers = debugger.session.breakpoints().into_iter().map(|known| known.number.to_string());
             numbers.filter(|number| number.starts_with(word)).collect()
@@ -179,23 +136,41 @@ fn names(prefix: &str) -> Vec<String> {
         .collect()
 }
 
-/// No argument, or what is wrong.
-fn nothing(command: &Command, arguments: &str) -> Result<(), Failure> {
-    if !arguments.is_empty() {
-        fail!("`{}` takes no argument, not {arguments:?}", command.name);
-    }
-    Ok(())
+const HELP: Command = Command {
+    name: "help",
+    aliases: &["h"],
+    usage: "[COMMAND]",
+    summary: "list the commands, or explain one",
+    details: "Any unique beginning of a name will do. At a prompt an empty line repeats a step.",
+    words: Words::Command,
+    repeats: false,
+    run: |debugger, arguments| help(&mut debugger.console, arguments),
+};
+
+fn help(console: &mut Console, arguments: &str) -> Result<Flow, Failure> {
+    let text = if arguments.is_empty() { overview() } else { explain(find(arguments)?) };
+    console.say(text.trim_end());
+    Ok(Flow::Next)
 }
 
-/// A count from 1, or 1.
-fn repetitions(arguments: &str) -> Result<u32, Failure> {
-    match arguments {
-        "" => Ok(1),
-        _ => match arguments.parse() {
-            Ok(count) if count > 0 => Ok(count),
-            _ => fail!("{arguments:?} is no number of times: give one from 1"),
-        },
+fn overview() -> String {
+    let mut text = String::new();
+    for command in TABLE {
+        let _ = writeln!(text, "{:<14}{}", command.name, command.summary);
     }
+    text.push_str("`help COMMAND` says more");
+    text
+}
+
+fn explain(command: &Command) -> String {
+    let mut text = format!("{} {}\n  {}\n", command.name, command.usage, command.summary);
+    if !command.aliases.is_empty() {
+        let _ = writeln!(text, "  also: {}", command.aliases.join(", "));
+    }
+    if !command.details.is_empty() {
+        let _ = writeln!(text, "{}", command.details);
+    }
+    text
 }
 
 #[cfg(test)]

@@ -2,10 +2,10 @@
 
 use wasmdbg_session::Format;
 
-use super::{Command, Flow, Words};
-use crate::debugger::Debugger;
+use super::command::{Command, Flow, Words};
+use crate::debugger::Selection;
 use crate::failure::{Failure, fail};
-use crate::terminal::console::{Paint, harmless};
+use crate::terminal::console::{Console, Paint, harmless};
 
 pub(crate) const PRINT: Command = Command {
     name: "print",
@@ -17,19 +17,19 @@ EXPRESSION: names, fields, indexes, *, ->, &, numbers, arithmetic and comparison
 o, u, d. It calls nothing in the filter and changes nothing.",
     words: Words::Variable,
     repeats: false,
-    run: print,
+    run: |debugger, arguments| print(&debugger.selection, &mut debugger.console, arguments),
 };
 
-fn print(debugger: &mut Debugger, arguments: &str) -> Result<Flow, Failure> {
+fn print(selection: &Selection, console: &mut Console, arguments: &str) -> Result<Flow, Failure> {
     let (format, expression) = split_format(arguments)?;
     if expression.is_empty() {
         fail!("`print` needs an expression, such as a variable's name: `locals` lists them");
     }
-    let selected = debugger.selected()?;
+    let selected = selection.get()?;
     let value = selected.stop.evaluate(selected.frame, expression)?;
     let shown = value.display(format);
-    let name = debugger.console.paint(Paint::Name, expression);
-    debugger.console.say(&format!("{name} = {}", harmless(&shown)));
+    let name = console.paint(Paint::Name, expression);
+    console.say(&format!("{name} = {}", harmless(&shown)));
     Ok(Flow::Next)
 }
 

@@ -3,12 +3,11 @@
 use std::time::Duration;
 
 use wasmdbg_session::Step;
+use wasmdbg_session::text::parse_duration;
 
-use super::{Command, Flow, Words};
-use crate::debugger::Debugger;
-use crate::debugger::waiting::{Resumed, Until};
+use super::command::{Command, Flow, Words};
+use crate::debugger::Until;
 use crate::failure::{Failure, fail};
-use crate::rule::parse_duration;
 
 pub(crate) const CONTINUE: Command = Command {
     name: "continue",
@@ -22,7 +21,7 @@ code 4) when nothing stops within D, by default 30s.",
     words: Words::None,
     repeats: true,
     run: |debugger, arguments| {
-        let timeout = parse(arguments)?.or(debugger.timeout);
+        let timeout = parse(arguments)?.or(debugger.user.timeout);
         let resumed = debugger.let_go(Step::Continue)?;
         debugger.wait(Until::Stop { resumed }, timeout)?;
         Ok(Flow::Next)
@@ -41,23 +40,6 @@ fn parse(arguments: &str) -> Result<Option<Duration>, Failure> {
     match value.parse::<u32>() {
         Ok(seconds) => Ok(Some(Duration::from_secs(seconds.into()))),
         Err(_) => Ok(Some(parse_duration(value)?)),
-    }
-}
-
-impl Debugger {
-    /// Resumes the selected stop, if there is one.
-    pub(crate) fn let_go(&mut self, step: Step) -> Result<Option<Resumed>, Failure> {
-        let Some(selected) = self.selected.clone() else { return Ok(None) };
-        let stop = &selected.stop;
-        match self.session.resume(stop.id(), step) {
-            Ok(()) => self.forget(stop.id()),
-            Err(error @ wasmdbg_session::Error::StopOver(_)) => {
-                self.forget(stop.id());
-                return Err(error.into());
-            }
-            Err(error) => return Err(error.into()),
-        }
-        Ok(Some(Resumed::of(stop)))
     }
 }
 

@@ -1,12 +1,13 @@
 //! `break` and `tbreak`: a breakpoint at a line, a function or a pc.
 
 use wasmdbg_control::ModulePc;
-use wasmdbg_session::{Breakpoint, BreakpointOptions, BreakpointSpec};
+use wasmdbg_session::{BreakpointOptions, BreakpointSpec, Session};
 
-use super::{Command, Flow, Words};
-use crate::debugger::Debugger;
+use super::command::{Command, Flow, Words};
+use crate::debugger::Selection;
 use crate::failure::{Failure, fail};
-use crate::terminal::console::{Console, Paint};
+use crate::show::breakpoints::describe;
+use crate::terminal::console::Console;
 
 const PLACES: &str = "\
 PLACE is FILE:LINE, FILE:LINE:COLUMN, a LINE of the selected frame's file, a FUNCTION (judge, Filter::judge,
@@ -22,7 +23,9 @@ pub(crate) const BREAK: Command = Command {
     details: PLACES,
     words: Words::Place,
     repeats: false,
-    run: |debugger, arguments| set(debugger, arguments, false),
+    run: |debugger, arguments| {
+        set(&mut debugger.session, &debugger.selection, &mut debugger.console, arguments, false)
+    },
 };
 
 pub(crate) const TBREAK: Command = Command {
@@ -33,22 +36,30 @@ pub(crate) const TBREAK: Command = Command {
     details: PLACES,
     words: Words::Place,
     repeats: false,
-    run: |debugger, arguments| set(debugger, arguments, true),
+    run: |debugger, arguments| {
+        set(&mut debugger.session, &debugger.selection, &mut debugger.console, arguments, true)
+    },
 };
 
-fn set(debugger: &mut Debugger, arguments: &str, temporary: bool) -> Result<Flow, Failure> {
+fn set(
+    session: &mut Session,
+    selection: &Selection,
+    console: &mut Console,
+    arguments: &str,
+    temporary: bool,
+) -> Result<Flow, Failure> {
     let (place, condition) = split_condition(arguments)?;
-    let spec = parse(debugger, place)?;
+    let spec = parse(selection, place)?;
     let options = BreakpointOptions {
         temporary,
         condition: condition.map(str::to_owned),
         ..BreakpointOptions::default()
     };
-    let breakpoint = debugger.session.set_breakpoint(spec, &options)?;
-    let text = describe(&breakpoint, &debugger.console);
-    debugger.console.say(&text);
+    let breakpoint = session.set_breakpoint(spec, &options)?;
+    let text = describe(&breakpoint, console);
+    console.say(&text);
     for note in &breakpoint.notes {
-        debugger.console.note(note);
+        console.note(note);
     }
     Ok(Flow::Next)
 }
@@ -66,16 +77,15 @@ fn split_condition(text: &str) -> Result<(&str, Option<&str>), Failure> {
     Ok((place.trim(), Some(condition.trim())))
 }
 
-fn parse(debugger: &Debugger, text: &str) -> Result<BreakpointSpec, Failure> {
+fn parse(selection: &Selection, text: &str) -> Result<BreakpointSpec, Failure> {
     if text.is_empty() {
-        let selected = debugger.selected()?;
-        return Ok(BreakpointSpec::Pc(selected.stop.frame(selected.frame)?.pc));
+        return Ok(BreakpointSpec::Pc(selection.get()?.frame()?.pc));
     }
     if let Some(pc) = text.strip_prefix('*') {
         return Ok(BreakpointSpec::Pc(parse_pc(pc.trim())?));
     }
     if let Ok(line) = text.parse() {
-        let file = current_file(debugger)?;
+        let file = selection.file()?;
         return Ok(BreakpointSpec::Line { file, line, column: None });
     }
     match parse_line(text) {
@@ -109,39 +119,6 @@ fn parse_pc(text: &str) -> Result<ModulePc, Failure> {
         Ok(pc) => Ok(ModulePc(pc)),
         Err(_) => fail!("{text:?} is no pc: give an offset in the .wasm file, as in *0x4ba"),
     }
-}
-
-/// The file that a bare line number means.
-pub(super) fn current_file(debugger: &Debugger) -> Result<String, Failure> {
-    if let Some(listed) = &debugger.listed {
-        return Ok(listed.file.clone());
-    }
-    let Some(selected) = &debugger.selected else {
-        fail!("a line by itself means the selected frame's file, and nothing is stopped: give FILE:LINE");
-    };
-    match selected.stop.frame(selected.frame)?.position {
-        Some(position) => Ok(position.file),
-        None => fail!("the selected frame has no source file: give FILE:LINE"),
-    }
-}
-
-/// `Breakpoint 1 at judge, src/lib.rs:31 (2 places)`.
-pub(super) fn describe(breakpoint: &Breakpoint, console: &Console) -> String {
-    let kind = if breakpoint.temporary { "Temporary breakpoint" } else { "Breakpoint" };
-    let number = breakpoint.number;
-    let Some(first) = breakpoint.locations.first() else {
-        return format!("{kind} {number} ({}) is pending", breakpoint.requested);
-    };
-    let place = match &first.position {
-        Some(position) => console.paint(Paint::Place, &position.to_string()),
-        None => format!("pc {:#x}", first.pc),
-    };
-    let function = console.paint(Paint::Function, &first.function);
-    let several = match breakpoint.locations.len() {
-        1 => String::new(),
-        count => format!(" ({count} places)"),
-    };
-    format!("{kind} {number} at {function}, {place}{several}")
 }
 
 #[cfg(test)]

@@ -2,9 +2,9 @@
 
 use wasmdbg_session::Step;
 
-use super::{Command, Flow, Words, nothing, repetitions};
+use super::command::{Command, Flow, Words, nothing, repetitions};
 use crate::debugger::Debugger;
-use crate::debugger::waiting::Until;
+use crate::debugger::Until;
 use crate::failure::{Failure, fail};
 
 pub(crate) const NEXT: Command = Command {
@@ -61,7 +61,7 @@ pub(crate) const FINISH: Command = Command {
     repeats: true,
     run: |debugger, arguments| {
         nothing(&FINISH, arguments)?;
-        let frame = debugger.selected()?.frame;
+        let frame = debugger.selection.get()?.frame;
         go(debugger, Step::Out { frame })?;
         Ok(Flow::Next)
     },
@@ -76,7 +76,7 @@ pub(crate) const UNTIL: Command = Command {
     words: Words::None,
     repeats: true,
     run: |debugger, arguments| {
-        let frame = debugger.selected()?.frame;
+        let frame = debugger.selection.get()?.frame;
         let line = match arguments {
             "" => None,
             _ => match arguments.parse() {
@@ -91,12 +91,12 @@ pub(crate) const UNTIL: Command = Command {
 
 fn repeat(debugger: &mut Debugger, arguments: &str, step: Step) -> Result<Flow, Failure> {
     let count = repetitions(arguments)?;
-    debugger.selected()?;
+    debugger.selection.get()?;
     for _ in 0..count {
         go(debugger, step)?;
         // The callback has ended, or a breakpoint has another claim on the user.
         let stepped =
-            debugger.selected.as_ref().is_some_and(|selected| selected.stop.breakpoints().is_empty());
+            debugger.selection.current().is_some_and(|selected| selected.stop.breakpoints().is_empty());
         if !stepped {
             break;
         }
@@ -105,7 +105,7 @@ fn repeat(debugger: &mut Debugger, arguments: &str, step: Step) -> Result<Flow, 
 }
 
 fn go(debugger: &mut Debugger, step: Step) -> Result<(), Failure> {
-    let slot = debugger.selected()?.stop.info().slot;
+    let slot = debugger.selection.get()?.stop.info().slot;
     debugger.let_go(step)?;
-    debugger.wait(Until::Step(slot), debugger.timeout)
+    debugger.wait(Until::Step(slot), debugger.user.timeout)
 }

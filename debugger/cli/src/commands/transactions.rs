@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use wasmdbg_control::stop::Context;
 use wasmdbg_control::transactions::{TransactionInfo, TransactionState};
+use wasmdbg_session::Session;
+use wasmdbg_session::text::show_duration;
 
-use super::{Command, Flow, Words};
-use crate::debugger::Debugger;
+use super::command::{Command, Flow, Words};
+use crate::debugger::{Debugger, Selection};
 use crate::failure::{Failure, fail};
-use crate::rule::show_duration;
-use crate::subcommands::ps::count;
-use crate::terminal::console::{Paint, harmless};
+use crate::show::count;
+use crate::terminal::console::{Console, Paint, harmless};
 
 pub(crate) const TRANSACTIONS: Command = Command {
     name: "transactions",
@@ -21,33 +22,34 @@ pub(crate) const TRANSACTIONS: Command = Command {
     details: "",
     words: Words::None,
     repeats: false,
-    run: |debugger, arguments| {
-        if arguments.is_empty() { show(debugger) } else { select(debugger, arguments) }
+    run: |debugger, arguments| match arguments {
+        "" => show(&debugger.session, &debugger.selection, &mut debugger.console),
+        number => select(debugger, number),
     },
 };
 
 /// Shows the list; `info transactions` does too.
-pub(super) fn show(debugger: &mut Debugger) -> Result<Flow, Failure> {
-    let list = debugger.session.transactions()?;
-    let selected = debugger.selected.as_ref().and_then(|selected| match &selected.stop.info().context {
+pub(super) fn show(session: &Session, selection: &Selection, console: &mut Console) -> Result<Flow, Failure> {
+    let list = session.transactions()?;
+    let selected = selection.current().and_then(|selected| match &selected.stop.info().context {
         Context::Stream { transaction, .. } => Some(*transaction),
         Context::Root { .. } => None,
     });
     let mut text = String::new();
     for transaction in &list.transactions {
         let mark = if selected == Some(transaction.id) { '*' } else { ' ' };
-        let _ = writeln!(text, "{mark} {}", line(transaction, debugger));
+        let _ = writeln!(text, "{mark} {}", line(transaction, console));
     }
     if list.transactions.is_empty() {
         text.push_str("no request is on the debug lane\n");
     }
     let _ =
         write!(text, "beside them {} in flight that cannot be debugged", count(list.fast_lane, "request"));
-    debugger.console.say(&text);
+    console.say(&text);
     Ok(Flow::Next)
 }
 
-fn line(transaction: &TransactionInfo, debugger: &Debugger) -> String {
+fn line(transaction: &TransactionInfo, console: &Console) -> String {
     let state = match &transaction.state {
         TransactionState::Running { callback } => format!("runs {callback}"),
         TransactionState::Stopped { callback, .. } => format!("stopped in {callback}"),
@@ -59,7 +61,7 @@ fn line(transaction: &TransactionInfo, debugger: &Debugger) -> String {
     let age = show_duration(Duration::from_millis(transaction.age_ms.max(1)));
     format!(
         "{}  {}  from {}, {age} old",
-        debugger.console.paint(Paint::Strong, &name),
+        console.paint(Paint::Strong, &name),
         harmless(&state),
         harmless(&transaction.client)
     )

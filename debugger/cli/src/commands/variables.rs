@@ -2,10 +2,11 @@
 
 use wasmdbg_session::ScopeKind;
 
-use super::{Command, Flow, Words, nothing};
-use crate::debugger::Debugger;
-use crate::debugger::show::variable_line;
+use super::command::{Command, Flow, Words, nothing};
+use crate::debugger::Selection;
 use crate::failure::Failure;
+use crate::show::frames::variable_line;
+use crate::terminal::console::{Console, harmless};
 
 pub(crate) const LOCALS: Command = Command {
     name: "locals",
@@ -17,34 +18,40 @@ pub(crate) const LOCALS: Command = Command {
     repeats: false,
     run: |debugger, arguments| {
         nothing(&LOCALS, arguments)?;
-        show(debugger, &[ScopeKind::Arguments, ScopeKind::Locals], "no variables")
+        let scopes = [ScopeKind::Arguments, ScopeKind::Locals];
+        show(&debugger.selection, &mut debugger.console, &scopes, "no variables")
     },
 };
 
 /// Shows the variables of these scopes, or says that there are none.
-pub(super) fn show(debugger: &mut Debugger, scopes: &[ScopeKind], none: &str) -> Result<Flow, Failure> {
-    let selected = debugger.selected()?.clone();
+pub(super) fn show(
+    selection: &Selection,
+    console: &mut Console,
+    scopes: &[ScopeKind],
+    none: &str,
+) -> Result<Flow, Failure> {
+    let selected = selection.get()?;
     let mut lines = Vec::new();
     for &scope in scopes {
         let variables = selected.stop.variables(selected.frame, scope)?;
-        lines.extend(variables.iter().map(|variable| variable_line(variable, &debugger.console)));
+        lines.extend(variables.iter().map(|variable| variable_line(variable, console)));
     }
     if lines.is_empty() {
-        let frame = selected.stop.frame(selected.frame)?;
+        let frame = selected.frame()?;
         let why = if frame.position.is_none() {
             ": it has no debug info (`info locals` of Wasm: `info wasm`)"
         } else {
             ""
         };
-        lines.push(format!("{none} in {}{why}", crate::terminal::console::harmless(&frame.function)));
+        lines.push(format!("{none} in {}{why}", harmless(&frame.function)));
     }
-    debugger.console.say(&lines.join("\n"));
+    console.say(&lines.join("\n"));
     Ok(Flow::Next)
 }
 
 /// Names of variables of the selected frame that begin with `prefix`.
-pub(super) fn names(debugger: &Debugger, prefix: &str) -> Vec<String> {
-    let Some(selected) = &debugger.selected else { return Vec::new() };
+pub(super) fn names(selection: &Selection, prefix: &str) -> Vec<String> {
+    let Some(selected) = selection.current() else { return Vec::new() };
     let scopes = [ScopeKind::Arguments, ScopeKind::Locals, ScopeKind::Statics];
     let mut names: Vec<String> = scopes
         .into_iter()

@@ -1,19 +1,16 @@
 //! What the user sees of stops and of events that nobody waits for.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 use wasmdbg_control::stop::{CallbackEnded, CallbackOutcome, Context, ReleaseCause, StopReason};
 use wasmdbg_control::transactions::{LogLine, Missed};
+use wasmdbg_session::text::show_duration;
 use wasmdbg_session::{End, SessionEvent, Stop};
 
-use crate::debugger::{Debugger, Mode};
-use crate::rule::show_duration;
+use super::{Debugger, Mode};
+use crate::show::count;
 use crate::terminal::console::{Paint, harmless};
-
-/// Lines that are kept for a panic: its message, and what its runtime says behind it.
-const LAST_LOGS: usize = 8;
 
 impl Debugger {
     /// The head of a stop: who stopped, why, where, and the source line.
@@ -59,7 +56,7 @@ impl Debugger {
             }
             SessionEvent::TransactionStarted(_) => {}
             SessionEvent::TransactionEnded(ended) => {
-                if let Some(thread) = self.touched.remove(&ended.id) {
+                if let Some(thread) = self.stopped_once.remove(&ended.id) {
                     let outcome = match (ended.status, ended.aborted) {
                         (_, true) => "over: its client went away".to_owned(),
                         (Some(status), false) => format!("done: {status}"),
@@ -120,7 +117,7 @@ impl Debugger {
     }
 
     fn show_release(&mut self, stop: wasmdbg_control::StopId, cause: ReleaseCause) {
-        let selected = self.selected.as_ref().filter(|selected| selected.stop.id() == stop);
+        let selected = self.selection.current().filter(|selected| selected.stop.id() == stop);
         let thread = selected.map(|selected| selected.stop.summary().thread);
         self.forget(stop);
         let why = match cause {
@@ -139,7 +136,7 @@ impl Debugger {
     fn show_missed(&mut self, missed: &Missed) {
         // Those from before the debug lane was ready were told of in one line.
         if missed.total > self.session.attached().missed && missed.total.is_power_of_two() {
-            let total = crate::subcommands::ps::count(missed.total, "request");
+            let total = count(missed.total, "request");
             let text = format!(
                 "{} {} matched and was not stopped: {} ({total} so far)",
                 missed.method, missed.path, missed.reason
@@ -150,27 +147,16 @@ impl Debugger {
 
     /// A person wants to see what the filter says; a script has the proxy's log for that.
     fn show_log(&mut self, line: LogLine) {
-        if self.mode == Mode::Terminal {
+        if self.user.mode == Mode::Terminal {
             self.print_log(&line);
         } else {
-            self.last_logs.push_back(line);
-            if self.last_logs.len() > LAST_LOGS {
-                self.last_logs.pop_front();
-            }
+            self.last_logs.push(line);
         }
     }
 
     /// What the filter that stopped logged last, if it is about to die of what it says there.
     fn show_last_words(&mut self, stop: &Stop) {
-        let info = stop.info();
-        let transaction = match &info.context {
-            Context::Stream { transaction, .. } => Some(*transaction),
-            Context::Root { .. } => None,
-        };
-        let (own, others): (VecDeque<_>, VecDeque<_>) = std::mem::take(&mut self.last_logs)
-            .into_iter()
-            .partition(|line| line.filter == info.filter && line.transaction == transaction);
-        self.last_logs = others;
+        let own = self.last_logs.take_of(stop.info());
         if matches!(stop.end(), Some(End::Panic | End::Abort)) {
             own.iter().for_each(|line| self.print_log(line));
         }

@@ -7,15 +7,12 @@ use std::time::{Duration, Instant};
 
 use wasmdbg_control::stop::Context;
 use wasmdbg_control::{SlotId, StopId, TransactionId};
-use wasmdbg_session::{SessionEvent, Stop};
+use wasmdbg_session::text::show_duration;
+use wasmdbg_session::{Error, SessionEvent, Step, Stop};
 
-use crate::debugger::{Debugger, Mode, Selected};
+use super::{Debugger, Mode};
 use crate::failure::{Failure, fail};
-use crate::rule::show_duration;
 use crate::terminal::input::Input;
-
-/// Stops that wait to be looked at.
-const UNSEEN: usize = 1000;
 
 /// What ends a wait.
 #[derive(Debug, Clone, Copy)]
@@ -52,7 +49,7 @@ impl Resumed {
 impl Debugger {
     /// Waits, and looks at the stop that came.
     pub(crate) fn wait(&mut self, until: Until, timeout: Option<Duration>) -> Result<(), Failure> {
-        self.invite();
+        self.open();
         let started = Instant::now();
         let end = timeout.and_then(|timeout| started.checked_add(timeout));
         if let Until::Stop { .. } | Until::Interrupt = until
@@ -77,7 +74,7 @@ impl Debugger {
                 Ok(Input::Interrupt | Input::Cancelled) => match self.session.interrupt(None) {
                     // The stop is on its way.
                     Ok(_) => {}
-                    Err(error) if self.mode == Mode::Terminal => {
+                    Err(error) if self.user.mode == Mode::Terminal => {
                         self.console.say(&format!("not waiting any more: {error}"));
                         return Ok(());
                     }
@@ -99,14 +96,14 @@ impl Debugger {
 
     fn next_input(&self, end: Option<Instant>) -> Result<Input, RecvTimeoutError> {
         match end {
-            Some(end) => self.inputs.recv_timeout(end.saturating_duration_since(Instant::now())),
-            None => self.inputs.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            Some(end) => self.user.inputs.recv_timeout(end.saturating_duration_since(Instant::now())),
+            None => self.user.inputs.recv().map_err(|_| RecvTimeoutError::Disconnected),
         }
     }
 
     /// Whether this is what was waited for.
     fn is_end(&self, event: &SessionEvent, until: Until) -> bool {
-        let prompt = self.mode != Mode::Batch;
+        let prompt = self.user.mode != Mode::Batch;
         match (event, until) {
             (SessionEvent::Stopped(_), Until::Stop { .. } | Until::Interrupt) => true,
             (SessionEvent::Stopped(stop), Until::Step(slot)) => stop.info().slot == slot,
@@ -148,10 +145,8 @@ impl Debugger {
             self.select_if_none();
         }
         self.select_if_none();
-        for id in self.unseen.clone() {
-            if let Ok(stop) = self.session.stop(id)
-                && self.announced.insert(id)
-            {
+        for id in self.unseen.announce() {
+            if let Ok(stop) = self.session.stop(id) {
                 self.announce(&stop);
             }
         }
@@ -159,7 +154,7 @@ impl Debugger {
     }
 
     fn select_if_none(&mut self) {
-        if self.selected.is_none() {
+        if self.selection.current().is_none() {
             self.select_unseen();
         }
     }
@@ -167,17 +162,9 @@ impl Debugger {
     /// One event that nobody waits for.
     fn take(&mut self, event: SessionEvent) -> Result<(), Failure> {
         match event {
-            SessionEvent::Stopped(stop) => {
-                self.unseen.push_back(stop.id());
-                // The session forgets the oldest of too many as well.
-                if self.unseen.len() > UNSEEN
-                    && let Some(oldest) = self.unseen.pop_front()
-                {
-                    self.announced.remove(&oldest);
-                }
-            }
+            SessionEvent::Stopped(stop) => self.unseen.push(stop.id()),
             SessionEvent::Disconnected(why) => {
-                self.gone = Some(why.clone());
+                self.gone = true;
                 return Err(Failure::Gone(why));
             }
             other => self.show_event(other),
@@ -186,8 +173,8 @@ impl Debugger {
     }
 
     /// Looks at the oldest stop that nobody has looked at; says whether there was one.
-    pub(crate) fn select_unseen(&mut self) -> bool {
-        while let Some(id) = self.unseen.pop_front() {
+    fn select_unseen(&mut self) -> bool {
+        while let Some(id) = self.unseen.take() {
             // It may have gone on by itself.
             if let Ok(stop) = self.session.stop(id) {
                 self.select(stop);
@@ -199,22 +186,34 @@ impl Debugger {
 
     /// Looks at `stop` from now on, and shows it.
     pub(crate) fn select(&mut self, stop: Arc<Stop>) {
-        self.unseen.retain(|&id| id != stop.id());
-        self.listed = None;
+        self.unseen.forget(stop.id());
         if let Context::Stream { transaction, .. } = &stop.info().context {
-            self.touched.insert(*transaction, stop.summary().thread);
+            self.stopped_once.insert(*transaction, stop.summary().thread);
         }
-        self.selected = Some(Selected { stop: Arc::clone(&stop), frame: 0 });
+        self.selection.look_at(Arc::clone(&stop));
         self.show_stop(&stop);
     }
 
     /// Forgets a stop that is over.
-    pub(crate) fn forget(&mut self, id: StopId) {
-        self.unseen.retain(|&unseen| unseen != id);
-        self.announced.remove(&id);
-        if self.selected.as_ref().is_some_and(|selected| selected.stop.id() == id) {
-            self.selected = None;
-            self.listed = None;
+    pub(super) fn forget(&mut self, id: StopId) {
+        self.unseen.forget(id);
+        if self.selection.is(id) {
+            self.selection.clear();
         }
+    }
+
+    /// Resumes the selected stop, if there is one.
+    pub(crate) fn let_go(&mut self, step: Step) -> Result<Option<Resumed>, Failure> {
+        let Some(selected) = self.selection.current().cloned() else { return Ok(None) };
+        let stop = &selected.stop;
+        match self.session.resume(stop.id(), step) {
+            Ok(()) => self.forget(stop.id()),
+            Err(error @ Error::StopOver(_)) => {
+                self.forget(stop.id());
+                return Err(error.into());
+            }
+            Err(error) => return Err(error.into()),
+        }
+        Ok(Some(Resumed::of(stop)))
     }
 }

@@ -8,16 +8,18 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use wasmdbg_control::Events;
 use wasmdbg_control::client::Client;
-use wasmdbg_control::rules::Rule;
 use wasmdbg_control::session::LanePhase;
+use wasmdbg_session::text::show_duration;
 use wasmdbg_session::{AttachOptions, DebugInfo, LaneStart, Progress, Session, SymbolOptions};
 
 use crate::args::Attach;
-use crate::debugger::{Debugger, Mode, Own};
+use crate::debugger::{Debugger, LaunchedProxy, Mode, User};
 use crate::failure::{Code, explain};
-use crate::rule::{describe, show_duration};
+use crate::prompt;
+use crate::show::count;
+use crate::show::rules::greeting;
 use crate::subcommands::connect;
-use crate::terminal::console::{Console, Paint, harmless};
+use crate::terminal::console::{Console, Paint};
 use crate::terminal::input::{Input, Reader, watch_interrupts};
 
 /// The pause deadlines: a person thinks, a script does not.
@@ -58,7 +60,7 @@ pub(crate) fn debug(
     mode: Mode,
     (input, inputs): (mpsc::Sender<Input>, mpsc::Receiver<Input>),
     mut console: Console,
-    own: Option<Own>,
+    launched: Option<LaunchedProxy>,
 ) -> Option<Code> {
     let reader = match reader(mode, input, &mut console) {
         Ok(reader) => reader,
@@ -68,12 +70,8 @@ pub(crate) fn debug(
         }
     };
     let timeout = options.timeout.or((mode == Mode::Batch).then_some(STOP_TIMEOUT));
-    let mut debugger = Debugger::new(session, console, inputs, mode, timeout);
-    if let Some(Own { start, played, plays }) = own {
-        (debugger.on_invite, debugger.played) = (Some(start), Some(played));
-        debugger.plays = plays;
-    }
-    debugger.run(&options.commands, reader.as_ref())
+    let debugger = Debugger::new(session, console, User { mode, inputs, timeout }, launched);
+    prompt::run(debugger, &options.commands, reader.as_ref())
 }
 
 fn reader(mode: Mode, input: mpsc::Sender<Input>, console: &mut Console) -> Result<Option<Reader>> {
@@ -142,12 +140,6 @@ pub(crate) fn attach_over(
     Ok(session)
 }
 
-pub(crate) fn greeting(client: &Client, console: &Console) -> String {
-    let welcome = client.welcome();
-    let text = format!("{}, process {}, plugin {}", welcome.host, welcome.pid, welcome.plugin);
-    console.paint(Paint::Strong, &text)
-}
-
 /// Only what a user would wonder about: a debug lane from the cache is ready at once.
 fn show_progress(progress: &Progress, console: &mut Console) {
     const SLOW: u64 = 8 << 20;
@@ -182,36 +174,7 @@ fn show_attached(session: &Session, console: &mut Console) {
         }
     }
     if attached.missed > 0 {
-        let missed = crate::subcommands::ps::count(attached.missed, "matching request");
+        let missed = count(attached.missed, "matching request");
         console.note(&format!("{missed} passed before the debug lane was ready"));
-    }
-}
-
-/// Which requests can stop, and for how long. Said when the breakpoints of the command line stand: a
-/// request that is sent in answer to it must not pass them by.
-pub(crate) fn invite(session: &Session, console: &mut Console) {
-    let attached = session.attached();
-    show_rules(&attached.rules, console);
-    let deadline = show_duration(Duration::from_millis(attached.deadline_ms.max(1)));
-    let text =
-        console.paint(Paint::Faint, &format!("a stopped request goes on after {deadline} without a command"));
-    console.say(&text);
-}
-
-pub(crate) fn show_rules(rules: &[Rule], console: &mut Console) {
-    match rules {
-        [] => console.say("every request can stop"),
-        // The plugin's own, a secret: nobody else's requests can stop.
-        [Rule::Header { name, value }] if name.eq_ignore_ascii_case("x-wasmdbg") => {
-            let header = format!("{}: {}", harmless(name), harmless(value));
-            let shown = console.paint(Paint::Strong, &header);
-            console.say(&format!(
-                "requests with this header can stop:\n  {shown}\n  curl -H '{header}' http://PROXY/PATH"
-            ));
-        }
-        rules => {
-            let said: Vec<_> = rules.iter().map(|rule| harmless(&describe(rule)).into_owned()).collect();
-            console.say(&format!("requests can stop if {}", said.join(", and ")));
-        }
     }
 }

@@ -5,7 +5,8 @@ use wasmdbg_control::session::{Attach, LaneStart};
 use wasmdbg_gdb_remote::{Attached, Listener};
 
 use crate::args::GdbServer;
-use crate::subcommands::attach::{DEADLINE, greeting, show_rules};
+use crate::show::rules::{greeting, show_rules};
+use crate::subcommands::attach::DEADLINE;
 use crate::subcommands::connect;
 use crate::terminal::console::{Console, Paint, log};
 

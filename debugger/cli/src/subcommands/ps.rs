@@ -9,11 +9,12 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use serde::Serialize;
 use wasmdbg_control::discover::{self, Greeted, Proxy, Socket, greet_first};
-use wasmdbg_control::filters::{FilterInfo, FilterState};
 use wasmdbg_control::status::{GetStatus, Status};
+use wasmdbg_session::text::show_duration;
 
 use crate::failure::explain;
-use crate::rule::show_duration;
+use crate::show::count;
+use crate::show::filters::show_filter;
 use crate::subcommands::connect::client_name;
 use crate::terminal::console::{Console, Paint, harmless};
 
@@ -155,40 +156,4 @@ fn show(entry: &Entry, console: &Console) -> String {
         }
     }
     text
-}
-
-/// A filter in a line: name, state, module, what it has done.
-pub(crate) fn show_filter(filter: &FilterInfo, console: &Console) -> String {
-    let mut text = console.paint(Paint::Function, &filter.name);
-    match &filter.state {
-        FilterState::Active => text.push_str("  active"),
-        FilterState::Inactive { reason } => {
-            let policy = if filter.fail_open { "requests pass" } else { "requests are refused" };
-            let reason = console.paint(Paint::Error, &format!("  inactive, {policy}: {reason}"));
-            text.push_str(&reason);
-        }
-    }
-    let _ = write!(text, "  {}", console.paint(Paint::Place, &filter.module_path));
-    let counters = &filter.counters;
-    let _ = write!(text, "  {}", count(counters.contexts, "context"));
-    let further = [
-        (counters.traps, "trap"),
-        (counters.contexts_lost, "context lost"),
-        (counters.pause_timeouts, "paused too long"),
-        (counters.done_timeouts, "not done in time"),
-        (counters.debug_contexts, "debugged"),
-        (counters.debug_missed, "missed"),
-        (counters.paused, "paused"),
-        (counters.log_left_out, "bytes not logged"),
-    ];
-    for (number, what) in further.into_iter().filter(|(number, _)| *number > 0) {
-        let what = if what == "trap" && number > 1 { "traps" } else { what };
-        let _ = write!(text, ", {number} {what}");
-    }
-    text
-}
-
-/// `1 thing`, `2 things`.
-pub(crate) fn count(number: u64, thing: &str) -> String {
-    if number == 1 { format!("1 {thing}") } else { format!("{number} {thing}s") }
 }

@@ -15,7 +15,7 @@ use wasmdbg_standalone::request_file::{self, FileRequest};
 use wasmdbg_standalone::{Ending, Happening, Host, Playing, Program, Report, Verdict};
 
 use crate::args::Run;
-use crate::debugger::Own;
+use crate::debugger::LaunchedProxy;
 use crate::failure::{Code, explain};
 use crate::subcommands::attach;
 use crate::subcommands::connect::client_name;
@@ -156,8 +156,8 @@ fn debug(
         }
         Ok(())
     };
-    let own = Own { start: Box::new(start), played, plays };
-    let code = attach::debug(session, &options.attach, mode, (input, inputs), console, Some(own));
+    let launched = LaunchedProxy::new(Box::new(start), played, plays);
+    let code = attach::debug(session, &options.attach, mode, (input, inputs), console, Some(launched));
     // Detached: what stood goes on.
     for playing in playing {
         let _ = playing.join();

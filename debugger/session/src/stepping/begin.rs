@@ -20,7 +20,7 @@ pub(crate) fn begin(stop: &Stop, step: Step, libraries: Libraries) -> Beginning 
     match step {
         Step::Continue => Ok((Next::Resume(ResumeMode::Continue), None)),
         Step::Over => start(0)?.by_line(Lines { calls: Calls::Over, forward: false }),
-        Step::Into => start(0)?.into_call(),
+        Step::Into => start(0)?.step_in(),
         Step::Instruction => start(0)?.instruction(Calls::Into),
         Step::InstructionOver => start(0)?.instruction(Calls::Over),
         Step::Until { frame, line: None } => {
@@ -62,7 +62,7 @@ impl<'a> Start<'a> {
     }
 
     /// Into the next inlined call that begins at the pc, which moves nothing, or into calls by line.
-    fn into_call(&self) -> Beginning {
+    fn step_in(&self) -> Beginning {
         if let Some(here) = Here::new(self.stop.target())?
             && let Some(hidden) = here.next_inlined(self.stop.hidden(), self.libraries)
         {

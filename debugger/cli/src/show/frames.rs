@@ -4,56 +4,10 @@ use std::fmt::Write as _;
 
 use wasmdbg_session::{Frame, ScopeKind, SourceLines, Stop, Variable};
 
-use crate::debugger::{Debugger, Listed};
 use crate::terminal::console::{Console, Paint, harmless};
 
 /// Longest text of one argument in a frame's line.
 const ARGUMENT: usize = 60;
-
-/// Lines around the present one that `list` shows.
-pub(crate) const AROUND: u32 = 5;
-
-impl Debugger {
-    /// The selected frame: its line, and the source line when asked for.
-    pub(crate) fn show_place(&mut self, with_source: bool) {
-        let Some(selected) = self.selected.clone() else { return };
-        match selected.stop.frame(selected.frame) {
-            Ok(frame) => {
-                let line = frame_line(&selected.stop, &frame, &self.console);
-                self.console.say(&line);
-                if with_source {
-                    self.show_source_line(&frame);
-                }
-            }
-            Err(error) => self.console.complain(&error.to_string()),
-        }
-    }
-
-    fn show_source_line(&mut self, frame: &Frame) {
-        let Some(position) = &frame.position else { return };
-        // An absent file is no reason to say so at every step: `list` does.
-        if let Ok(source) = self.session.sources().lines(&position.file, position.line, position.line) {
-            let text = source_text(&source, None, &self.console);
-            self.console.say(text.trim_end());
-        }
-    }
-
-    /// Shows lines and remembers them for the next `list`.
-    pub(crate) fn show_lines(&mut self, file: &str, source: &SourceLines) {
-        let current = self.current_line(file);
-        let text = source_text(source, current, &self.console);
-        self.console.say(text.trim_end_matches('\n'));
-        let last = source.first + (source.lines.len() as u32).saturating_sub(1);
-        self.listed = Some(Listed { file: file.to_owned(), first: source.first, last });
-    }
-
-    /// The line of the selected frame, if it is in `file`.
-    fn current_line(&self, file: &str) -> Option<u32> {
-        let selected = self.selected.as_ref()?;
-        let position = selected.stop.frame(selected.frame).ok()?.position?;
-        (position.file == file).then_some(position.line)
-    }
-}
 
 /// `#0  judge (text="7") at src/lib.rs:31`, in gdb's manner, with `~` before a line that is only near; the
 /// pc where there is no line.
@@ -93,7 +47,7 @@ pub(crate) fn variable_line(variable: &Variable, console: &Console) -> String {
 }
 
 /// Numbered lines; the current one is marked.
-fn source_text(source: &SourceLines, current: Option<u32>, console: &Console) -> String {
+pub(crate) fn source_text(source: &SourceLines, current: Option<u32>, console: &Console) -> String {
     let mut text = String::new();
     for (number, line) in (source.first..).zip(&source.lines) {
         if current == Some(number) {
