@@ -1,5 +1,5 @@
 //! Owns the DWARF sections and the list of units. Gives out opened units; broken ones are error values.
-//! Units that something else than DWARF told (`line_source`) are here too, and cannot be opened.
+//! Units that were read from something else than DWARF (`without_dwarf`) are here too, and cannot be opened.
 //! Never interprets entries: lines, functions, scopes and types do that.
 //!
 //! What is kept between questions is owned and small (offsets, ranges, interned paths); gimli's
@@ -8,17 +8,16 @@
 
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use gimli::{DebugInfoOffset, EndianSlice, LittleEndian, Reader as _, SectionId};
 
+use crate::cache::lock;
 use crate::dwarf::entries::UnitEntries;
 use crate::error::DebugInfoError;
-use crate::functions::frames::FunctionName;
 use crate::language::Language;
 use crate::lines::table::LineTable;
 use crate::module::Module;
-use crate::types::Type;
 use wasmdbg_code_address::{CodeSection, ModulePc, PcRange};
 
 pub(crate) type Slice<'a> = EndianSlice<'a, LittleEndian>;
@@ -41,8 +40,6 @@ pub(crate) struct DebugInfo {
     pub(crate) units: Vec<UnitSlot>,
     ranges: OnceLock<Vec<UnitRange>>,
     paths: Mutex<HashSet<Arc<str>>>,
-    pub(crate) names: Mutex<HashMap<u32, FunctionName>>,
-    pub(crate) types: Mutex<HashMap<u32, Arc<Type>>>,
     pub(crate) signatures: OnceLock<HashMap<u64, u32>>,
     /// Source texts that came with the debug info, by path.
     pub(crate) texts: HashMap<Arc<str>, Arc<str>>,
@@ -96,11 +93,6 @@ pub(crate) fn dwarf_error(offset: u32) -> impl Fn(gimli::Error) -> DebugInfoErro
     move |e| DebugInfoError::dwarf(offset, e.to_string())
 }
 
-/// Locks a cache. A thread that panicked elsewhere cannot leave one half-written: each insert is whole.
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl DebugInfo {
     /// The debug info in `module`'s custom sections; `None` without `.debug_info`.
     pub(crate) fn load(module: &Module) -> Option<DebugInfo> {
@@ -123,8 +115,6 @@ impl DebugInfo {
             units,
             ranges: OnceLock::new(),
             paths: Mutex::default(),
-            names: Mutex::default(),
-            types: Mutex::default(),
             signatures: OnceLock::new(),
             texts: HashMap::new(),
         }
@@ -297,7 +287,7 @@ impl UnitSlot {
     }
 
     /// A unit of which all that there is to know is known.
-    pub(crate) fn told(
+    pub(crate) fn known(
         head: UnitHead,
         files: Vec<Arc<str>>,
         lines: LineTable,

@@ -27,6 +27,7 @@
 
 pub mod demangle;
 
+mod cache;
 mod debug_info;
 mod dwarf;
 mod error;
@@ -35,23 +36,30 @@ mod ids;
 mod language;
 mod lines;
 mod module;
+mod open;
 mod symbols;
 mod types;
 mod variables;
 mod without_dwarf;
 
 pub use error::{DebugFileError, DebugInfoError, LookupError, ModuleError};
+pub use functions::binding::FunctionBinding;
 pub use functions::disassemble::Instruction;
-pub use functions::frames::{FunctionBinding, FunctionName, Instance, SourceFrame};
+pub use functions::frames::{Instance, SourceFrame};
+pub use functions::name::FunctionName;
 pub use ids::{InstanceId, TypeId};
 pub use language::Language;
-pub use lines::position::{BreakPlace, LineBinding, LineCursor, Position, Statement, StatementStart};
+pub use lines::binding::{BreakPlace, LineBinding};
+pub use lines::position::{LineCursor, Position};
+pub use lines::statement::{Statement, StatementStart};
 pub use module::{CustomSection, Export, Function, Global, Import, ImportKind, Module, ValType};
 pub use symbols::{Symbols, UnitInfo};
 pub use types::{
     Encoding, Enumerator, Member, PointerKind, RecordKind, Type, TypeKind, Variant, VariantPart,
 };
-pub use variables::frame_setup::{FrameSetup, StackFrame, StackUse};
-pub use variables::location::{Location, Machine, Piece, Unreadable, WasmValue};
-pub use variables::scopes::{Variable, VariableKind};
+pub use variables::frame_setup::{FrameSetup, StackUse};
+pub use variables::location::{Location, Piece};
+pub use variables::machine::{Machine, Unreadable, WasmValue};
+pub use variables::stack_pointers::StackFrame;
+pub use variables::variable::{Variable, VariableKind};
 pub use wasmdbg_code_address::{CodeOffset, CodeSection, ModuleHash, ModulePc, PcRange};

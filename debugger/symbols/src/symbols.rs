@@ -1,15 +1,16 @@
-//! Owns [`Symbols`], the one object a debugger or profiler asks. The questions are answered in the
-//! files of their topic.
+//! Owns [`Symbols`], the one object a debugger or profiler asks: what it holds. It is opened in `open`, and the
+//! questions are answered in the files of their topic.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
+use crate::cache::Cache;
 use crate::debug_info::{DebugInfo, UnitHead};
-use crate::error::{DebugFileError, DebugInfoError, ModuleError};
+use crate::error::DebugInfoError;
+use crate::functions::name::FunctionName;
 use crate::language::Language;
 use crate::module::Module;
+use crate::types::Type;
 use crate::variables::frame_setup::StackUse;
-use crate::without_dwarf::source_map::SourceMap;
 use wasmdbg_code_address::ModulePc;
 
 /// Everything known about one module. `Send + Sync`, cheap to open, filled on demand.
@@ -17,8 +18,12 @@ use wasmdbg_code_address::ModulePc;
 pub struct Symbols {
     pub(crate) module: Module,
     pub(crate) info: Option<DebugInfo>,
-    /// What was read of the functions' prologues.
-    pub(crate) stack_uses: Mutex<HashMap<u32, StackUse>>,
+    /// Names of functions, by their entries.
+    pub(crate) names: Cache<FunctionName>,
+    /// Types, by their ids.
+    pub(crate) types: Cache<Arc<Type>>,
+    /// What was read of functions' prologues, by index.
+    pub(crate) stack_uses: Cache<StackUse>,
 }
 
 /// A compilation unit.
@@ -37,44 +42,6 @@ pub struct UnitInfo {
 }
 
 impl Symbols {
-    /// Opens a module with the debug info it carries itself, if any: DWARF, of which only the section and
-    /// unit headers are read now, a source map in a `data:` URL, or the table of Go's runtime.
-    ///
-    /// # Errors
-    /// When the bytes are no core module. Missing or broken debug info is no error.
-    pub fn new(wasm: Arc<[u8]>) -> Result<Symbols, ModuleError> {
-        let module = Module::parse(wasm)?;
-        let info = DebugInfo::of(&module);
-        Ok(Symbols { module, info, stack_uses: Mutex::default() })
-    }
-
-    /// Opens the module that runs, with debug info from a separate file: an unstripped copy, the file that
-    /// `external_debug_info` names, or a source map.
-    ///
-    /// # Errors
-    /// When one of the two is no core module, the code sections differ (another build), or the file
-    /// has no DWARF; when the source map cannot be read or names pcs at which the module has no instruction.
-    pub fn with_debug_file(wasm: Arc<[u8]>, debug: Arc<[u8]>) -> Result<Symbols, DebugFileError> {
-        let parse =
-            |bytes, which| Module::parse(bytes).map_err(|source| DebugFileError::Module { which, source });
-        let mut module = parse(wasm, "the module")?;
-        if SourceMap::is_one(&debug) {
-            let map = SourceMap::parse(&debug).map_err(DebugFileError::SourceMap)?;
-            let told = map.told(&module).map_err(|misfit| DebugFileError::OtherMap(misfit.0))?;
-            let info = DebugInfo::told(&module, told);
-            return Ok(Symbols { module, info: Some(info), stack_uses: Mutex::default() });
-        }
-        let debug = parse(debug, "the debug file")?;
-        let (ours, theirs) = (module.code_hash(), debug.code_hash());
-        if ours != theirs {
-            return Err(DebugFileError::OtherBuild { module: short_hash(&ours), debug: short_hash(&theirs) });
-        }
-        // The sections before the code may differ in length; DWARF counts from the code's start.
-        let info = DebugInfo::load(&debug).ok_or(DebugFileError::NoDwarf)?.for_code(module.code());
-        module.borrow_names(&debug);
-        Ok(Symbols { module, info: Some(info), stack_uses: Mutex::default() })
-    }
-
     /// The split module.
     #[must_use]
     pub fn module(&self) -> &Module {
@@ -124,9 +91,4 @@ fn unit_info(info: &DebugInfo, index: u32) -> UnitInfo {
         version: slot.version,
         problem: slot.problem().or(split),
     }
-}
-
-/// The first 6 bytes in hex: enough to tell two builds apart at a glance.
-fn short_hash(hash: &[u8; 32]) -> String {
-    hash[..6].iter().map(|byte| format!("{byte:02x}")).collect()
 }

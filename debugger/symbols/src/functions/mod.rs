@@ -1,4 +1,9 @@
 //! Functions: their names and instances, the frames at a pc, and their code in words.
 
+pub(crate) mod binding;
 pub(crate) mod disassemble;
 pub(crate) mod frames;
+pub(crate) mod name;
+
+mod names;
+mod prologue;

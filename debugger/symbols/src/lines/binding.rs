@@ -5,14 +5,52 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
+use super::position::{Position, row_position};
+use super::table::Row;
 use crate::debug_info::DebugInfo;
 use crate::dwarf::entries::NONE;
 use crate::error::LookupError;
 use crate::ids::InstanceId;
-use crate::lines::position::{BreakPlace, LineBinding, row_position};
-use crate::lines::table::Row;
 use crate::symbols::Symbols;
 use wasmdbg_code_address::ModulePc;
+
+/// One pc where a breakpoint is to be planted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BreakPlace {
+    /// Where to plant: an instruction, behind the prologue when the line opens a function.
+    pub pc: ModulePc,
+    /// Index of the Wasm function that holds it.
+    pub function: u32,
+    /// The function instance or inlined copy it belongs to; `None` without DWARF.
+    pub instance: Option<InstanceId>,
+    /// Name of that instance's function.
+    pub name: Arc<str>,
+    /// Whether it is an inlined copy.
+    pub inlined: bool,
+    /// The source position of `pc`; `None` without DWARF.
+    pub position: Option<Position>,
+}
+
+/// The places of a source line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LineBinding {
+    /// The file that matched.
+    pub path: Arc<str>,
+    /// The line that was asked for.
+    pub requested: u32,
+    /// The line that has the code: `requested`, or the next one with code (a moved line: say so).
+    pub line: u32,
+    /// All places, by rising pc; never empty. Inlined and generic copies each have their own.
+    pub places: Vec<BreakPlace>,
+}
+
+impl LineBinding {
+    /// Whether the breakpoint is on another line than was asked for.
+    #[must_use]
+    pub fn moved(&self) -> bool {
+        self.requested != self.line
+    }
+}
 
 /// The first statement of a block of one line in one instance.
 struct Block {

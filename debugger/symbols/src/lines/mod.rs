@@ -2,4 +2,5 @@
 
 pub(crate) mod binding;
 pub(crate) mod position;
+pub(crate) mod statement;
 pub(crate) mod table;

@@ -1,12 +1,13 @@
 //! Owns the run of one location expression, with what it asks of the machine. Never picks the
-//! expression: that is `location`.
+//! expression: that is `described`.
 
 use gimli::{AttributeValue, EvaluationResult, Value, ValueType};
 
+use super::frame_setup::StackUse;
+use super::location::{Location, Piece};
+use super::machine::{Machine, Unreadable, WasmValue};
 use crate::debug_info::{OpenUnit, Slice};
 use crate::symbols::Symbols;
-use crate::variables::frame_setup::StackUse;
-use crate::variables::location::{Location, Machine, Piece, Unreadable, WasmValue};
 use wasmdbg_code_address::ModulePc;
 
 type Expression<'a> = gimli::Expression<Slice<'a>>;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use gimli::DebuggingInformationEntry;
 
+use super::variable::{Variable, VariableKind};
 use crate::debug_info::{DebugInfo, Entry, OpenUnit};
 use crate::demangle::{can_be_called, path_parts};
 use crate::dwarf::entries::{Named, file_index};
@@ -13,49 +14,6 @@ use crate::ids::{InstanceId, TypeId};
 use crate::lines::position::Position;
 use crate::symbols::Symbols;
 use wasmdbg_code_address::ModulePc;
-
-/// What a variable is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum VariableKind {
-    /// A parameter.
-    Argument,
-    /// A local.
-    Local,
-    /// Of a unit, namespace or function, with one place for all.
-    Static,
-}
-
-/// A variable, not yet read.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Variable {
-    /// Its name; for a static of a namespace its last part.
-    pub name: Arc<str>,
-    /// Its name with namespaces; equal to `name` for locals and arguments.
-    pub full_name: Arc<str>,
-    /// What it is.
-    pub kind: VariableKind,
-    /// Its type; `None` when the debug info gives none.
-    pub ty: Option<TypeId>,
-    /// Where it is declared.
-    pub declared: Option<Position>,
-    /// How many lexical blocks deep it is in its function; a deeper one hides those of the same name.
-    pub depth: u32,
-    /// Made by the compiler (DW_AT_artificial), such as `this`.
-    pub artificial: bool,
-    /// The entry (`.debug_info` offset) whose location counts; without DWARF the Wasm local.
-    pub(crate) entry: u32,
-    /// The instance it lives in; `None` for statics of a unit.
-    pub(crate) instance: Option<InstanceId>,
-}
-
-impl Variable {
-    /// Whether the variable is declared at or before a line. In C and C++ a block's variables are all in
-    /// scope from its start, and hold garbage before their declaration has run.
-    #[must_use]
-    pub fn declared_by(&self, position: &Position) -> bool {
-        self.declared.as_ref().is_none_or(|d| d.path != position.path || d.line <= position.line)
-    }
-}
 
 impl Symbols {
     /// The variables of one frame at a pc: arguments in order, then locals, outer blocks first. Includes

@@ -7,11 +7,12 @@
 
 use wasmparser::Operator;
 
+use super::described::{Described, pick};
+use super::machine::Unreadable;
+use super::variable::{Variable, VariableKind};
 use crate::lines::position::Position;
 use crate::module::Function;
 use crate::symbols::Symbols;
-use crate::variables::location::{Described, Unreadable, pick};
-use crate::variables::scopes::{Variable, VariableKind};
 use wasmdbg_code_address::{ModulePc, PcRange};
 
 /// A write to a local.
@@ -26,7 +27,7 @@ struct Write {
 impl Symbols {
     /// Why a description of a variable does not hold at `pc` although the debug info says so; `None`:
     /// nothing speaks against it.
-    pub(crate) fn out_of_date(
+    pub(crate) fn stale_local(
         &self,
         variable: &Variable,
         pc: ModulePc,
@@ -41,13 +42,13 @@ impl Symbols {
                 matches!(operation, gimli::Operation::WasmLocal { .. } | gimli::Operation::WasmStack { .. });
             let gimli::Operation::WasmLocal { index } = operation else { continue };
             let Some(range) = self.described_range(variable, described, function, index) else { continue };
-            if let Some(reason) = self.doubt(variable, function, index, range, pc) {
+            if let Some(reason) = self.stale_because(variable, function, index, range, pc) {
                 return Some(Unreadable(format!("the compiler says it is in Wasm local {index}, {reason}")));
             }
         }
         let begins = described.range.as_ref().filter(|_| asks)?;
         let made = self.instruction_before(function, begins.start)?;
-        self.is_ahead(function, made, pc, begins.end).then(|| {
+        self.scheduled_early(function, made, pc, begins.end).then(|| {
             Unreadable(format!("the optimiser has given it the value of a later line already, at {made}"))
         })
     }
@@ -71,7 +72,7 @@ impl Symbols {
     }
 
     /// What speaks against the local, when writes to it may have run before the frame came to `pc`.
-    fn doubt(
+    fn stale_because(
         &self,
         variable: &Variable,
         function: &Function,
@@ -85,10 +86,10 @@ impl Symbols {
             if !range.contains(write.pc) || !leads(write.pc, range) {
                 continue;
             }
-            if !write.updates || self.begins_another(variable, local, write.behind) {
+            if !write.updates || self.another_variable_starts_at(variable, local, write.behind) {
                 return Some(format!("which has another use since {}", write.pc));
             }
-            if self.is_ahead(function, write.pc, pc, range.end) {
+            if self.scheduled_early(function, write.pc, pc, range.end) {
                 return Some(format!("which the code of a later line has changed already, at {}", write.pc));
             }
         }
@@ -97,7 +98,7 @@ impl Symbols {
 
     /// Whether the optimiser has run the instruction at `made`, of a later line, before `pc`: on a way that
     /// goes only forward, and not because a loop's head, whose line also stands in front, comes again.
-    fn is_ahead(&self, function: &Function, made: ModulePc, pc: ModulePc, end: ModulePc) -> bool {
+    fn scheduled_early(&self, function: &Function, made: ModulePc, pc: ModulePc, end: ModulePc) -> bool {
         let (Some(later), Some(here)) = (self.position(made), self.position(pc)) else { return false };
         later.path == here.path
             && later.line > here.line
@@ -129,7 +130,7 @@ impl Symbols {
     }
 
     /// Whether another variable's description begins with what was just written.
-    fn begins_another(&self, variable: &Variable, local: u32, behind: ModulePc) -> bool {
+    fn another_variable_starts_at(&self, variable: &Variable, local: u32, behind: ModulePc) -> bool {
         let Some(info) = &self.info else { return false };
         let instances = self.frames(behind).into_iter().filter_map(|frame| frame.instance);
         let others = instances.flat_map(|instance| self.variables(instance, behind).unwrap_or_default());

@@ -29,11 +29,11 @@ use wasmparser::Operator;
 
 use crate::dwarf::entries::{NONE, UnitEntries};
 use crate::error::DebugInfoError;
-use crate::functions::frames::FunctionName;
+use crate::functions::name::FunctionName;
 use crate::language::Language;
 use crate::lines::table::{LineTable, Row};
 use crate::module::{Function, Module};
-use crate::without_dwarf::line_info::Told;
+use crate::without_dwarf::line_info::LineInfo;
 use wasmdbg_code_address::{ModulePc, PcRange};
 
 const TABLE: &str = "runtime.pclntab";
@@ -98,11 +98,11 @@ struct Unit {
 }
 
 /// Reads the table of a module; `None` when it has none.
-pub(crate) fn read(module: &Module) -> Option<Result<Told, DebugInfoError>> {
+pub(crate) fn read(module: &Module) -> Option<Result<LineInfo, DebugInfoError>> {
     let memory = module.initial_memory();
     let start = memory.chunks_exact(8).position(|chunk| chunk == MAGIC)? * 8;
     let table = Table::open(&memory, start as u32);
-    Some(table.and_then(|table| table.told(module)).ok_or_else(|| DebugInfoError {
+    Some(table.and_then(|table| table.line_info(module)).ok_or_else(|| DebugInfoError {
         section: TABLE,
         offset: 0,
         reason: "it is cut off or of a version that is not known".into(),
@@ -272,7 +272,7 @@ struct Out {
 }
 
 impl Table<'_> {
-    fn told(mut self, module: &Module) -> Option<Told> {
+    fn line_info(mut self, module: &Module) -> Option<LineInfo> {
         let described = self.described()?;
         self.extra = self.find_extra(&described);
         let mut out = Out::default();
@@ -289,7 +289,7 @@ impl Table<'_> {
         if out.rows.is_empty() {
             return None;
         }
-        Some(Told {
+        Some(LineInfo {
             name: TABLE.into(),
             language: Language::Go,
             files: out.paths,

@@ -10,8 +10,9 @@ use crate::language::Language;
 use crate::module::{Function, ValType};
 use crate::symbols::Symbols;
 use crate::types::{Encoding, Type, TypeKind};
-use crate::variables::location::{Location, Machine, WasmValue};
-use crate::variables::scopes::{Variable, VariableKind};
+use crate::variables::location::Location;
+use crate::variables::machine::{Machine, WasmValue};
+use crate::variables::variable::{Variable, VariableKind};
 use wasmdbg_code_address::ModulePc;
 
 /// The types of Wasm, by the ids that [`Variable::ty`] has.

@@ -16,7 +16,7 @@ use crate::error::{DebugFileError, DebugInfoError};
 use crate::language::Language;
 use crate::lines::table::{LineTable, Row, fold, join};
 use crate::module::{Function, Module};
-use crate::without_dwarf::line_info::Told;
+use crate::without_dwarf::line_info::LineInfo;
 use wasmdbg_code_address::ModulePc;
 
 /// A decoded source map.
@@ -123,7 +123,7 @@ impl SourceMap {
     ///
     /// # Errors
     /// The map is not of this module.
-    pub(crate) fn told(self, module: &Module) -> Result<Told, Misfit> {
+    pub(crate) fn line_info(self, module: &Module) -> Result<LineInfo, Misfit> {
         let mut rows = Vec::new();
         let mut functions = UnitEntries::default();
         for function in module.functions() {
@@ -142,7 +142,7 @@ impl SourceMap {
         if let (true, Some(segment)) = (rows.is_empty(), self.segments.first()) {
             return Err(Misfit(segment.pc));
         }
-        Ok(Told {
+        Ok(LineInfo {
             name: MAP.into(),
             language: self.language,
             files: self.sources,
