@@ -4,7 +4,8 @@
 use std::sync::Arc;
 
 use crate::cache::Cache;
-use crate::debug_info::{DebugInfo, UnitHead, UnitSlot};
+use crate::debug_info::{DebugInfo, UnitSlot};
+use crate::dwarf::unit::UnitHead;
 use crate::error::{DebugFileError, DebugInfoError, ModuleError};
 use crate::module::Module;
 use crate::symbols::Symbols;
@@ -26,7 +27,7 @@ impl Symbols {
         Ok(match own_line_info(&module) {
             Some(Ok(lines)) => Symbols::from_line_info(module, lines),
             Some(Err(error)) => {
-                let nothing = DebugInfo::of_units(&module, vec![UnitSlot::broken(0, 0, error)]);
+                let nothing = DebugInfo::of_unit(&module, UnitSlot::broken(error));
                 Symbols::with(module, Some(nothing))
             }
             None => Symbols::with(module, None),
@@ -69,7 +70,7 @@ impl Symbols {
     fn from_line_info(module: Module, lines: LineInfo) -> Symbols {
         let head = UnitHead { name: lines.name, language: lines.language, ..UnitHead::unreadable() };
         let unit = UnitSlot::known(head, lines.files, lines.lines, lines.functions);
-        let mut info = DebugInfo::of_units(&module, vec![unit]);
+        let mut info = DebugInfo::of_unit(&module, unit);
         info.texts = lines.texts;
         Symbols {
             names: lines.names.into(),

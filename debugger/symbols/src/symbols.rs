@@ -4,7 +4,8 @@
 use std::sync::Arc;
 
 use crate::cache::Cache;
-use crate::debug_info::{DebugInfo, UnitHead};
+use crate::debug_info::DebugInfo;
+use crate::dwarf::unit::UnitHead;
 use crate::error::DebugInfoError;
 use crate::functions::name::FunctionName;
 use crate::language::Language;
@@ -82,7 +83,7 @@ fn unit_info(info: &DebugInfo, index: u32) -> UnitInfo {
     let split = head.split.map(|file| {
         let reason =
             format!("the unit's entries are in `{file}`, which is not read; compile without -gsplit-dwarf");
-        DebugInfoError::dwarf(slot.offset, reason)
+        DebugInfoError::dwarf(slot.extent.start, reason)
     });
     UnitInfo {
         name: head.name,

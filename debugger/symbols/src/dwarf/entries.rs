@@ -2,37 +2,16 @@
 //! copies as a tree, declarations, scopes for qualified names, statics and named types.
 //! Copies no string and decodes no location.
 
-use std::ops::Range;
-
 use gimli::AttributeValue;
 
-use crate::debug_info::{DebugInfo, OpenUnit, Slice, Text};
+use super::sections::{Sections, Slice, Text};
+use super::unit::OpenUnit;
 use crate::error::DebugInfoError;
-use wasmdbg_code_address::{CodeOffset, CodeSection, ModulePc, PcRange};
-
-/// No parent, no scope.
-pub(crate) const NONE: u32 = u32::MAX;
+use crate::functions::tree::{Described, FunctionTree, NONE};
+use wasmdbg_code_address::{CodeOffset, ModulePc, PcRange};
 
 /// How deep namespaces, types and inlined copies may nest. Broken info can claim any depth.
 const MAX_DEPTH: usize = 512;
-
-/// A function instance or an inlined copy that has code.
-#[derive(Debug)]
-pub(crate) struct Node {
-    /// Its entry.
-    pub(crate) entry: u32,
-    /// The entry that describes the function: the abstract origin, else its own.
-    pub(crate) origin: u32,
-    /// The node it is inlined into.
-    pub(crate) parent: u32,
-    /// One past the last node of its subtree.
-    pub(crate) end: u32,
-    ranges: Range<u32>,
-    /// DW_AT_entry_pc.
-    pub(crate) entry_pc: Option<ModulePc>,
-    /// DW_AT_call_file, line, column; zeros for instances.
-    pub(crate) call: (u32, u32, u32),
-}
 
 /// A subprogram entry: what a function is called and where it is declared.
 #[derive(Debug)]
@@ -78,10 +57,7 @@ pub(crate) struct Named {
 /// What the walk over one unit found.
 #[derive(Debug, Default)]
 pub(crate) struct UnitEntries {
-    pub(crate) nodes: Vec<Node>,
-    node_ranges: Vec<PcRange>,
-    /// Code of instances (not inlined copies), by rising start.
-    by_pc: Vec<(PcRange, u32)>,
+    pub(crate) functions: FunctionTree,
     pub(crate) declarations: Vec<Declaration>,
     pub(crate) scopes: Vec<Scope>,
     pub(crate) statics: Vec<Named>,
@@ -89,84 +65,30 @@ pub(crate) struct UnitEntries {
 }
 
 impl UnitEntries {
-    pub(crate) fn function_ranges(&self) -> impl Iterator<Item = PcRange> {
-        self.by_pc.iter().map(|(range, _)| *range)
-    }
-
-    /// Adds a node without an entry: a function, or behind its caller a call inlined into it. `origin` is
-    /// the number of its name ([`NONE`]: the name section has it). Functions come by rising pc.
-    pub(crate) fn add(
-        &mut self,
-        origin: u32,
-        parent: u32,
-        ranges: Vec<PcRange>,
-        call: (u32, u32, u32),
-    ) -> u32 {
-        let (node, first) = (self.nodes.len() as u32, self.node_ranges.len() as u32);
-        if parent == NONE {
-            self.by_pc.extend(ranges.iter().map(|range| (*range, node)));
-        }
-        self.node_ranges.extend(ranges);
-        let ranges = first..self.node_ranges.len() as u32;
-        self.nodes.push(Node { entry: NONE, origin, parent, end: node + 1, ranges, entry_pc: None, call });
-        let mut around = parent;
-        while let Some(caller) = self.nodes.get_mut(around as usize) {
-            caller.end = node + 1;
-            around = caller.parent;
-        }
-        node
-    }
-
-    pub(crate) fn ranges(&self, node: u32) -> &[PcRange] {
-        let Some(node) = self.nodes.get(node as usize) else { return &[] };
-        &self.node_ranges[node.ranges.start as usize..node.ranges.end as usize]
-    }
-
-    pub(crate) fn contains(&self, node: u32, pc: ModulePc) -> bool {
-        self.ranges(node).iter().any(|r| r.contains(pc))
-    }
-
-    /// The nodes around a pc, outermost first.
-    pub(crate) fn chain(&self, pc: ModulePc) -> Vec<u32> {
-        let after = self.by_pc.partition_point(|(r, _)| r.start <= pc);
-        let Some((range, root)) = after.checked_sub(1).map(|at| &self.by_pc[at]) else { return Vec::new() };
-        if !range.contains(pc) {
-            return Vec::new();
-        }
-        let mut chain = vec![*root];
-        let mut end = self.nodes[*root as usize].end;
-        let mut next = root + 1;
-        while next < end {
-            if self.contains(next, pc) {
-                chain.push(next);
-                end = self.nodes[next as usize].end;
-                next += 1;
-            } else {
-                next = self.nodes[next as usize].end.max(next + 1);
-            }
-        }
-        chain
-    }
-
-    /// The instance that a node belongs to: itself, or what it is inlined into in the end.
-    pub(crate) fn root(&self, node: u32) -> u32 {
-        let mut node = node;
-        // A parent always comes before its children in the walk: this ends.
-        while let Some(parent) = self.nodes.get(node as usize).map(|n| n.parent).filter(|p| *p != NONE) {
-            node = parent;
-        }
-        node
-    }
-
-    /// The first instruction of a node.
-    pub(crate) fn entry_pc(&self, node: u32) -> Option<ModulePc> {
-        let first = self.ranges(node).iter().map(|r| r.start).min();
-        self.nodes.get(node as usize)?.entry_pc.filter(|pc| self.contains(node, *pc)).or(first)
+    /// Walks over an opened unit.
+    pub(crate) fn read(sections: &Sections, open: &OpenUnit<'_>) -> Result<UnitEntries, DebugInfoError> {
+        Walk::new(sections, open).run()
     }
 
     pub(crate) fn declaration(&self, entry: u32) -> Option<&Declaration> {
         let at = self.declarations.binary_search_by_key(&entry, |d| d.entry).ok()?;
         Some(&self.declarations[at])
+    }
+
+    /// The names of the scopes around an entry, outermost first, and the entry's own last.
+    pub(crate) fn qualified(&self, sections: &Sections, scope: u32, name: &str) -> String {
+        let mut parts = vec![name];
+        let mut at = scope;
+        while let Some(scope) = self.scopes.get(at as usize) {
+            match (scope.name, scope.kind) {
+                (Some(text), _) => parts.push(sections.str(text)),
+                (None, ScopeKind::Namespace) => parts.push("(anonymous namespace)"),
+                (None, _) => {}
+            }
+            at = scope.parent;
+        }
+        parts.reverse();
+        parts.join("::")
     }
 
     /// The innermost scope around an entry.
@@ -184,29 +106,6 @@ impl UnitEntries {
             }
             at = scope.parent as usize;
         }
-    }
-}
-
-impl DebugInfo {
-    pub(crate) fn entries(&self, unit: u32) -> Result<&UnitEntries, DebugInfoError> {
-        let slot = self.slot(unit)?;
-        slot.entries.get_or_init(|| Walk::new(self, &self.open(unit)?).run()).as_ref().map_err(Clone::clone)
-    }
-
-    /// The names of the scopes around an entry of a unit, outermost first, and the entry's own last.
-    pub(crate) fn qualified(&self, entries: &UnitEntries, scope: u32, name: &str) -> String {
-        let mut parts = vec![name];
-        let mut at = scope;
-        while let Some(scope) = entries.scopes.get(at as usize) {
-            match (scope.name, scope.kind) {
-                (Some(text), _) => parts.push(self.str(text)),
-                (None, ScopeKind::Namespace) => parts.push("(anonymous namespace)"),
-                (None, _) => {}
-            }
-            at = scope.parent;
-        }
-        parts.reverse();
-        parts.join("::")
     }
 }
 
@@ -243,21 +142,20 @@ struct Level {
 }
 
 struct Walk<'w, 'a> {
-    info: &'w DebugInfo,
+    sections: &'w Sections,
     open: &'w OpenUnit<'a>,
-    code: CodeSection,
     out: UnitEntries,
     levels: Vec<Level>,
 }
 
 impl<'w, 'a> Walk<'w, 'a> {
-    fn new(info: &'w DebugInfo, open: &'w OpenUnit<'a>) -> Walk<'w, 'a> {
-        Walk { info, open, code: info.code, out: UnitEntries::default(), levels: Vec::new() }
+    fn new(sections: &'w Sections, open: &'w OpenUnit<'a>) -> Walk<'w, 'a> {
+        Walk { sections, open, out: UnitEntries::default(), levels: Vec::new() }
     }
 
     fn run(mut self) -> Result<UnitEntries, DebugInfoError> {
         let open = self.open;
-        let mut entries = open.unit.entries_raw(None).map_err(open.fail(open.slot.offset))?;
+        let mut entries = open.unit.entries_raw(None).map_err(open.fail(open.extent.start))?;
         while !entries.is_empty() {
             let offset = open.global(entries.next_offset());
             let depth = entries.next_depth();
@@ -292,8 +190,8 @@ impl<'w, 'a> Walk<'w, 'a> {
             }
             self.entry(abbreviation.tag(), offset, depth, &attributes, abbreviation.has_children())?;
         }
-        self.close(isize::MIN, open.slot.end);
-        self.out.by_pc.sort_by_key(|(range, _)| range.start);
+        self.close(isize::MIN, open.extent.end);
+        self.out.functions.sort();
         Ok(self.out)
     }
 
@@ -305,7 +203,7 @@ impl<'w, 'a> Walk<'w, 'a> {
                 self.out.scopes[scope as usize].end = offset;
             }
             if let Some(node) = level.node {
-                self.out.nodes[node as usize].end = self.out.nodes.len() as u32;
+                self.out.functions.close(node);
             }
         }
     }
@@ -317,7 +215,7 @@ impl<'w, 'a> Walk<'w, 'a> {
     ) -> Result<(), gimli::Error> {
         let refs = self.open.refs();
         let small = || attribute.udata_value().and_then(|n| u32::try_from(n).ok()).unwrap_or(0);
-        let text = || refs.attr_string(attribute.value()).ok().map(|s| self.info.text(s));
+        let text = || refs.attr_string(attribute.value()).ok().map(|s| self.sections.text(s));
         match attribute.name() {
             gimli::DW_AT_name => out.name = text(),
             gimli::DW_AT_linkage_name | gimli::DW_AT_MIPS_linkage_name => out.linkage = text(),
@@ -419,45 +317,30 @@ impl<'w, 'a> Walk<'w, 'a> {
         parent: u32,
         attributes: &Attributes,
     ) -> Result<Option<u32>, DebugInfoError> {
-        let first = self.out.node_ranges.len() as u32;
+        let code = self.sections.code;
+        let mut live: Vec<PcRange> = Vec::new();
         if let Some(offset) = attributes.ranges {
             let fail = self.open.fail(entry);
             let mut ranges = self.open.refs().ranges(offset).map_err(&fail)?;
             while let Some(range) = ranges.next().map_err(&fail)? {
-                self.out.node_ranges.extend(self.code.module_range(range.begin..range.end));
+                live.extend(code.module_range(range.begin..range.end));
             }
         } else if let Some(low) = attributes.low {
             let high = attributes.high.or_else(|| low.checked_add(attributes.size?));
-            self.out.node_ranges.extend(high.and_then(|high| self.code.module_range(low..high)));
+            live.extend(high.and_then(|high| code.module_range(low..high)));
         }
-        let last = self.out.node_ranges.len() as u32;
-        if first == last {
-            return Ok(None);
-        }
-        let index = self.out.nodes.len() as u32;
-        let start = self.out.node_ranges[first as usize].start;
-        if parent == NONE {
-            let ranges = &self.out.node_ranges[first as usize..];
-            self.out.by_pc.extend(ranges.iter().map(|r| (*r, index)));
-        }
-        self.out.nodes.push(Node {
-            entry,
-            origin: attributes.origin.unwrap_or(entry),
-            parent,
-            end: index + 1,
-            ranges: first..last,
-            entry_pc: match attributes.entry_pc {
-                Some(EntryPc::Address(address)) => {
-                    u32::try_from(address).ok().and_then(|a| self.code.module_pc(CodeOffset(a)))
-                }
-                Some(EntryPc::Offset(offset)) => {
-                    u32::try_from(offset).ok().and_then(|o| start.0.checked_add(o)).map(ModulePc)
-                }
-                None => None,
-            },
-            call: attributes.call,
-        });
-        Ok(Some(index))
+        let Some(first) = live.first() else { return Ok(None) };
+        let entry_pc = match attributes.entry_pc {
+            Some(EntryPc::Address(address)) => {
+                u32::try_from(address).ok().and_then(|address| code.module_pc(CodeOffset(address)))
+            }
+            Some(EntryPc::Offset(offset)) => {
+                u32::try_from(offset).ok().and_then(|offset| first.start.0.checked_add(offset)).map(ModulePc)
+            }
+            None => None,
+        };
+        let described = Described { entry, origin: attributes.origin.unwrap_or(entry), entry_pc };
+        Ok(Some(self.out.functions.open(described, parent, &live, attributes.call)))
     }
 }
 

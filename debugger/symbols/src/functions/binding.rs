@@ -6,9 +6,9 @@ use std::sync::Arc;
 use wasmparser::Operator;
 
 use super::name::FunctionName;
+use super::tree::NONE;
 use crate::debug_info::DebugInfo;
 use crate::demangle::{can_be_called, demangle, path_parts, without_generics};
-use crate::dwarf::entries::NONE;
 use crate::error::LookupError;
 use crate::ids::InstanceId;
 use crate::lines::binding::BreakPlace;
@@ -110,8 +110,8 @@ impl Symbols {
         let mut places = Vec::new();
         let last = path_parts(query).last().map(|part| without_generics(part)).unwrap_or_default();
         for unit in 0..info.units.len() as u32 {
-            let Ok(entries) = info.entries(unit) else { continue };
-            for (index, node) in entries.nodes.iter().enumerate() {
+            let Ok(functions) = info.functions(unit) else { continue };
+            for (index, node) in functions.nodes.iter().enumerate() {
                 let hit = *known
                     .entry(node.origin)
                     .or_insert_with(|| self.is_called(info, node.origin, &last, query));
@@ -124,9 +124,9 @@ impl Symbols {
     }
 
     fn instance_place(&self, info: &DebugInfo, id: InstanceId) -> Option<BreakPlace> {
-        let entries = info.entries(id.unit).ok()?;
-        let node = entries.nodes.get(id.node as usize)?;
-        let entry = entries.entry_pc(id.node)?;
+        let functions = info.functions(id.unit).ok()?;
+        let node = functions.nodes.get(id.node as usize)?;
+        let entry = functions.entry_pc(id.node)?;
         let function = self.module.function_at(entry)?;
         let inlined = node.parent != NONE;
         let pc = if inlined { entry } else { self.after_prologue(function.index)? };

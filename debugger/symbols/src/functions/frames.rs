@@ -2,8 +2,8 @@
 //! Never looks at variables or types.
 
 use super::name::FunctionName;
+use super::tree::{NONE, Node};
 use crate::debug_info::DebugInfo;
-use crate::dwarf::entries::{NONE, Node};
 use crate::ids::InstanceId;
 use crate::language::Language;
 use crate::lines::position::Position;
@@ -75,8 +75,8 @@ impl Symbols {
     fn dwarf_frames(&self, pc: ModulePc, function: u32) -> Option<Vec<SourceFrame>> {
         let info = self.info.as_ref()?;
         let unit = info.unit_at(pc)?;
-        let entries = info.entries(unit).ok()?;
-        let chain = entries.chain(pc);
+        let functions = info.functions(unit).ok()?;
+        let chain = functions.chain(pc);
         if chain.is_empty() {
             return None;
         }
@@ -86,7 +86,7 @@ impl Symbols {
         let approximate = row.is_some_and(Row::is_approximate);
         let mut frames = Vec::with_capacity(chain.len());
         for node in chain.iter().rev() {
-            let found = &entries.nodes[*node as usize];
+            let found = &functions.nodes[*node as usize];
             let inlined = found.parent != NONE;
             let call = inlined.then(|| call_position(info, unit, found)).flatten();
             frames.push(SourceFrame {
@@ -106,16 +106,16 @@ impl Symbols {
     #[must_use]
     pub fn instance(&self, id: InstanceId) -> Option<Instance> {
         let info = self.info.as_ref()?;
-        let entries = info.entries(id.unit).ok()?;
-        let node = entries.nodes.get(id.node as usize)?;
-        let entry = entries.entry_pc(id.node)?;
+        let functions = info.functions(id.unit).ok()?;
+        let node = functions.nodes.get(id.node as usize)?;
+        let entry = functions.entry_pc(id.node)?;
         let function = self.module.function_at(entry)?.index;
         let inlined = node.parent != NONE;
         Some(Instance {
             id,
             name: self.name_of_entry(info, node.origin).unwrap_or_else(|| self.plain_name(function)),
             function,
-            ranges: entries.ranges(id.node).to_vec(),
+            ranges: functions.ranges(id.node).to_vec(),
             entry,
             caller: inlined.then_some(InstanceId { unit: id.unit, node: node.parent }),
             call: inlined.then(|| call_position(info, id.unit, node)).flatten(),

@@ -4,6 +4,7 @@ pub(crate) mod binding;
 pub(crate) mod disassemble;
 pub(crate) mod frames;
 pub(crate) mod name;
+pub(crate) mod tree;
 
 mod names;
 mod prologue;

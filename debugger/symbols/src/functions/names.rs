@@ -4,9 +4,9 @@ use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 use super::name::FunctionName;
+use super::tree::NONE;
 use crate::debug_info::DebugInfo;
 use crate::demangle::{can_be_called, demangle, path_parts, without_generics};
-use crate::dwarf::entries::NONE;
 use crate::lines::position::Position;
 use crate::symbols::Symbols;
 
@@ -18,8 +18,8 @@ impl Symbols {
             let info = self.info.as_ref()?;
             let pc = self.module.function(function)?.first_instruction;
             let unit = info.unit_at(pc)?;
-            let entries = info.entries(unit).ok()?;
-            self.name_of_entry(info, entries.nodes[*entries.chain(pc).first()? as usize].origin)
+            let functions = info.functions(unit).ok()?;
+            self.name_of_entry(info, functions.nodes[*functions.chain(pc).first()? as usize].origin)
         };
         from_dwarf().unwrap_or_else(|| self.plain_name(function))
     }
@@ -45,8 +45,8 @@ impl Symbols {
         if let Some(info) = &self.info {
             let mut seen = HashSet::new();
             for unit in 0..info.units.len() as u32 {
-                let Ok(entries) = info.entries(unit) else { continue };
-                for node in entries.nodes.iter().filter(|n| seen.insert(n.origin)) {
+                let Ok(functions) = info.functions(unit) else { continue };
+                for node in functions.nodes.iter().filter(|n| seen.insert(n.origin)) {
                     names.extend(self.name_of_entry(info, node.origin).map(|name| name.full));
                 }
             }
@@ -65,7 +65,7 @@ impl Symbols {
             (Some((symbol, demangled)), _) if demangled != symbol => FunctionName::new(&demangled),
             (_, Some(name)) => {
                 let entries = info.entries(resolved.scope.0).ok()?;
-                FunctionName::new(&info.qualified(entries, resolved.scope.1, name))
+                FunctionName::new(&entries.qualified(&info.sections, resolved.scope.1, name))
             }
             (Some((symbol, _)), None) => FunctionName::new(symbol),
             (None, None) => return None,
@@ -95,9 +95,9 @@ impl Symbols {
         }
         // The mangled name may lack the generic arguments that DWARF has.
         let Ok(entries) = info.entries(resolved.scope.0) else { return false };
-        resolved
-            .name
-            .is_some_and(|name| can_be_called(&info.qualified(entries, resolved.scope.1, name), query))
+        resolved.name.is_some_and(|name| {
+            can_be_called(&entries.qualified(&info.sections, resolved.scope.1, name), query)
+        })
     }
 }
 

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use super::position::{Position, row_position};
 use super::table::Row;
 use crate::debug_info::DebugInfo;
-use crate::dwarf::entries::NONE;
 use crate::error::LookupError;
+use crate::functions::tree::NONE;
 use crate::ids::InstanceId;
 use crate::symbols::Symbols;
 use wasmdbg_code_address::ModulePc;
@@ -266,13 +266,13 @@ fn each_call(info: &DebugInfo, path: &Arc<str>, mut visit: impl FnMut(u32, u32, 
         if !files.contains(path) {
             continue;
         }
-        let (Ok(entries), Ok(table)) = (info.entries(unit), info.lines(unit)) else { continue };
-        for (at, node) in entries.nodes.iter().enumerate() {
+        let (Ok(functions), Ok(table)) = (info.functions(unit), info.lines(unit)) else { continue };
+        for (at, node) in functions.nodes.iter().enumerate() {
             let (file, line, column) = node.call;
             if line == 0 || node.parent == NONE || files.get(file as usize) != Some(path) {
                 continue;
             }
-            let Some(pc) = entries.entry_pc(at as u32) else { continue };
+            let Some(pc) = functions.entry_pc(at as u32) else { continue };
             let row = table.row_at(pc).map(|row| table.rows()[row]);
             if let Some(mut row) = row.filter(|row| row.pc == pc && row.is_statement()) {
                 (row.file, row.line, row.column) = (file, line, column);
@@ -331,7 +331,7 @@ fn blocks_of(info: &DebugInfo, path: &Arc<str>, line: u32, column: Option<u32>) 
         if row.line != line || column.is_some_and(|column| column != row.column) {
             return;
         }
-        let node = info.entries(unit).ok().and_then(|entries| entries.chain(row.pc).last().copied());
+        let node = info.functions(unit).ok().and_then(|functions| functions.chain(row.pc).last().copied());
         let last = blocks.last();
         let goes_on = open
             && column.is_none()

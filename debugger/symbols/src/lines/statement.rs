@@ -3,7 +3,7 @@
 use super::position::{Position, row_position};
 use super::table::Row;
 use crate::debug_info::DebugInfo;
-use crate::dwarf::entries::UnitEntries;
+use crate::functions::tree::FunctionTree;
 use crate::ids::InstanceId;
 use crate::module::Function;
 use crate::symbols::Symbols;
@@ -37,15 +37,15 @@ impl Symbols {
     pub fn statement(&self, pc: ModulePc, instance: InstanceId) -> Option<Statement> {
         let info = self.info.as_ref()?;
         let unit = instance.unit;
-        let entries = info.entries(unit).ok()?;
+        let functions = info.functions(unit).ok()?;
         let function = self.module.function_at(pc)?;
         let cuts = self.cuts(info, unit, function)?;
         let here = cuts.partition_point(|cut| *cut <= pc).checked_sub(1)?;
-        let line = line_in(info, unit, entries, instance.node, cuts[here])?;
+        let line = line_in(info, unit, functions, instance.node, cuts[here])?;
         let mut ranges: Vec<PcRange> = Vec::new();
         for (at, start) in cuts.iter().enumerate() {
             let end = cuts.get(at + 1).copied().unwrap_or(function.body.end);
-            if line_in(info, unit, entries, instance.node, *start)
+            if line_in(info, unit, functions, instance.node, *start)
                 .is_none_or(|l| (l.0, l.1) != (line.0, line.1))
             {
                 continue;
@@ -61,12 +61,12 @@ impl Symbols {
 
     /// The pcs in a function where the line or the innermost instance may change, rising.
     fn cuts(&self, info: &DebugInfo, unit: u32, function: &Function) -> Option<Vec<ModulePc>> {
-        let entries = info.entries(unit).ok()?;
+        let functions = info.functions(unit).ok()?;
         let table = info.lines(unit).ok()?;
         let mut cuts: Vec<ModulePc> = table.rows_in(function.body).map(|row| row.pc).collect();
-        if let Some(root) = entries.chain(function.first_instruction).first() {
-            for node in *root..entries.nodes[*root as usize].end {
-                cuts.extend(entries.ranges(node).iter().flat_map(|r| [r.start, r.end]));
+        if let Some(root) = functions.chain(function.first_instruction).first() {
+            for node in *root..functions.nodes[*root as usize].end {
+                cuts.extend(functions.ranges(node).iter().flat_map(|r| [r.start, r.end]));
             }
         }
         cuts.retain(|pc| function.body.contains(*pc));
@@ -85,12 +85,12 @@ impl Symbols {
         let info = self.info.as_ref()?;
         let function = self.module.function(function)?;
         let unit = info.unit_at(function.first_instruction)?;
-        let (table, entries) = (info.lines(unit).ok()?, info.entries(unit).ok()?);
+        let (table, functions) = (info.lines(unit).ok()?, info.functions(unit).ok()?);
         let mut out = Vec::new();
         let mut open: Option<(&Row, Option<u32>)> = None;
         let mut told = false;
         for row in table.rows_in(function.body) {
-            let node = entries.chain(row.pc).last().copied();
+            let node = functions.chain(row.pc).last().copied();
             if !open.is_some_and(|(last, of)| last.same_line(row) && of == node) {
                 told = false;
             }
@@ -113,14 +113,14 @@ impl Symbols {
 fn line_in(
     info: &DebugInfo,
     unit: u32,
-    entries: &UnitEntries,
+    functions: &FunctionTree,
     node: u32,
     pc: ModulePc,
 ) -> Option<(u32, u32, u32)> {
-    let chain = entries.chain(pc);
+    let chain = functions.chain(pc);
     let level = chain.iter().position(|n| *n == node)?;
     if let Some(inner) = chain.get(level + 1) {
-        return Some(entries.nodes[*inner as usize].call);
+        return Some(functions.nodes[*inner as usize].call);
     }
     let table = info.lines(unit).ok()?;
     let row = &table.rows()[table.row_at(pc)?];

@@ -3,7 +3,7 @@
 
 use wasmparser::{BinaryReader, FunctionBody, Operator};
 
-use crate::module::{Function, Module};
+use super::{Function, Module};
 use wasmdbg_code_address::{ModulePc, PcRange};
 
 /// Where an instruction can lead to, by index.

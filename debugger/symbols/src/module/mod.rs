@@ -11,11 +11,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
-use wasmparser::Parser;
 
 use self::names::Names;
-use self::sections::{Parts, check_header, module_error};
-use crate::error::ModuleError;
 use wasmdbg_code_address::{CodeSection, ModuleHash, ModulePc, PcRange};
 
 /// A Wasm value type, as far as locals and globals are told apart when they are read.
@@ -164,31 +161,6 @@ pub struct Module {
 }
 
 impl Module {
-    /// Splits a core module.
-    ///
-    /// # Errors
-    /// When the bytes are no core module, are cut off or malformed.
-    pub fn parse(bytes: Arc<[u8]>) -> Result<Module, ModuleError> {
-        check_header(&bytes)?;
-        let mut parts = Parts::default();
-        for payload in Parser::new(0).parse_all(&bytes) {
-            let payload = payload.map_err(|e| module_error(&e, bytes.len()))?;
-            parts.take(payload).map_err(|e| module_error(&e, bytes.len()))?;
-        }
-        let mut module = parts.into_module();
-        if let Some(section) = module.customs.iter().find(|s| s.name == "name") {
-            // A broken name section costs the names, not the module: the spec says to ignore it.
-            module.names = Names::parse(&bytes[section.range.clone()], section.range.start);
-        }
-        for (at, export) in module.exports.iter().enumerate() {
-            if export.kind == "func" {
-                module.export_of_function.entry(export.index).or_insert(at);
-            }
-        }
-        module.bytes = bytes;
-        Ok(module)
-    }
-
     /// The whole file.
     #[must_use]
     pub fn bytes(&self) -> &Arc<[u8]> {

@@ -1,12 +1,43 @@
-//! Owns the reading of a module's sections. Never validates code and never looks inside custom sections.
+//! Owns the reading of a module's sections into a [`Module`]. Never validates code and never looks inside custom sections.
 
-use wasmparser::{CompositeInnerType, DataKind, ExternalKind, Operator, Payload, TypeRef};
+use std::sync::Arc;
 
+use wasmparser::{CompositeInnerType, DataKind, ExternalKind, Operator, Parser, Payload, TypeRef};
+
+use super::names::Names;
+
+use super::{CustomSection, Export, Function, Global, Import, ImportKind, Module, ValType};
 use crate::error::ModuleError;
-use crate::module::{CustomSection, Export, Function, Global, Import, ImportKind, Module, ValType};
 use wasmdbg_code_address::{CodeSection, ModulePc, PcRange};
 
-pub(crate) fn check_header(bytes: &[u8]) -> Result<(), ModuleError> {
+impl Module {
+    /// Splits a core module.
+    ///
+    /// # Errors
+    /// When the bytes are no core module, are cut off or malformed.
+    pub fn parse(bytes: Arc<[u8]>) -> Result<Module, ModuleError> {
+        check_header(&bytes)?;
+        let mut parts = Parts::default();
+        for payload in Parser::new(0).parse_all(&bytes) {
+            let payload = payload.map_err(|e| module_error(&e, bytes.len()))?;
+            parts.take(payload).map_err(|e| module_error(&e, bytes.len()))?;
+        }
+        let mut module = parts.into_module();
+        if let Some(section) = module.customs.iter().find(|s| s.name == "name") {
+            // A broken name section costs the names, not the module: the spec says to ignore it.
+            module.names = Names::parse(&bytes[section.range.clone()], section.range.start);
+        }
+        for (at, export) in module.exports.iter().enumerate() {
+            if export.kind == "func" {
+                module.export_of_function.entry(export.index).or_insert(at);
+            }
+        }
+        module.bytes = bytes;
+        Ok(module)
+    }
+}
+
+fn check_header(bytes: &[u8]) -> Result<(), ModuleError> {
     if u32::try_from(bytes.len()).is_err() {
         return Err(ModuleError::TooLarge);
     }
@@ -23,7 +54,7 @@ pub(crate) fn check_header(bytes: &[u8]) -> Result<(), ModuleError> {
     }
 }
 
-pub(crate) fn module_error(error: &wasmparser::BinaryReaderError, len: usize) -> ModuleError {
+fn module_error(error: &wasmparser::BinaryReaderError, len: usize) -> ModuleError {
     let reason = error.message().to_owned();
     // The reader says "unexpected end" for a cut file and for a section whose fields overrun it.
     if reason.contains("unexpected end") {
@@ -35,18 +66,18 @@ pub(crate) fn module_error(error: &wasmparser::BinaryReaderError, len: usize) ->
 
 /// Collects what the sections say; function types are joined with bodies as these arrive.
 #[derive(Default)]
-pub(crate) struct Parts {
+struct Parts {
     module: Module,
     types: Vec<(Vec<ValType>, Vec<ValType>)>,
     type_of_function: Vec<u32>,
 }
 
 impl Parts {
-    pub(crate) fn into_module(self) -> Module {
+    fn into_module(self) -> Module {
         self.module
     }
 
-    pub(crate) fn take(&mut self, payload: Payload<'_>) -> wasmparser::Result<()> {
+    fn take(&mut self, payload: Payload<'_>) -> wasmparser::Result<()> {
         match payload {
             Payload::TypeSection(reader) => {
                 for group in reader {

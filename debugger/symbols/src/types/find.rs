@@ -83,7 +83,7 @@ impl Symbols {
                     if named.declaration || text != short {
                         return None;
                     }
-                    let full = info.qualified(entries, named.scope, text);
+                    let full = entries.qualified(&info.sections, named.scope, text);
                     (full == name || path_parts(&full).ends_with(&path_parts(name)))
                         .then_some(TypeId(named.entry))
                 })

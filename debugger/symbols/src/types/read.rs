@@ -1,12 +1,13 @@
 //! Owns the reading of one type entry into a [`Type`]. Follows references only for names.
 
 use std::cell::Cell;
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use gimli::AttributeValue;
 
-use crate::debug_info::{DebugInfo, Entry, OpenUnit, Slice};
+use crate::debug_info::DebugInfo;
+use crate::dwarf::sections::{Entry, Slice};
+use crate::dwarf::unit::OpenUnit;
 use crate::error::DebugInfoError;
 use crate::ids::TypeId;
 use crate::language::Language;
@@ -31,26 +32,9 @@ impl DebugInfo {
         match value {
             AttributeValue::UnitRef(offset) => Some(TypeId(open.global(offset))),
             AttributeValue::DebugInfoRef(offset) => u32::try_from(offset.0).ok().map(TypeId),
-            AttributeValue::DebugTypesRef(signature) => {
-                self.signatures.get_or_init(|| self.type_units()).get(&signature.0).copied().map(TypeId)
-            }
+            AttributeValue::DebugTypesRef(signature) => self.type_of_signature(signature.0).map(TypeId),
             _ => None,
         }
-    }
-
-    /// Types of DWARF 5 type units, by signature.
-    fn type_units(&self) -> HashMap<u64, u32> {
-        let dwarf = self.dwarf();
-        let header = |slot: &crate::debug_info::UnitSlot| {
-            let offset = gimli::DebugInfoOffset(slot.offset as usize);
-            match dwarf.debug_info.header_from_offset(offset).ok()?.type_() {
-                gimli::UnitType::Type { type_signature, type_offset } => {
-                    Some((type_signature.0, slot.offset + type_offset.0 as u32))
-                }
-                _ => None,
-            }
-        };
-        self.units.iter().filter_map(header).collect()
     }
 
     pub(crate) fn read_type(&self, id: TypeId) -> Result<Type, DebugInfoError> {
@@ -343,7 +327,7 @@ impl<'a> TypeReader<'_, 'a> {
         if let Some(short) = self.string(entry, gimli::DW_AT_name) {
             let full = self.info.entries(self.open.index).map_or_else(
                 |_| short.to_string(),
-                |entries| self.info.qualified(entries, entries.scope_of(id.0), &short),
+                |entries| entries.qualified(&self.info.sections, entries.scope_of(id.0), &short),
             );
             return (full.into(), short);
         }

@@ -2,7 +2,9 @@
 
 use gimli::AttributeValue;
 
-use crate::debug_info::{DebugInfo, OpenUnit, Slice};
+use crate::debug_info::DebugInfo;
+use crate::dwarf::sections::Slice;
+use crate::dwarf::unit::OpenUnit;
 use wasmdbg_code_address::{ModulePc, PcRange};
 
 /// What a location attribute says for a pc.
@@ -25,7 +27,7 @@ pub(crate) fn pick<'a>(
     let refs = open.refs();
     let Some(mut list) = refs.attr_locations(attribute)? else { return Ok(None) };
     while let Some(entry) = list.next()? {
-        let range = info.code.module_range(entry.range.begin..entry.range.end);
+        let range = info.sections.code.module_range(entry.range.begin..entry.range.end);
         if let Some(range) = range.filter(|range| range.contains(pc)) {
             let described = Described { expression: entry.data, range: Some(range) };
             return Ok(Some(described).filter(|d| !d.expression.0.is_empty()));

@@ -6,7 +6,8 @@ use gimli::{AttributeValue, EvaluationResult, Value, ValueType};
 use super::frame_setup::StackUse;
 use super::location::{Location, Piece};
 use super::machine::{Machine, Unreadable, WasmValue};
-use crate::debug_info::{OpenUnit, Slice};
+use crate::dwarf::sections::Slice;
+use crate::dwarf::unit::OpenUnit;
 use crate::symbols::Symbols;
 use wasmdbg_code_address::ModulePc;
 

@@ -8,7 +8,8 @@ use super::evaluate::Evaluator;
 use super::location::Location;
 use super::machine::Machine;
 use super::variable::Variable;
-use crate::debug_info::{OpenUnit, Slice};
+use crate::dwarf::sections::Slice;
+use crate::dwarf::unit::OpenUnit;
 use crate::error::DebugInfoError;
 use crate::symbols::Symbols;
 use crate::without_dwarf::named_locals;
@@ -49,8 +50,8 @@ impl Symbols {
             return Ok(Location::Unreadable(reason));
         }
         let frame = variable.instance.and_then(|instance| {
-            let entries = info.entries(instance.unit).ok()?;
-            Some(entries.nodes.get(entries.root(instance.node) as usize)?.entry)
+            let functions = info.functions(instance.unit).ok()?;
+            Some(functions.nodes.get(functions.root(instance.node) as usize)?.entry)
         });
         let evaluator = Evaluator { symbols: self, open: &open, pc, machine, frame };
         Ok(evaluator.evaluate(described.expression))
@@ -98,8 +99,11 @@ fn constant(open: &OpenUnit<'_>, attribute: &gimli::Attribute<Slice<'_>>) -> Loc
             (Some(value), _) => Location::Value(i128::from(value).to_le_bytes().to_vec()),
             (None, Some(value)) => Location::Value(u128::from(value).to_le_bytes().to_vec()),
             (None, None) => {
-                let reason =
-                    format!("a constant in form {} of DWARF {}", attribute.form(), open.slot.version);
+                let reason = format!(
+                    "a constant in form {} of DWARF {}",
+                    attribute.form(),
+                    open.unit.header.version()
+                );
                 Location::unreadable(reason)
             }
         },

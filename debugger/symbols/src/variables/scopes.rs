@@ -6,9 +6,11 @@ use std::sync::Arc;
 use gimli::DebuggingInformationEntry;
 
 use super::variable::{Variable, VariableKind};
-use crate::debug_info::{DebugInfo, Entry, OpenUnit};
+use crate::debug_info::DebugInfo;
 use crate::demangle::{can_be_called, path_parts};
 use crate::dwarf::entries::{Named, file_index};
+use crate::dwarf::sections::Entry;
+use crate::dwarf::unit::OpenUnit;
 use crate::error::DebugInfoError;
 use crate::ids::{InstanceId, TypeId};
 use crate::lines::position::Position;
@@ -27,7 +29,7 @@ impl Symbols {
             return Ok(self.named_locals(instance, pc));
         }
         let open = info.open(instance.unit)?;
-        let Some(node) = info.entries(instance.unit)?.nodes.get(instance.node as usize) else {
+        let Some(node) = info.functions(instance.unit)?.nodes.get(instance.node as usize) else {
             return Ok(Vec::new());
         };
         let mut out = Vec::new();
@@ -93,7 +95,7 @@ impl Symbols {
     pub fn return_type(&self, instance: InstanceId) -> Result<Option<TypeId>, DebugInfoError> {
         let Some(info) = self.info.as_ref().filter(|info| info.has_entries()) else { return Ok(None) };
         let open = info.open(instance.unit)?;
-        let Some(node) = info.entries(instance.unit)?.nodes.get(instance.node as usize) else {
+        let Some(node) = info.functions(instance.unit)?.nodes.get(instance.node as usize) else {
             return Ok(None);
         };
         let entry = open.unit.entry(open.local(node.entry)?).map_err(open.fail(node.entry))?;
@@ -228,7 +230,7 @@ fn covers<'a>(
     let fail = open.fail(open.global(entry.offset()));
     let mut ranges = open.refs().die_ranges(entry).map_err(&fail)?;
     while let Some(range) = ranges.next().map_err(&fail)? {
-        if info.code.module_range(range.begin..range.end).is_some_and(|range| range.contains(pc)) {
+        if info.sections.code.module_range(range.begin..range.end).is_some_and(|range| range.contains(pc)) {
             return Ok(true);
         }
     }
@@ -343,7 +345,7 @@ fn static_variable<'a>(
     let described = describe(info, open, &entry)?;
     let (Some(name), Some((unit, home))) = (described.name, described.home) else { return Ok(None) };
     let scopes = info.entries(unit)?;
-    let full_name = info.qualified(scopes, scopes.scope_of(home), &name).into();
+    let full_name = scopes.qualified(&info.sections, scopes.scope_of(home), &name).into();
     Ok(Some(Variable {
         name,
         full_name,

@@ -27,9 +27,9 @@ use std::sync::Arc;
 
 use wasmparser::Operator;
 
-use crate::dwarf::entries::{NONE, UnitEntries};
 use crate::error::DebugInfoError;
 use crate::functions::name::FunctionName;
+use crate::functions::tree::{FunctionTree, NONE};
 use crate::language::Language;
 use crate::lines::table::{LineTable, Row};
 use crate::module::{Function, Module};
@@ -267,7 +267,7 @@ struct Out {
     files: HashMap<u32, u32>,
     paths: Vec<Arc<str>>,
     rows: Vec<Row>,
-    functions: UnitEntries,
+    functions: FunctionTree,
     names: HashMap<u32, FunctionName>,
 }
 
@@ -347,7 +347,7 @@ impl Table<'_> {
     /// The function and what is inlined into it.
     fn function_nodes(&self, out: &mut Out, function: &Function, described: &Described, units: &[Unit]) {
         let name = self.name(out, described.name);
-        let root = out.functions.add(name, NONE, vec![function.body], (0, 0, 0));
+        let root = out.functions.add(name, NONE, &[function.body], (0, 0, 0));
         let with_chain = |unit| Chained { unit, chain: self.chain(described, unit.block) };
         let chained: Vec<Chained<'_>> = units.iter().map(with_chain).collect();
         self.inlined_nodes(out, described, &chained.iter().collect::<Vec<_>>(), 0, root);
@@ -373,8 +373,8 @@ impl Table<'_> {
             let name = self.name(out, call.name);
             let position = self.position(out, described, call.parent_pc);
             let (file, line) = position.unwrap_or((0, 0));
-            let ranges = units.iter().map(|chained| chained.unit.range).collect();
-            let node = out.functions.add(name, parent, ranges, (file, line, 0));
+            let ranges: Vec<PcRange> = units.iter().map(|chained| chained.unit.range).collect();
+            let node = out.functions.add(name, parent, &ranges, (file, line, 0));
             self.inlined_nodes(out, described, &units, depth + 1, node);
         }
     }

@@ -5,8 +5,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::dwarf::entries::UnitEntries;
 use crate::functions::name::FunctionName;
+use crate::functions::tree::FunctionTree;
 use crate::language::Language;
 use crate::lines::table::LineTable;
 
@@ -19,7 +19,7 @@ pub(crate) struct LineInfo {
     /// Paths of the source files, by the rows' file numbers.
     pub(crate) files: Vec<Arc<str>>,
     pub(crate) lines: LineTable,
-    pub(crate) functions: UnitEntries,
+    pub(crate) functions: FunctionTree,
     /// Names of functions, by the numbers that the nodes of `functions` have as their origins.
     pub(crate) names: HashMap<u32, FunctionName>,
     /// The text of source files that came along.

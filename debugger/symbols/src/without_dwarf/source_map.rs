@@ -11,10 +11,11 @@ use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use serde::Deserialize;
 use wasmparser::Operator;
 
-use crate::dwarf::entries::{NONE, UnitEntries};
 use crate::error::{DebugFileError, DebugInfoError};
+use crate::functions::tree::{FunctionTree, NONE};
 use crate::language::Language;
-use crate::lines::table::{LineTable, Row, fold, join};
+use crate::lines::paths::{fold, join};
+use crate::lines::table::{LineTable, Row};
 use crate::module::{Function, Module};
 use crate::without_dwarf::line_info::LineInfo;
 use wasmdbg_code_address::ModulePc;
@@ -125,7 +126,7 @@ impl SourceMap {
     /// The map is not of this module.
     pub(crate) fn line_info(self, module: &Module) -> Result<LineInfo, Misfit> {
         let mut rows = Vec::new();
-        let mut functions = UnitEntries::default();
+        let mut functions = FunctionTree::default();
         for function in module.functions() {
             let (from, to) = (self.first_from(function.body.start), self.first_from(function.body.end));
             let own = &self.segments[from..to];
@@ -137,7 +138,7 @@ impl SourceMap {
             *first = first.prologue_end();
             first.pc = function.first_instruction;
             rows.push(Row::end(function.body.end));
-            functions.add(NONE, NONE, vec![function.body], (0, 0, 0));
+            functions.add(NONE, NONE, &[function.body], (0, 0, 0));
         }
         if let (true, Some(segment)) = (rows.is_empty(), self.segments.first()) {
             return Err(Misfit(segment.pc));
