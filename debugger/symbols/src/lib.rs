@@ -5,12 +5,11 @@
 //! needs it and kept. It is `Send + Sync`: share it by `Arc`.
 //!
 //! ```text
-//! bytes ─► Module ─┬─► DebugInfo ─┬─► lines      pc ⇄ file:line, breakpoints, statements
-//!                  │   (DWARF per ├─► functions  names, frames at a pc, inlined copies
-//!                  │   unit, lazy;├─► scopes     variables at a pc ─► location ─► bytes or address
-//!                  │   source map,└─► types      layout of a value
-//!                  │   Go's table)
-//!                  └─► frame_setup, control_flow (the code itself)
+//! bytes ─► Module ─► DebugInfo ─► Symbols ─┬─► lines      pc ⇄ file:line, breakpoints, statements
+//!          module/   (per unit,    (the     ├─► functions  names, frames at a pc, inlined copies
+//!                    lazy: dwarf/  two and  ├─► variables  at a pc ─► location ─► bytes or address
+//!                    or without_   caches)  └─► types      layout of a value
+//!                    dwarf/)
 //! ```
 //!
 //! Every pc in the public interface is a [`ModulePc`]: an offset in the `.wasm` file, the form in
