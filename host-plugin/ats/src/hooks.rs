@@ -8,7 +8,7 @@ use crate::answer::{self, Answer};
 use crate::flow::{Flow, Wake};
 use crate::plugin::{Plugin, plugin};
 use crate::release;
-use crate::ts::{self, Event, EventThread, Hook, HookHandler, Txn};
+use crate::ts::{self, ClientSession, ClientSessionHandler, Event, EventThread, Hook, HookHandler, Txn};
 use crate::worker;
 
 /// See the module.
@@ -17,8 +17,8 @@ pub(crate) struct Hooks;
 impl HookHandler for Hooks {
     fn handle(hook: Hook, txn: Txn) -> Option<Event> {
         let Some(plugin) = plugin() else { return Some(Event::Continue) };
-        // Nothing at TXN_START but for a stream while somebody is attached: see `parking`.
-        if hook == Hook::TxnStart && !(plugin.lane.any_session() && txn.is_stream()) {
+        // Nothing at TXN_START but while somebody is attached: see `parking`.
+        if hook == Hook::TxnStart && !plugin.lane.any_session() {
             return Some(Event::Continue);
         }
         let Some(here) = EventThread::current() else { return Some(Event::Continue) };
@@ -59,6 +59,16 @@ impl HookHandler for Hooks {
         }
         drop(Answer::give(txn, answer::unavailable()));
         Some(if hook == Hook::ReadRequestHeaders { Event::Continue } else { Event::Error })
+    }
+}
+
+impl ClientSessionHandler for Hooks {
+    fn started(session: &ClientSession) {
+        if let Some(plugin) = plugin()
+            && session.has_streams()
+        {
+            plugin.hook_streams(session);
+        }
     }
 }
 

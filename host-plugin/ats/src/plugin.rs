@@ -11,7 +11,7 @@ use wasmdbg_proxy_wasm::{Filter, Runtime};
 use crate::flow::Flow;
 use crate::hooks::Hooks;
 use crate::parking::Watch;
-use crate::ts::{ArgSlot, Hook, HookContinuation, Txn};
+use crate::ts::{self, ArgSlot, ClientSession, Hook, HookContinuation, Txn};
 
 #[cfg(test)]
 use crate::double as process;
@@ -81,13 +81,18 @@ impl Plugin {
         if plugin.hooks_responses {
             hooks.push(Hook::SendResponseHeaders);
         }
-        // The only chance to keep a transaction alive that will be parked in a debugger.
-        if plugin.socket.is_some() {
-            hooks.push(Hook::TxnStart);
-        }
         for hook in hooks {
             plugin.continuation.add_global(hook);
         }
+        if plugin.socket.is_some() {
+            ts::client_session_hook::<Hooks>();
+        }
+    }
+
+    /// Has TXN_START of this session's transactions come here: for a stream the only chance to keep it alive
+    /// when it will be parked in a debugger. Others are spared the hook.
+    pub(crate) fn hook_streams(&self, session: &ClientSession) {
+        session.add(&self.continuation, Hook::TxnStart);
     }
 
     /// Has SEND_RESPONSE_HDR of this one transaction come here.

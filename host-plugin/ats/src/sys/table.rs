@@ -139,6 +139,9 @@ table! {
         fn TSHttpTxnSsnGet(TSHttpTxn) -> TSHttpSsn;
         fn TSHttpSsnIdGet(TSHttpSsn) -> i64;
         fn TSHttpSsnClientVConnGet(TSHttpSsn) -> TSVConn;
+        fn TSHttpSsnClientProtocolStackGet(TSHttpSsn, c_int, *mut *const c_char, *mut c_int) -> c_int;
+        fn TSHttpSsnHookAdd(TSHttpSsn, c_int, TSCont);
+        fn TSHttpSsnReenable(TSHttpSsn, c_int);
         fn TSHttpTxnServerVConnGet(TSHttpTxn) -> TSVConn;
         fn TSHttpTxnClientFdGet(TSHttpTxn, *mut c_int) -> c_int;
         fn TSHttpTxnClientProtocolStackGet(TSHttpTxn, c_int, *mut *const c_char, *mut c_int) -> c_int;

@@ -61,6 +61,7 @@ pub(crate) mod hook {
     pub(crate) const SEND_RESPONSE_HDR: c_int = 5;
     pub(crate) const TXN_START: c_int = 9;
     pub(crate) const TXN_CLOSE: c_int = 10;
+    pub(crate) const SSN_START: c_int = 11;
     /// `TSLifecycleHookID`
     pub(crate) const LIFECYCLE_PORTS_READY: c_int = 1;
     /// `TSLifecycleHookID`
@@ -76,6 +77,7 @@ pub(crate) mod event {
     pub(crate) const HTTP_SEND_RESPONSE_HDR: c_int = 60007;
     pub(crate) const HTTP_TXN_START: c_int = 60011;
     pub(crate) const HTTP_TXN_CLOSE: c_int = 60012;
+    pub(crate) const HTTP_SSN_START: c_int = 60013;
     pub(crate) const LIFECYCLE_PORTS_READY: c_int = 60101;
     pub(crate) const LIFECYCLE_SHUTDOWN: c_int = 60107;
 }

@@ -26,7 +26,7 @@ pub(crate) enum Hook {
 }
 
 impl Hook {
-    fn id(self) -> c_int {
+    pub(super) fn id(self) -> c_int {
         match self {
             Self::TxnStart => sys::hook::TXN_START,
             Self::ReadRequestHeaders => sys::hook::READ_REQUEST_HDR,
@@ -89,6 +89,10 @@ impl HookContinuation {
         // SAFETY: the trampoline has the C signature; no mutex, so that transactions of different
         // threads do not wait for each other.
         NonNull::new(unsafe { (api().TSContCreate)(hook_trampoline::<H>, std::ptr::null_mut()) }).map(Self)
+    }
+
+    pub(super) fn as_ptr(&self) -> TSCont {
+        self.0.as_ptr()
     }
 
     /// Calls it at `hook` of every transaction.

@@ -163,13 +163,6 @@ impl Txn {
         self.protocols(api().TSHttpTxnClientProtocolStackGet, &mut each);
     }
 
-    /// Whether it is one of several streams of a connection: HTTP/2, HTTP/3.
-    pub(crate) fn is_stream(self) -> bool {
-        let mut stream = false;
-        self.client_protocols(|name| stream |= matches!(name, b"h2" | b"http/3" | b"h3"));
-        stream
-    }
-
     /// The same towards the origin; nothing without a connection.
     pub(crate) fn server_protocols(self, mut each: impl FnMut(&'static [u8])) {
         self.protocols(api().TSHttpTxnServerProtocolStackGet, &mut each);
