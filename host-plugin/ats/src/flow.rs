@@ -210,7 +210,7 @@ impl Flow {
         match action {
             Action::Continue => Then::Next,
             Action::Pause => Then::Park,
-            Action::Respond(response) => self.answer(response),
+            Action::Respond(response) => self.answer(*response),
             Action::Close => {
                 self.state().response_seen = true;
                 answer::refuse(self.txn);

@@ -3,6 +3,8 @@
 
 use wasmdbg_control::ContextId;
 
+use crate::embedder::HeaderMap;
+
 /// A callback into a stream context.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Callback {
@@ -19,6 +21,14 @@ pub enum Callback {
 }
 
 impl Callback {
+    /// The map that it is about.
+    pub(crate) fn map(self) -> HeaderMap {
+        match self {
+            Self::RequestHeaders { .. } => HeaderMap::RequestHeaders,
+            Self::ResponseHeaders { .. } => HeaderMap::ResponseHeaders,
+        }
+    }
+
     /// The name of the export.
     pub fn export(self) -> &'static str {
         match self {
@@ -61,8 +71,8 @@ pub enum Action {
     Continue,
     /// It stays parked until an [`Effect`] for its context says otherwise.
     Pause,
-    /// It is answered here.
-    Respond(LocalResponse),
+    /// It is answered here. Boxed: actions are moved about in every callback.
+    Respond(Box<LocalResponse>),
     /// `proxy_close_stream`: the connection is closed as far as the proxy can.
     Close,
     /// The virtual machine died (in this or another context's callback): the filter's fail policy

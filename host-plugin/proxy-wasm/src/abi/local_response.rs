@@ -52,5 +52,5 @@ fn send(
     guest.vm.answer(bytes)?;
     guest.vm.work(bytes)?;
     let response = LocalResponse { status, details: details.to_vec(), body: body.to_vec(), headers };
-    Ok(guest.vm.contexts.decide(Action::Respond(response))?)
+    Ok(guest.vm.contexts.decide(Action::Respond(Box::new(response)))?)
 }

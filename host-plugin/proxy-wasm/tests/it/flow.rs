@@ -28,12 +28,12 @@ fn pausing(act: &str) -> String {
 }
 
 fn teapot() -> Action {
-    Action::Respond(LocalResponse {
+    Action::Respond(Box::new(LocalResponse {
         status: 418,
         details: vec![],
         body: b"body".to_vec(),
         headers: vec![(b"k".to_vec(), b"v".to_vec())],
-    })
+    }))
 }
 
 fn effect(context: u32, action: Action) -> Effect {

@@ -139,7 +139,7 @@ impl Flow {
     fn follow(&mut self, action: Action) -> Next {
         match action {
             Action::Continue | Action::Pause => Next::Pass,
-            Action::Respond(response) => Next::Respond(response),
+            Action::Respond(response) => Next::Respond(*response),
             Action::Close => Next::Close,
             Action::Failed => {
                 let context = std::mem::take(&mut self.context);
