@@ -85,11 +85,14 @@ thread_local! {
 
 #[inline]
 fn here() -> &'static Queue {
-    QUEUE.get().unwrap_or_else(|| {
-        let made: &'static Queue = Box::leak(Box::default());
-        QUEUE.set(Some(made));
-        made
-    })
+    QUEUE.get().unwrap_or_else(make)
+}
+
+#[cold]
+fn make() -> &'static Queue {
+    let made: &'static Queue = Box::leak(Box::default());
+    QUEUE.set(Some(made));
+    made
 }
 
 /// What callbacks of one virtual machine did to others of its contexts. They go on with the next [`run`]:

@@ -74,11 +74,14 @@ thread_local! {
 /// This thread's worker.
 #[inline]
 fn here() -> &'static RefCell<Worker> {
-    WORKER.get().unwrap_or_else(|| {
-        let made: &'static RefCell<Worker> = Box::leak(Box::default());
-        WORKER.set(Some(made));
-        made
-    })
+    WORKER.get().unwrap_or_else(make)
+}
+
+#[cold]
+fn make() -> &'static RefCell<Worker> {
+    let made: &'static RefCell<Worker> = Box::leak(Box::default());
+    WORKER.set(Some(made));
+    made
 }
 
 /// Does `work` with this thread's worker. Nothing of a filter or of the server runs in there.
@@ -88,11 +91,17 @@ fn borrow<T>(work: impl FnOnce(&mut Worker) -> T) -> T {
 }
 
 impl Worker {
+    #[inline]
     fn desk(&mut self, index: Index) -> &mut Desk {
         if self.desks.len() <= index {
-            self.desks.resize_with(index + 1, Desk::default);
+            self.grow(index);
         }
         &mut self.desks[index]
+    }
+
+    #[cold]
+    fn grow(&mut self, index: Index) {
+        self.desks.resize_with(index + 1, Desk::default);
     }
 }
 
@@ -108,8 +117,15 @@ impl Desk {
     }
 
     /// Starts the timers that `vm` wants.
-    #[inline]
+    #[inline(always)]
     fn arm(&mut self, index: Index, vm: &FastVm) {
+        // Most want none: this is looked at after every callback.
+        if vm.wants_timers() {
+            self.start_timers(index, vm);
+        }
+    }
+
+    fn start_timers(&mut self, index: Index, vm: &FastVm) {
         if let Some(period) = vm.tick_period() {
             Clock::arm::<Tick>(&mut self.ticks, index, Instant::now() + period);
         }
@@ -154,6 +170,7 @@ struct Taken {
 }
 
 impl Taken {
+    #[inline]
     fn put_back(mut self) {
         let Some(vm) = self.vm.take() else { return };
         // A dead one is dropped, after the borrow has ended.
@@ -171,8 +188,17 @@ impl Taken {
 }
 
 impl Drop for Taken {
+    #[inline]
     fn drop(&mut self) {
-        let Some(mut vm) = self.vm.take() else { return };
+        if let Some(vm) = self.vm.take() {
+            self.retire(vm);
+        }
+    }
+}
+
+impl Taken {
+    #[cold]
+    fn retire(&self, mut vm: Box<FastVm>) {
         release::decided(self.index, self.generation, vm.retire());
         release::run_later();
     }

@@ -16,7 +16,7 @@ pub(super) struct Map<'txn> {
 
 impl<'txn> Map<'txn> {
     /// None when the map is not there in this phase.
-    #[inline]
+    #[inline(always)]
     pub(super) fn new(txn: &'txn Txn, map: HeaderMap) -> Option<Self> {
         let header = match map {
             HeaderMap::RequestHeaders => txn.client_request(),
@@ -38,9 +38,14 @@ impl<'txn> Map<'txn> {
             let named = written.iter().filter(|(other, _)| other.eq_ignore_ascii_case(name));
             return join(named.map(|(_, value)| value.as_slice()), value);
         }
-        let first = self.header.find(name);
-        let fields = std::iter::successors(first, |field| field.next_same_name());
-        join(fields.map(|field| field.value()), value)
+        let mut field = self.header.find(name).ok_or(Status::NotFound)?;
+        value.extend_from_slice(field.value());
+        while let Some(next) = field.next_same_name() {
+            value.push(b',');
+            value.extend_from_slice(next.value());
+            field = next;
+        }
+        Ok(())
     }
 
     /// Calls `each` for every pair.

@@ -69,6 +69,7 @@ struct Access {
 }
 
 impl Access {
+    #[inline(always)]
     fn map(&self, map: HeaderMap) -> Result<Map<'_>, Status> {
         Map::new(&self.txn, map).ok_or(Status::BadArgument)
     }

@@ -78,7 +78,7 @@ fn set_pairs(guest: &mut Guest<'_>, map: u32, at: u32, size: u32) -> Result<(), 
     // A proxy may compare each field with every other one.
     guest.vm.work(bytes.len() + pairs.len().pow(2))?;
     let write = Write { bytes: bytes.len(), fields: pairs.len().saturating_sub(count), replaced };
-    if !guest.vm.contexts.admit_written(Some(map), write, &limits)? {
+    if guest.vm.contexts.admit_written(Some(map), write, &limits)?.is_none() {
         return Err(too_much(&guest.vm.core).into());
     }
     Ok(guest.vm.contexts.transaction()?.set_pairs(map, &pairs)?)
@@ -96,14 +96,20 @@ pub(super) fn too_much(core: &FilterCore) -> Status {
 
 /// Before a field is written into `map`. `adds`: it will be one more. BAD_ARGUMENT above the limits.
 fn admit(vm: &mut VmState, map: HeaderMap, bytes: usize, adds: bool) -> Result<(), Failure<Status>> {
-    if adds {
-        // A proxy may compare all fields with each other for each that is added.
-        let count = vm.contexts.transaction()?.header_count(map)?;
-        vm.work((count as usize).saturating_pow(2))?;
-    }
+    let counted = vm.contexts.counted(map);
+    let now = match counted {
+        None if adds => vm.contexts.transaction()?.header_count(map)?,
+        _ => 0,
+    };
     let write = Write { bytes, fields: usize::from(adds), replaced: 0 };
-    if !vm.contexts.admit_written(Some(map), write, &vm.core.limits)? {
+    let Some(added) = vm.contexts.admit_written(Some(map), write, &vm.core.limits)? else {
         return Err(too_much(&vm.core).into());
+    };
+    if adds {
+        // A proxy may compare all fields with each other for each that is added. There are no more than
+        // those that were there and those that the filter has added: counting them is not worth it.
+        let most = counted.map_or(now, |before| before.saturating_add(added));
+        vm.work((most as usize).saturating_pow(2))?;
     }
     Ok(())
 }

@@ -91,7 +91,7 @@ fn set(
         admit_replacing(vm, map, name, value)?;
     } else {
         let write = Write { bytes: path_size as usize + value.len(), ..Write::default() };
-        if !vm.contexts.admit_written(None, write, &vm.core.limits)? {
+        if vm.contexts.admit_written(None, write, &vm.core.limits)?.is_none() {
             return Err(too_much(&vm.core).into());
         }
     }

@@ -17,7 +17,7 @@ use super::block_on::block_on;
 use super::handler::Handler;
 use super::lane::{DebugLane, SlotCode};
 use super::slot::{Running, Slot};
-use crate::embedder::{HeaderMap, Level, Transaction};
+use crate::embedder::{Level, Transaction};
 use crate::outcome::{Action, Callback, Effect, Outcome};
 use crate::vm::contexts::{NO_CONTEXT, Overdue, ROOT_CONTEXT};
 use crate::vm::exports::{Entry, Exports};
@@ -128,14 +128,10 @@ impl DebugVm {
     }
 
     fn call_stream(&mut self, context: ContextId, callback: Callback) -> Outcome {
-        let map = match callback {
-            Callback::RequestHeaders { .. } => HeaderMap::RequestHeaders,
-            Callback::ResponseHeaders { .. } => HeaderMap::ResponseHeaders,
-        };
         let Some(transaction) = self.store.data_mut().contexts.transaction_of(context) else {
             return Outcome { action: Action::Failed, effects: Vec::new() };
         };
-        let count = transaction.header_count(map).unwrap_or(0);
+        let count = transaction.header_count(callback.map()).unwrap_or(0);
         self.run(Entry::Stream { context, callback, count })
     }
 
@@ -146,10 +142,9 @@ impl DebugVm {
     }
 
     fn end_stream(&mut self, context: ContextId) -> Outcome {
-        if !self.store.data().contexts.is_alive(context) {
+        if !self.store.data_mut().contexts.closing(context) {
             return Outcome { action: Action::Continue, effects: Vec::new() };
         }
-        self.store.data_mut().contexts.closing(context);
         let Ok((result, _)) = self.enter(Entry::Done { context }) else { return self.failed(context) };
         if result == 0 {
             self.store.data_mut().contexts.ending(context);

@@ -1,7 +1,7 @@
 //! The contexts of one virtual machine: whose callback runs, on whose behalf host functions act, who is
 //! parked, and what callbacks have decided. Pure bookkeeping: never enters the guest.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, hash_map};
 use std::time::{Duration, Instant};
 
 use rustc_hash::FxBuildHasher;
@@ -30,12 +30,13 @@ struct Stream {
     written: [Written; 5],
 }
 
-/// What a filter has written into one header map of a transaction.
+/// What a filter has written into one header map of a transaction. Never above 4 GiB, whatever the limits
+/// say: every transaction carries these numbers.
 #[derive(Debug, Clone, Copy, Default)]
 struct Written {
-    bytes: u64,
+    bytes: u32,
     /// By so many the map grew.
-    fields: u64,
+    fields: u32,
 }
 
 /// What a filter is about to write.
@@ -87,6 +88,8 @@ pub(crate) struct Contexts {
     effective: ContextId,
     /// The running callback's result can be overruled by host functions.
     decides: bool,
+    /// The map that the running callback is about, with the number of its fields when it began.
+    counted: Option<(HeaderMap, u32)>,
     effects: Vec<Effect>,
     ended: Vec<ContextId>,
     paused: u64,
@@ -103,6 +106,7 @@ impl Contexts {
             current: NO_CONTEXT,
             effective: NO_CONTEXT,
             decides: false,
+            counted: None,
             effects: Vec::new(),
             ended: Vec::new(),
             paused: 0,
@@ -116,19 +120,17 @@ impl Contexts {
     pub(crate) fn add(&mut self, transaction: Box<dyn Transaction>) -> ContextId {
         loop {
             self.last = self.last.checked_add(1).unwrap_or(ROOT_CONTEXT.0 + 1);
-            if !self.streams.contains_key(&self.last) {
-                break;
+            if let hash_map::Entry::Vacant(free) = self.streams.entry(self.last) {
+                free.insert(Stream {
+                    transaction,
+                    stage: Stage::Open,
+                    decided: None,
+                    deadline: None,
+                    written: Default::default(),
+                });
+                return ContextId(self.last);
             }
         }
-        let stream = Stream {
-            transaction,
-            stage: Stage::Open,
-            decided: None,
-            deadline: None,
-            written: Default::default(),
-        };
-        self.streams.insert(self.last, stream);
-        ContextId(self.last)
     }
 
     pub(crate) fn remove(&mut self, context: ContextId) {
@@ -140,6 +142,12 @@ impl Contexts {
     /// When [`Contexts::overdue`] has something; `None`: nothing waits.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
         self.deadlines.next()
+    }
+
+    /// Whether a context waits for its filter, and not for ever.
+    #[inline]
+    pub(crate) fn waits(&self) -> bool {
+        !self.deadlines.is_empty()
     }
 
     /// A context that has waited for its filter as long as it may. It does not wait any more.
@@ -170,11 +178,24 @@ impl Contexts {
         self.current = entry.context();
         self.effective = self.current;
         self.decides = matches!(entry, Entry::ContextCreate { .. } | Entry::Stream { .. });
+        self.counted = match entry {
+            Entry::Stream { callback, count, .. } => Some((callback.map(), count)),
+            _ => None,
+        };
     }
 
     /// After an entry into the guest: what it means for the context it was made for.
+    #[inline]
     pub(crate) fn finish(&mut self, entry: Entry, result: i32) -> Action {
-        self.decides = false;
+        // Nothing can have been decided in the others.
+        if std::mem::replace(&mut self.decides, false) {
+            self.decision(entry, result)
+        } else {
+            Action::Continue
+        }
+    }
+
+    fn decision(&mut self, entry: Entry, result: i32) -> Action {
         let Some(stream) = self.streams.get_mut(&self.current.0) else { return Action::Continue };
         if let Some(action) = stream.decided.take() {
             return action;
@@ -206,11 +227,12 @@ impl Contexts {
         self.effects.push(Effect { context, action });
     }
 
-    /// The transaction is over: it is not parked any more, and nothing can be decided for it.
-    pub(crate) fn closing(&mut self, context: ContextId) {
-        if let Some(stream) = self.streams.get_mut(&context.0) {
-            stream.open(context, &mut self.paused, &mut self.deadlines);
-        }
+    /// The transaction is over: it is not parked any more, and nothing can be decided for it. Whether there
+    /// is such a context.
+    pub(crate) fn closing(&mut self, context: ContextId) -> bool {
+        let Some(stream) = self.streams.get_mut(&context.0) else { return false };
+        stream.open(context, &mut self.paused, &mut self.deadlines);
+        true
     }
 
     /// `proxy_on_done` returned false.
@@ -256,25 +278,33 @@ impl Contexts {
         Ok(&mut *stream.transaction)
     }
 
-    /// Whether `write` may be done to a header map of that transaction, or to its properties. It counts from
-    /// now on: the proxy keeps what was replaced until the transaction ends. What came with the message does
-    /// not count: a client must not be able to use up what a filter may add.
+    /// How many fields `map` of that transaction had when the running callback began, if that is known here.
+    /// Since then only its filter can have changed it.
+    pub(crate) fn counted(&self, map: HeaderMap) -> Option<u32> {
+        let (counted, count) = self.counted?;
+        (counted == map && self.effective == self.current).then_some(count)
+    }
+
+    /// Whether `write` may be done to a header map of that transaction, or to its properties: with it the
+    /// filter has added so many fields. It counts from now on: the proxy keeps what was replaced until the
+    /// transaction ends. What came with the message does not count: a client must not be able to use up what
+    /// a filter may add.
     pub(crate) fn admit_written(
         &mut self,
         map: Option<HeaderMap>,
         write: Write,
         limits: &Limits,
-    ) -> Result<bool, Status> {
+    ) -> Result<Option<u32>, Status> {
         let stream = self.streams.get_mut(&self.effective.0).ok_or(Status::BadArgument)?;
         let written = &mut stream.written[map.map_or(4, |map| map as usize)];
-        let bytes = written.bytes.saturating_add(write.bytes as u64);
-        let fields = written.fields.saturating_add(write.fields as u64);
+        let sum =
+            |before: u32, more: usize| u32::try_from(u64::from(before).saturating_add(more as u64)).ok();
         let most = limits.map_bytes.saturating_add(write.replaced as u64);
-        if bytes > most || fields > u64::from(limits.map_fields) {
-            return Ok(false);
-        }
+        let bytes = sum(written.bytes, write.bytes).filter(|bytes| u64::from(*bytes) <= most);
+        let fields = sum(written.fields, write.fields).filter(|fields| *fields <= limits.map_fields);
+        let (Some(bytes), Some(fields)) = (bytes, fields) else { return Ok(None) };
         *written = Written { bytes, fields };
-        Ok(true)
+        Ok(Some(fields))
     }
 
     pub(crate) fn transaction_of(&mut self, context: ContextId) -> Option<&mut (dyn Transaction + 'static)> {

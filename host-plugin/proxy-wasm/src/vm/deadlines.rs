@@ -38,6 +38,12 @@ impl Deadlines {
         next.checked_add(self.held)
     }
 
+    /// Nothing waits.
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
     /// The context whose time was over first. It waits no more.
     pub(crate) fn overdue(&mut self, now: Instant) -> Option<ContextId> {
         self.next().filter(|next| *next <= now)?;

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use wasmdbg_control::ContextId;
 use wasmtime::{InstancePre, Store, UpdateDeadline};
 
-use crate::embedder::{HeaderMap, Transaction};
+use crate::embedder::Transaction;
 use crate::filter::core::FilterCore;
 use crate::filter::engine::Ticking;
 use crate::outcome::{Action, Callback, Effect, Outcome};
@@ -64,6 +64,7 @@ impl FastVm {
     }
 
     /// It trapped, or a fault of the host has ended it. It serves nobody any more: drop it and take another one.
+    #[inline]
     pub fn is_dead(&self) -> bool {
         self.dead
     }
@@ -90,15 +91,11 @@ impl FastVm {
     }
 
     fn call_stream(&mut self, context: ContextId, callback: Callback) -> Outcome {
-        let map = match callback {
-            Callback::RequestHeaders { .. } => HeaderMap::RequestHeaders,
-            Callback::ResponseHeaders { .. } => HeaderMap::ResponseHeaders,
-        };
         let state = self.store.data_mut();
         let Some(transaction) = state.contexts.transaction_of(context) else {
             return Outcome { action: Action::Failed, effects: Vec::new() };
         };
-        let count = transaction.header_count(map).unwrap_or(0);
+        let count = transaction.header_count(callback.map()).unwrap_or(0);
         self.run(Entry::Stream { context, callback, count })
     }
 
@@ -110,10 +107,9 @@ impl FastVm {
     }
 
     fn end_stream(&mut self, context: ContextId) -> Outcome {
-        if !self.store.data().contexts.is_alive(context) {
+        if !self.store.data_mut().contexts.closing(context) {
             return Outcome { action: Action::Continue, effects: Vec::new() };
         }
-        self.store.data_mut().contexts.closing(context);
         let done = Entry::Done { context };
         let result = match self.enter(done) {
             Ok(result) => result,
@@ -172,6 +168,13 @@ impl FastVm {
     /// Can change with every entry.
     pub fn next_deadline(&self) -> Option<Instant> {
         self.store.data().contexts.next_deadline()
+    }
+
+    /// Whether [`FastVm::tick_period`] or [`FastVm::next_deadline`] has something.
+    #[inline]
+    pub fn wants_timers(&self) -> bool {
+        let state = self.store.data();
+        state.tick_period.is_some() || state.contexts.waits()
     }
 
     /// Ends one context that has waited for the filter as long as `limits.pause` and `limits.done` let it:
@@ -250,9 +253,6 @@ impl FastVm {
         }
         // Also for a callback that is not there: what follows is for its context, not for the last one's.
         self.store.data_mut().begin(entry);
-        if !self.exports.has(entry) {
-            return Ok(entry.default_result());
-        }
         self.store.set_epoch_deadline(1);
         let (store, exports) = (&mut self.store, &self.exports);
         let death = match catch_unwind(AssertUnwindSafe(|| exports.call(store, entry))) {

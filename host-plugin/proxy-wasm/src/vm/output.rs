@@ -18,6 +18,7 @@ pub(crate) struct GuestOutput {
 }
 
 impl GuestOutput {
+    #[inline]
     pub(crate) fn is_pending(&self) -> bool {
         !(self.stdout.is_empty() && self.stderr.is_empty())
     }
@@ -120,6 +121,7 @@ impl VmState {
     }
 
     /// At the end of a callback: logs what is left of begun lines, and says what was left out.
+    #[inline]
     pub(crate) fn end_log(&mut self) {
         if self.output.is_pending() {
             self.flush_output();

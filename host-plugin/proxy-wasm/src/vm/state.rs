@@ -109,6 +109,7 @@ impl VmState {
     }
 
     /// After an entry into the guest that returned.
+    #[inline]
     pub(crate) fn finish(&mut self, entry: Entry, result: i32) -> Action {
         self.end_log();
         self.contexts.finish(entry, result)
