@@ -1,6 +1,8 @@
 //! Transactions of a server in memory: who lets them go on, on which thread and with which event, and what
 //! outlives a virtual machine.
 
+mod headers;
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;

@@ -1,11 +1,16 @@
 //! Header maps: pseudo-headers first, then the fields in the order of the wire. Framing fields that a
 //! filter has written come last.
 
+use std::collections::{HashMap, VecDeque};
+
 use wasmdbg_proxy_wasm::part::is_framing;
 use wasmdbg_proxy_wasm::{HeaderMap, Part, Pseudo, Status};
 
 use super::{framing, pseudo};
-use crate::ts::{Header, Txn, WellKnown};
+use crate::ts::{Edit, Header, Txn, WellKnown};
+
+/// A map of more fields than this is edited in place when it is written as a whole.
+const IN_ORDER: u32 = 64;
 
 /// One header map of a transaction, for the length of one call.
 pub(super) struct Map<'txn> {
@@ -129,30 +134,56 @@ impl<'txn> Map<'txn> {
     }
 
     /// Replaces all fields, and sets the pseudo-headers that `pairs` has. Nothing is changed when one of
-    /// them is refused.
+    /// them is refused. In the order of `pairs`, unless there were more than [`IN_ORDER`] fields: then only fields
+    /// of one name keep their order, which is what it means (RFC 9110, 5.3).
     pub(super) fn set_all(&mut self, pairs: &[(Vec<u8>, Vec<u8>)]) -> Result<(), Status> {
         let parts = pairs.iter().map(|(name, value)| self.part(name, value));
         let parts = parts.collect::<Result<Vec<_>, _>>()?;
-        let own = framing::own(&self.header);
-        let mut written = Vec::new();
-        self.header.clear();
-        // First: whatever fails below, the message must keep what says where it ends.
-        for (name, value) in &own {
-            done(self.header.append(name, value))?;
-        }
+        let (mut plain, mut written) = (Vec::new(), Vec::new());
         for part in &parts {
             match *part {
                 Part::Field { name, value } if is_framing(name) => written.push((name.into(), value.into())),
-                Part::Field { name, value } => done(self.append(name, value))?,
+                Part::Field { name, value } => plain.push((name, value)),
                 _ => {}
             }
         }
+        done(if self.header.count() <= IN_ORDER { self.rewrite(&plain) } else { self.edit(&plain) })?;
         framing::replace_all(self.txn, self.map, &self.header, written);
         // Last: the authority wins over a field `Host`.
         for part in parts.into_iter().filter(|part| !matches!(part, Part::Field { .. })) {
             pseudo::set(part, &mut self.header)?;
         }
         Ok(())
+    }
+
+    /// Replaces the fields that are not the server's.
+    fn rewrite(&mut self, fields: &[(&[u8], &[u8])]) -> bool {
+        let own = framing::own(&self.header);
+        self.header.clear();
+        // First: whatever fails below, the message must keep what says where it ends.
+        own.iter().all(|(name, value)| self.header.append(name, value))
+            && fields.iter().all(|(name, value)| self.append(name, value))
+    }
+
+    /// As [`Map::rewrite`], but fields that are there already stay in their places: the server looks at all pairs
+    /// of fields for each that comes or goes, and a client decides how many there are.
+    fn edit(&mut self, fields: &[(&[u8], &[u8])]) -> bool {
+        let mut named: HashMap<Vec<u8>, VecDeque<usize>> = HashMap::new();
+        for (index, (name, _)) in fields.iter().enumerate() {
+            named.entry(name.to_ascii_lowercase()).or_default().push_back(index);
+        }
+        let mut new = vec![true; fields.len()];
+        let done = self.header.edit(|name, value| {
+            if is_framing(name) {
+                return Edit::Keep;
+            }
+            let next = named.get_mut(&name.to_ascii_lowercase()).and_then(VecDeque::pop_front);
+            let Some(index) = next else { return Edit::Remove };
+            new[index] = false;
+            if fields[index].1 == value { Edit::Keep } else { Edit::Set(fields[index].1) }
+        });
+        let mut rest = fields.iter().zip(&new).filter(|(_, new)| **new);
+        done && rest.all(|((name, value), _)| self.append(name, value))
     }
 
     /// Adds a field. A request has one `Host` (RFC 9112, 3.2): the last one counts.

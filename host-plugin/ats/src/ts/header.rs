@@ -137,6 +137,21 @@ impl<'txn> Header<'txn> {
         }
     }
 
+    /// Asks `edit` about each field, by name and value, in the order of the wire.
+    pub(crate) fn edit<'value>(&mut self, mut edit: impl FnMut(&[u8], &[u8]) -> Edit<'value>) -> bool {
+        let mut done = true;
+        let mut next = self.first();
+        while let Some(field) = next {
+            next = field.next();
+            done &= match edit(field.name(), field.value()) {
+                Edit::Keep => true,
+                Edit::Set(value) => field.set_value(value),
+                Edit::Remove => field.destroy(),
+            };
+        }
+        done
+    }
+
     /// Removes all fields.
     pub(crate) fn clear(&mut self) {
         // SAFETY: see `count`.
@@ -208,6 +223,13 @@ impl<'txn> Header<'txn> {
         }
         true
     }
+}
+
+/// What becomes of a field.
+pub(crate) enum Edit<'value> {
+    Keep,
+    Set(&'value [u8]),
+    Remove,
 }
 
 /// One field of a header.

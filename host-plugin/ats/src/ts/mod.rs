@@ -22,7 +22,7 @@ pub(crate) use continuation::{
     Event, Hook, HookContinuation, HookHandler, Timer, TimerHandler, lifecycle_hook, post, post_after,
     post_task, reason,
 };
-pub(crate) use header::{Header, WellKnown};
+pub(crate) use header::{Edit, Header, WellKnown};
 pub(crate) use host::{config_dir, config_fraction, config_integer, prepare, runtime_dir, version};
 pub(crate) use log::{error, note, warning};
 pub(crate) use mutex::Guard;
