@@ -3,45 +3,50 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use wasmdbg_control::state::Value;
 use wasmdbg_control::stop::{CallbackEnded, CallbackOutcome, Context, ReleaseCause, Released, StopReason};
 use wasmdbg_control::transactions::{LogLine, Missed};
 use wasmdbg_session::text::show_duration;
 use wasmdbg_session::{Position, SessionEvent, Step, Stop};
 
-use crate::adapter::{Adapter, Phase};
 use crate::protocol::{Category, ContinuedEvent, Event, OutputEvent, StoppedEvent, ThreadEvent};
+use crate::requests::exception::local_response;
+use crate::session::lifecycle::Lifecycle;
+use crate::transport::client::Client;
+use crate::view::View;
 use crate::view::threads::Who;
 
-/// A panic's message has two lines.
-const LOG_LINES: usize = 2;
-
-impl Adapter {
-    /// Works on everything that has come so far.
-    pub(crate) fn session_events(&mut self) {
-        loop {
-            let Phase::Live(session) = &mut self.phase else { return };
-            let Some(event) = session.next_event(Duration::ZERO) else { return };
-            self.session_event(event);
-        }
+/// Tells the client of everything that has come so far.
+pub(crate) fn tell(client: &mut Client, lifecycle: &mut Lifecycle, view: &mut View) {
+    while let Some(event) = lifecycle.next_event() {
+        Telling { client, lifecycle, view }.event(event);
     }
+}
 
-    fn session_event(&mut self, event: SessionEvent) {
+/// What an event can change.
+struct Telling<'a> {
+    client: &'a mut Client,
+    lifecycle: &'a mut Lifecycle,
+    view: &'a mut View,
+}
+
+impl Telling<'_> {
+    fn event(&mut self, event: SessionEvent) {
         match event {
             SessionEvent::Stopped(stop) => self.stopped(&stop),
             SessionEvent::Released(released) => self.released(&released),
             SessionEvent::CallbackEnded { ended, ended_step } => self.callback_ended(&ended, ended_step),
             SessionEvent::TransactionStarted(info) => self.started(Who::Stream(info.id, info.filter)),
             SessionEvent::TransactionEnded(ended) => {
-                self.last_log.remove(&(ended.filter, Some(ended.id)));
+                self.view.last_lines.forget(ended.filter, ended.id);
                 self.exited(Who::Stream(ended.id, ended.filter));
             }
             SessionEvent::DeadlineWarning(warning) => {
                 let left = show_duration(Duration::from_millis(warning.remaining_ms.max(1)));
-                let thread = self.session().ok().and_then(|session| session.stop(warning.stop).ok());
+                let thread =
+                    self.lifecycle.session().ok().and_then(|session| session.stop(warning.stop).ok());
                 let thread =
                     thread.map_or_else(|| "the stopped request".into(), |stop| stop.summary().thread);
-                self.peer.say(
+                self.client.say(
                     Category::Important,
                     &format!("{thread} goes on by itself in {left} unless you do something before"),
                 );
@@ -57,44 +62,44 @@ impl Adapter {
                     "filter {} cannot be debugged any more: {}; attach again when that is mended",
                     failed.name, failed.reason
                 );
-                self.peer.say(Category::Important, &text);
+                self.client.say(Category::Important, &text);
             }
             // None is temporary here.
             SessionEvent::BreakpointChanged(_) => {}
-            SessionEvent::Disconnected(why) => self.lost(&why),
+            SessionEvent::Disconnected(why) => self.lifecycle.lost(self.client, self.view, &why),
         }
     }
 
     fn stopped(&mut self, stop: &Arc<Stop>) {
         let info = stop.info();
-        self.handles.drop_slot(info.slot);
+        self.view.handles.drop_slot(info.slot);
         if !info.control {
             // An editor would show a request that it cannot let go.
             let text = format!("{} is stopped in another session", stop.summary().thread);
-            self.peer.say(Category::Console, &text);
+            self.client.say(Category::Console, &text);
             return;
         }
         let unwanted = match stop.reason() {
-            StopReason::Trap { message } => !self.breakpoints.stops_at_trap(message, stop),
+            StopReason::Trap { message } => !self.view.breakpoints.stops_at_trap(message, stop),
             _ => false,
         };
-        if (unwanted || self.no_debug)
-            && self.session().is_ok_and(|session| session.resume(stop.id(), Step::Continue).is_ok())
+        if (unwanted || self.lifecycle.no_debug())
+            && self
+                .lifecycle
+                .session_mut()
+                .is_ok_and(|session| session.resume(stop.id(), Step::Continue).is_ok())
         {
             return;
         }
         self.started(Who::of_stop(stop));
-        self.threads.stands(info.slot, Who::of_stop(stop));
-        let (thread_id, _) = self.threads.id(Who::of_stop(stop));
+        self.view.threads.stands(info.slot, Who::of_stop(stop));
+        let (thread_id, _) = self.view.threads.id(Who::of_stop(stop));
         let summary = stop.summary();
         let mut notes = summary.notes;
         notes.extend(stop.returned().map(str::to_owned));
         let hit: Vec<_> =
-            stop.breakpoints().iter().filter_map(|number| self.breakpoints.of_number(*number)).collect();
-        let at_entry = self.launched.as_ref().is_some_and(|launched| launched.is_entry(stop.breakpoints()));
-        if at_entry {
-            self.entered();
-        }
+            stop.breakpoints().iter().filter_map(|number| self.view.breakpoints.of_number(*number)).collect();
+        let at_entry = self.lifecycle.enters(stop);
         let reason = match stop.reason() {
             StopReason::Breakpoint { .. } if at_entry && hit.is_empty() => "entry",
             StopReason::Breakpoint { .. } => hit.first().map_or("breakpoint", |(_, reason)| reason),
@@ -115,19 +120,19 @@ impl Adapter {
             StopReason::Interrupt => "paused".into(),
             StopReason::Trap { .. } => summary.reason,
         };
-        let Phase::Live(session) = &self.phase else { return };
+        let Ok(session) = self.lifecycle.session() else { return };
         // One's own step is looked at in any case.
-        let looked_at = self.threads.focus(session).filter(|focus| focus.id() != stop.id());
+        let looked_at = self.view.threads.focus(session).filter(|focus| focus.id() != stop.id());
         let preserve_focus_hint = *stop.reason() != StopReason::Step
             && looked_at
                 .is_some_and(|other| session.stop(other.id()).is_ok() && other.info().slot != info.slot);
         if !preserve_focus_hint {
-            self.threads.focus_on(stop.id());
+            self.view.threads.focus_on(stop.id());
         }
         for note in &notes {
-            self.peer.say(Category::Console, &format!("{}: {note}", summary.thread));
+            self.client.say(Category::Console, &format!("{}: {note}", summary.thread));
         }
-        self.peer.event(&Event::Stopped(StoppedEvent {
+        self.client.event(&Event::Stopped(StoppedEvent {
             reason,
             description,
             thread_id,
@@ -143,8 +148,8 @@ impl Adapter {
     }
 
     fn released(&mut self, released: &Released) {
-        self.handles.drop_stop(released.stop);
-        let Some(thread_id) = self.threads.of_slot(released.slot) else { return };
+        self.view.handles.drop_stop(released.stop);
+        let Some(thread_id) = self.view.threads.of_slot(released.slot) else { return };
         let why = match released.cause {
             ReleaseCause::Resumed => "another session let it go on",
             ReleaseCause::Deadline => "its deadline has passed (\"deadline\" in launch.json sets it)",
@@ -152,12 +157,12 @@ impl Adapter {
             ReleaseCause::Detached => "the session that held it is gone",
             ReleaseCause::ClientGone => "its client has closed the connection, or the sending half of it",
         };
-        self.peer.say(Category::Important, &format!("the stopped request goes on: {why}"));
-        self.peer.event(&Event::Continued(ContinuedEvent { thread_id, all_threads_continued: false }));
+        self.client.say(Category::Important, &format!("the stopped request goes on: {why}"));
+        self.client.event(&Event::Continued(ContinuedEvent { thread_id, all_threads_continued: false }));
     }
 
     fn callback_ended(&mut self, ended: &CallbackEnded, ended_step: bool) {
-        self.handles.drop_slot(ended.slot);
+        self.view.handles.drop_slot(ended.slot);
         let name = match &ended.context {
             Context::Stream { transaction, method, path, .. } => format!("{method} {path} #{transaction}"),
             Context::Root { .. } => "the filter itself".to_owned(),
@@ -165,7 +170,7 @@ impl Adapter {
         match &ended.outcome {
             CallbackOutcome::Trapped { message } => {
                 let text = format!("{name}: {} trapped: {message}", ended.callback);
-                self.peer.say(Category::Important, &text);
+                self.client.say(Category::Important, &text);
             }
             CallbackOutcome::Returned { value, local_response } if ended_step => {
                 let value =
@@ -178,7 +183,7 @@ impl Adapter {
                 let response = local_response
                     .map_or_else(String::new, |status| format!(", with a response of its own: {status}"));
                 let text = format!("{name}: {} returned{value}{response}", ended.callback);
-                self.peer.say(Category::Console, &text);
+                self.client.say(Category::Console, &text);
             }
             CallbackOutcome::Returned { .. } => {}
         }
@@ -188,27 +193,27 @@ impl Adapter {
     }
 
     fn started(&mut self, who: Who) {
-        let (thread_id, new) = self.threads.id(who);
+        let (thread_id, new) = self.view.threads.id(who);
         if new {
-            self.peer.event(&Event::Thread(ThreadEvent { reason: "started", thread_id }));
+            self.client.event(&Event::Thread(ThreadEvent { reason: "started", thread_id }));
         }
     }
 
     fn exited(&mut self, who: Who) {
-        if let Some(thread_id) = self.threads.remove(who) {
-            self.peer.event(&Event::Thread(ThreadEvent { reason: "exited", thread_id }));
+        if let Some(thread_id) = self.view.threads.remove(who) {
+            self.client.event(&Event::Thread(ThreadEvent { reason: "exited", thread_id }));
         }
     }
 
     /// The first of many, then fewer and fewer.
     fn missed(&mut self, missed: &Missed) {
-        let before = self.session().map_or(0, |session| session.attached().missed);
+        let before = self.lifecycle.session().map_or(0, |session| session.attached().missed);
         if missed.total > before && missed.total.is_power_of_two() {
             let text = format!(
                 "{} {} matched and was not stopped: {} ({} so far)",
                 missed.method, missed.path, missed.reason, missed.total
             );
-            self.peer.say(Category::Console, &text);
+            self.client.say(Category::Console, &text);
         }
     }
 
@@ -218,44 +223,15 @@ impl Adapter {
             "warn" | "error" | "critical" => Category::Stderr,
             _ => Category::Stdout,
         };
-        self.peer.say(category, &format!("[{}]{whose} {}", line.level, line.message));
-        // rustc's hint is no part of a panic's message.
-        if !line.message.starts_with("note: run with `RUST_BACKTRACE") {
-            let lines = self.last_log.entry((line.filter, line.transaction)).or_default();
-            if lines.len() == LOG_LINES {
-                lines.pop_front();
-            }
-            lines.push_back(line.message);
-        }
+        self.client.say(category, &format!("[{}]{whose} {}", line.level, line.message));
+        self.view.last_lines.add(line);
     }
 
     fn say_at(&mut self, category: Category, text: &str, position: Option<&Position>) {
-        let Phase::Live(session) = &self.phase else { return };
-        let source = position.map(|position| self.sources.source(session, &self.peer, &position.file));
-        let line = position.map(|position| self.peer.line_out(position.line));
+        let Ok(session) = self.lifecycle.session() else { return };
+        let source = position.map(|position| self.view.sources.source(session, self.client, &position.file));
+        let line = position.map(|position| self.client.line_out(position.line));
         let output = format!("{text}\n");
-        self.peer.event(&Event::Output(OutputEvent { category, output, source, line }));
+        self.client.event(&Event::Output(OutputEvent { category, output, source, line }));
     }
-}
-
-/// `: 403, body "…"`, of a call of `proxy_send_local_response` that is about to happen: its arguments lie on
-/// the operand stack (status; address and size of the details, the body and the headers; gRPC status).
-pub(crate) fn local_response(stop: &Stop) -> String {
-    const ARGUMENTS: usize = 8;
-    const BODY: u32 = 200;
-    let number = |value: &Value| match value {
-        Value::I32(value) => Some(value.cast_unsigned()),
-        _ => None,
-    };
-    let operands = stop.info().frames.first().map(|frame| frame.operands.as_slice()).unwrap_or_default();
-    let arguments: Vec<_> =
-        operands.iter().skip(operands.len().saturating_sub(ARGUMENTS)).filter_map(number).collect();
-    let [status, _, _, body, size, ..] = arguments.as_slice() else { return String::new() };
-    let mut text = format!(": {status}");
-    if *size > 0
-        && let Ok(bytes) = stop.read_memory(u64::from(*body), (*size).min(BODY))
-    {
-        text.push_str(&format!(", body {:?}", String::from_utf8_lossy(&bytes)));
-    }
-    text
 }

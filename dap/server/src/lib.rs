@@ -22,4 +22,6 @@ mod session;
 mod transport;
 mod view;
 
-pub use serve::{Listener, Reach, serve, stdio};
+pub use serve::{Listener, serve, serve_with, stdio};
+pub use session::connector::{Proxies, ThisMachine};
+pub use view::source_folders::Reach;

@@ -2,18 +2,23 @@
 //! that read; each client has an adapter of its own.
 
 use std::collections::VecDeque;
-use std::io::{self, BufReader, Read, Write};
+use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use wasmdbg_control::admission::Admission;
 
 use crate::adapter::{Adapter, Input};
-use crate::protocol::{Category, Decoded, Event, Outgoing, OutgoingKind, OutputEvent, Request, decode};
-use crate::session::link::Line;
-use crate::transport::client::Peer;
+use crate::protocol::{Category, Event, Outgoing, OutgoingKind, OutputEvent};
+use crate::session::connector::{Connector, Proxies, ThisMachine};
+use crate::session::lifecycle::Lifecycle;
+use crate::session::link::ProxyLink;
+use crate::session::notice::Notices;
+use crate::transport::client::Client;
 use crate::transport::framing;
+use crate::transport::reader::{self, Cancelled};
+use crate::view::source_folders::Reach;
 
 /// Refused connections that are kept: one that is closed while its client writes takes the message away from
 /// it. The next ones push them out.
@@ -30,15 +35,6 @@ pub fn stdio() -> io::Result<()> {
     serve(io::stdin(), io::stdout(), Reach::AllFiles)
 }
 
-/// Which source files a client can ask for; of both only those that the debug info names.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reach {
-    /// Whatever this process can read: the client started it.
-    AllFiles,
-    /// Those where sources lie: see `source_folders`.
-    SourceFolders,
-}
-
 /// Serves one client to its end: until it disconnects or its stream ends.
 ///
 /// # Errors
@@ -48,40 +44,32 @@ pub fn serve(
     output: impl Write + Send + 'static,
     reach: Reach,
 ) -> io::Result<()> {
+    serve_with(input, output, reach, Arc::new(ThisMachine))
+}
+
+/// As [`serve`], with other proxies to attach to than those of this machine.
+///
+/// # Errors
+/// No thread can be started.
+pub fn serve_with(
+    input: impl Read + Send + 'static,
+    output: impl Write + Send + 'static,
+    reach: Reach,
+    proxies: Arc<dyn Proxies>,
+) -> io::Result<()> {
     let (sender, inputs) = mpsc::channel();
-    let line = Line::default();
-    let adapter = Adapter::new(Peer::new(Box::new(output)), sender.clone(), line.clone(), reach);
-    let cancelled = adapter.cancelled();
+    let link = ProxyLink::default();
+    let cancelled = Cancelled::default();
+    let session = sender.clone();
+    // Nobody listens when the adapter has ended.
+    let notices = Notices::new(move |notice| drop(session.send(Input::Session(notice))));
+    let lifecycle = Lifecycle::new(Connector::new(proxies, link.clone(), notices));
+    let client = Client::new(Box::new(output));
+    let adapter = Adapter::new(client, lifecycle, reach, cancelled.clone());
     std::thread::Builder::new().name("wasmdbg-dap-read".into()).spawn(move || {
-        let mut input = BufReader::new(input);
-        loop {
-            let decoded = match framing::read(&mut input) {
-                Ok(Some(body)) => decode(&body),
-                Ok(None) => break,
-                Err(error) => {
-                    let _ = sender.send(Input::Malformed(format!("the client's stream is broken: {error}")));
-                    break;
-                }
-            };
-            let sent = match decoded {
-                Decoded::Request(incoming) => {
-                    // A cancel must overtake what it cancels.
-                    if incoming.command == "cancel"
-                        && let Ok(Request::Cancel(arguments)) = Request::parse(incoming.clone())
-                    {
-                        cancelled.add(&arguments);
-                    }
-                    sender.send(Input::Message(incoming))
-                }
-                Decoded::Malformed(why) => sender.send(Input::Malformed(why)),
-                Decoded::Other => continue,
-            };
-            if sent.is_err() {
-                return;
-            }
-        }
+        reader::read(input, &cancelled, |received| sender.send(Input::Client(received)).is_ok());
         // Also while the adapter waits for the proxy: nothing may stay stopped for a client that is gone.
-        line.close();
+        link.close();
         let _ = sender.send(Input::Closed);
     })?;
     adapter.run(&inputs);

@@ -194,6 +194,9 @@ bodies! {
     Disassemble(DisassembleBody),
 }
 
+/// The result of a request: a body, if the protocol has one, or why not.
+pub(crate) type Answer = Result<Option<Body>, String>;
+
 /// A message to the client.
 #[derive(Debug, Serialize)]
 pub(crate) struct Outgoing<'a> {

@@ -3,11 +3,10 @@
 use std::sync::Arc;
 
 use wasmdbg_control::filters::FilterState;
-use wasmdbg_control::transactions::TransactionState;
-use wasmdbg_session::Stop;
+use wasmdbg_session::{Session, Stop};
 
-use crate::adapter::{Adapter, Answer};
-use crate::protocol::{Body, State, Transaction, TransactionsBody};
+use crate::protocol::{Transaction, TransactionsBody};
+use crate::requests::threads;
 
 /// A command and its arguments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,118 +40,75 @@ pub(crate) fn names() -> impl Iterator<Item = &'static str> {
     TABLE.iter().map(|(name, ..)| *name)
 }
 
-impl Adapter {
-    pub(crate) fn run_command(
-        &mut self,
-        command: Command<'_>,
-        place: Option<(Arc<Stop>, u32)>,
-    ) -> Result<String, String> {
-        let stopped = || "nothing is stopped: send a request that matches".to_owned();
-        let lines = match command.name {
-            "help" => TABLE
-                .iter()
-                .map(|(name, usage, summary)| format!("{:24}{summary}", format!("{name} {usage}")))
-                .collect(),
-            "transactions" => self.transactions()?,
-            "filters" => {
-                let list = self.session()?.filters().map_err(|error| error.to_string())?;
-                let one = |filter: &wasmdbg_control::filters::FilterInfo| {
-                    let state = match &filter.state {
-                        FilterState::Active => "active".to_owned(),
-                        FilterState::Inactive { reason } => format!("inactive: {reason}"),
-                    };
-                    format!("{}  {state}  {}", filter.name, filter.module_path)
+/// Runs a command; some work without a session.
+pub(crate) fn run(
+    command: Command<'_>,
+    session: Result<&Session, String>,
+    place: Option<(Arc<Stop>, u32)>,
+) -> Result<String, String> {
+    let stopped = || "nothing is stopped: send a request that matches".to_owned();
+    let lines = match command.name {
+        "help" => TABLE
+            .iter()
+            .map(|(name, usage, summary)| format!("{:24}{summary}", format!("{name} {usage}")))
+            .collect(),
+        "transactions" => transactions(session?)?,
+        "filters" => {
+            let list = session?.filters().map_err(|error| error.to_string())?;
+            let one = |filter: &wasmdbg_control::filters::FilterInfo| {
+                let state = match &filter.state {
+                    FilterState::Active => "active".to_owned(),
+                    FilterState::Inactive { reason } => format!("inactive: {reason}"),
                 };
-                list.filters.iter().map(one).collect()
-            }
-            "breakpoints" => {
-                let list = self.session()?.breakpoints();
-                let one = |known: &wasmdbg_session::Breakpoint| {
-                    let place = known.locations.first().map_or_else(
-                        || format!("pending: {}", known.notes.join("; ")),
-                        |first| {
-                            first.position.as_ref().map_or(format!("{:#x}", first.pc), ToString::to_string)
-                        },
-                    );
-                    format!(
-                        "{}  {place}  {} places, {} hits",
-                        known.requested,
-                        known.locations.len(),
-                        known.hits
-                    )
-                };
-                list.iter().map(one).collect()
-            }
-            "bt" => {
-                let (stop, _) = place.ok_or_else(stopped)?;
-                let frames = stop.frames(0, 100).map_err(|error| error.to_string())?;
-                let one = |frame: &wasmdbg_session::Frame| {
-                    let place =
-                        frame.position.as_ref().map_or(format!("pc {:#x}", frame.pc), ToString::to_string);
-                    format!("#{} {} ({place})", frame.number, frame.function)
-                };
-                frames.iter().map(one).collect()
-            }
-            "location" => {
-                let (stop, frame) = place.ok_or_else(stopped)?;
-                let found =
-                    stop.describe_location(frame, command.arguments).map_err(|error| error.to_string())?;
-                vec![found.ok_or_else(|| format!("no variable `{}`", command.arguments))?]
-            }
-            _ => {
-                let (stop, frame) = place.ok_or_else(stopped)?;
-                let value = stop.evaluate(frame, command.arguments).map_err(|error| error.to_string())?;
-                let number = value.as_integer().and_then(|number| u64::try_from(number).ok());
-                let address = value.address().or(number);
-                let address = address.ok_or("it is not in memory, and no address")?;
-                dump(address, &stop.read_memory(address, 64).map_err(|error| error.to_string())?)
-            }
-        };
-        Ok(if lines.is_empty() { "none".into() } else { lines.join("\n") })
-    }
-
-    fn transactions(&mut self) -> Result<Vec<String>, String> {
-        let TransactionsBody { transactions, fast_lane } = self.transactions_body()?;
-        let one = |known: &Transaction| format!("{}  from {}  {}", known.name, known.client, known.detail);
-        let mut lines: Vec<String> = transactions.iter().map(one).collect();
-        lines.push(format!("{fast_lane} more in flight that are not debugged"));
-        Ok(lines)
-    }
-
-    pub(crate) fn transaction_list(&mut self) -> Answer {
-        Ok(Some(Body::from(self.transactions_body()?)))
-    }
-
-    fn transactions_body(&mut self) -> Result<TransactionsBody, String> {
-        let session = self.session()?;
-        let list = session.transactions().map_err(|error| error.to_string())?;
-        let filters = &session.attached().filters;
-        let transactions = list.transactions.into_iter().map(|known| {
-            let (state, detail) = match known.state {
-                TransactionState::Running { callback } => (State::Running, format!("runs {callback}")),
-                TransactionState::Stopped { callback, .. } => {
-                    (State::Stopped, format!("stopped in {callback}"))
-                }
-                TransactionState::Queued { callback } => {
-                    (State::Queued, format!("waits for the filter's virtual machine, for {callback}"))
-                }
-                TransactionState::Paused { callback } => {
-                    (State::Paused, format!("paused by the filter in {callback}, which has not continued it"))
-                }
-                TransactionState::Proxy => (State::Proxy, "in the proxy: cache, origin or client".to_owned()),
+                format!("{}  {state}  {}", filter.name, filter.module_path)
             };
-            let filter = filters.iter().find(|filter| filter.filter == known.filter);
-            Transaction {
-                name: format!("{} {} #{}", known.method, known.path, known.id),
-                filter: filter.map_or_else(String::new, |filter| filter.name.clone()),
-                client: known.client,
-                state,
-                detail,
-                age_ms: known.age_ms,
-            }
-        });
-        Ok(TransactionsBody { transactions: transactions.collect(), fast_lane: list.fast_lane })
-    }
+            list.filters.iter().map(one).collect()
+        }
+        "breakpoints" => {
+            let list = session?.breakpoints();
+            let one = |known: &wasmdbg_session::Breakpoint| {
+                let place = known.locations.first().map_or_else(
+                    || format!("pending: {}", known.notes.join("; ")),
+                    |first| first.position.as_ref().map_or(format!("{:#x}", first.pc), ToString::to_string),
+                );
+                format!("{}  {place}  {} places, {} hits", known.requested, known.locations.len(), known.hits)
+            };
+            list.iter().map(one).collect()
+        }
+        "bt" => {
+            let (stop, _) = place.ok_or_else(stopped)?;
+            let frames = stop.frames(0, 100).map_err(|error| error.to_string())?;
+            let one = |frame: &wasmdbg_session::Frame| {
+                let place =
+                    frame.position.as_ref().map_or(format!("pc {:#x}", frame.pc), ToString::to_string);
+                format!("#{} {} ({place})", frame.number, frame.function)
+            };
+            frames.iter().map(one).collect()
+        }
+        "location" => {
+            let (stop, frame) = place.ok_or_else(stopped)?;
+            let found =
+                stop.describe_location(frame, command.arguments).map_err(|error| error.to_string())?;
+            vec![found.ok_or_else(|| format!("no variable `{}`", command.arguments))?]
+        }
+        _ => {
+            let (stop, frame) = place.ok_or_else(stopped)?;
+            let value = stop.evaluate(frame, command.arguments).map_err(|error| error.to_string())?;
+            let number = value.as_integer().and_then(|number| u64::try_from(number).ok());
+            let address = value.address().or(number);
+            let address = address.ok_or("it is not in memory, and no address")?;
+            dump(address, &stop.read_memory(address, 64).map_err(|error| error.to_string())?)
+        }
+    };
+    Ok(if lines.is_empty() { "none".into() } else { lines.join("\n") })
+}
+
+fn transactions(session: &Session) -> Result<Vec<String>, String> {
+    let TransactionsBody { transactions, fast_lane } = threads::transactions(session)?;
+    let one = |known: &Transaction| format!("{}  from {}  {}", known.name, known.client, known.detail);
+    let mut lines: Vec<String> = transactions.iter().map(one).collect();
+    lines.push(format!("{fast_lane} more in flight that are not debugged"));
+    Ok(lines)
 }
 
 fn dump(address: u64, bytes: &[u8]) -> Vec<String> {

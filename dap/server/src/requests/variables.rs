@@ -1,18 +1,15 @@
-//! Frames, scopes and variables of what stands; read when they are asked for, a page at a time.
+//! Scopes and variables of what is stopped; read when they are asked for, a page at a time.
 
 use std::sync::Arc;
 
-use wasmdbg_session::{Format, Frame, ScopeKind, Stop, Value, Variable as Found, VariableKind, is_library};
+use wasmdbg_session::{Format, ScopeKind, Stop, Value, Variable as Found, VariableKind};
 
-use crate::adapter::{Adapter, Answer, Phase};
 use crate::protocol::{
-    Body, Scope, ScopesArguments, ScopesBody, StackFrame, StackFrameFormat, StackTraceArguments,
-    StackTraceBody, ValueFormat, Variable, VariablePresentationHint, VariablesArguments, VariablesBody,
-    given,
+    Answer, Body, Scope, ScopesArguments, ScopesBody, ValueFormat, Variable, VariablePresentationHint,
+    VariablesArguments, VariablesBody, given,
 };
-use crate::requests::memory::{code_reference, memory_reference};
-use crate::view::handles::Handle;
-use crate::view::sources::module_id;
+use crate::view::handles::{Handle, Handles};
+use crate::view::references::memory_reference;
 
 /// Children of a value that a client gets who does not page.
 const MOST_CHILDREN: u64 = 5000;
@@ -20,203 +17,122 @@ const MOST_CHILDREN: u64 = 5000;
 /// From here on children are paged as if they were indexed: clients do not page named ones.
 const MANY: u64 = 100;
 
-impl Adapter {
-    pub(crate) fn stack_trace(&mut self, arguments: &StackTraceArguments) -> Answer {
-        let stop = self.stop_of(arguments.thread_id)?;
-        let first = u32::try_from(arguments.start_frame).unwrap_or(0);
-        let levels = given(arguments.levels).unwrap_or(u32::MAX);
-        // One more tells whether there are more.
-        let mut frames = stop.frames(first, levels.saturating_add(1)).map_err(|error| error.to_string())?;
-        let more = frames.len() > levels as usize;
-        frames.truncate(levels as usize);
-        let total_frames = i64::from(first) + frames.len() as i64 + i64::from(more);
-        let stack_frames =
-            frames.iter().map(|frame| self.stack_frame(&stop, frame, arguments.format)).collect();
-        Ok(Some(Body::from(StackTraceBody { stack_frames, total_frames })))
-    }
+pub(crate) fn scopes(handles: &mut Handles, arguments: &ScopesArguments) -> Answer {
+    let (stop, frame) = handles.frame(arguments.frame_id)?;
+    let found = stop.scopes(frame).map_err(|error| error.to_string())?;
+    let scopes = found.into_iter().map(|scope| Scope {
+        name: scope.name,
+        presentation_hint: match scope.kind {
+            ScopeKind::Arguments => Some("arguments"),
+            ScopeKind::Locals => Some("locals"),
+            ScopeKind::Statics => Some("globals"),
+            ScopeKind::WasmLocals | ScopeKind::WasmGlobals => Some("registers"),
+            ScopeKind::RequestHeaders
+            | ScopeKind::ResponseHeaders
+            | ScopeKind::Properties
+            | ScopeKind::Filter => None,
+        },
+        variables_reference: handles.give_once(&stop, Handle::Scope(frame, scope.kind)),
+        expensive: scope.expensive,
+    });
+    let scopes = scopes.collect();
+    Ok(Some(Body::from(ScopesBody { scopes })))
+}
 
-    fn stack_frame(&mut self, stop: &Arc<Stop>, frame: &Frame, format: StackFrameFormat) -> StackFrame {
-        let id = self.handles.give_once(stop, Handle::Frame(frame.number));
-        let module = stop.info().module;
-        let mut name = frame.function.clone();
-        if format.parameters {
-            name.push_str(&parameters(stop, frame.number, format));
+pub(crate) fn variables(handles: &mut Handles, arguments: &VariablesArguments) -> Answer {
+    let (stop, handle) = handles.get(arguments.variables_reference)?;
+    let first = u64::try_from(arguments.start).unwrap_or(0);
+    let count = given(arguments.count).map_or(u64::MAX, u64::from);
+    let variables = match handle {
+        Handle::Frame(_) => return Err("that is a frame: ask for its scopes".into()),
+        Handle::Scope(frame, kind) => {
+            let all = stop.variables(frame, kind).map_err(|error| error.to_string())?;
+            let named = arguments.filter.as_deref() != Some("indexed");
+            // A local hides an argument of its name.
+            let hiding = match kind {
+                ScopeKind::Arguments => stop.variables(frame, ScopeKind::Locals).unwrap_or_default(),
+                _ => Vec::new(),
+            };
+            let last_of =
+                |at: usize| all[at + 1..].iter().chain(&hiding).all(|other| other.name != all[at].name);
+            let page = (0..all.len()).skip(first as usize).take(count.min(u64::from(u32::MAX)) as usize);
+            page.filter(|_| named)
+                .map(|at| {
+                    // A name that is hidden by a later one means that one.
+                    let expression = match special_of(kind) {
+                        Some(special) => Some(format!("{special}[{:?}]", all[at].name)),
+                        None => expression_of(None, &all[at]).filter(|_| last_of(at)),
+                    };
+                    variable(handles, &stop, frame, &all[at], expression, arguments.format)
+                })
+                .collect()
         }
-        if format.module {
-            name = format!("{}!{name}", stop.info().filter_name);
-        }
-        if let Some(position) = frame.position.as_ref().filter(|_| format.line) {
-            name.push_str(&format!(" line {}", position.line));
-        }
-        let Phase::Live(session) = &self.phase else { return StackFrame::bare(id, name) };
-        let subtle = frame.position.as_ref().is_none_or(|position| is_library(&position.file));
-        let position = frame.position.as_ref();
-        StackFrame {
-            source: position.map(|position| self.sources.source(session, &self.peer, &position.file)),
-            line: position.map_or(0, |position| self.peer.line_out(position.line)),
-            column: position.map_or(0, |position| self.peer.column_out(position.column.max(1))),
-            instruction_pointer_reference: code_reference(session, module, frame.pc).unwrap_or_default(),
-            module_id: module_id(session, module),
-            presentation_hint: subtle.then_some("subtle"),
-            ..StackFrame::bare(id, name)
-        }
-    }
-
-    pub(crate) fn scopes(&mut self, arguments: &ScopesArguments) -> Answer {
-        let (stop, frame) = self.handles.frame(arguments.frame_id)?;
-        let found = stop.scopes(frame).map_err(|error| error.to_string())?;
-        let scopes = found.into_iter().map(|scope| Scope {
-            name: scope.name,
-            presentation_hint: match scope.kind {
-                ScopeKind::Arguments => Some("arguments"),
-                ScopeKind::Locals => Some("locals"),
-                ScopeKind::Statics => Some("globals"),
-                ScopeKind::WasmLocals | ScopeKind::WasmGlobals => Some("registers"),
-                ScopeKind::RequestHeaders
-                | ScopeKind::ResponseHeaders
-                | ScopeKind::Properties
-                | ScopeKind::Filter => None,
-            },
-            variables_reference: self.handles.give_once(&stop, Handle::Scope(frame, scope.kind)),
-            expensive: scope.expensive,
-        });
-        let scopes = scopes.collect();
-        Ok(Some(Body::from(ScopesBody { scopes })))
-    }
-
-    pub(crate) fn variables(&mut self, arguments: &VariablesArguments) -> Answer {
-        let (stop, handle) = self.handles.get(arguments.variables_reference)?;
-        let first = u64::try_from(arguments.start).unwrap_or(0);
-        let count = given(arguments.count).map_or(u64::MAX, u64::from);
-        let variables = match handle {
-            Handle::Frame(_) => return Err("that is a frame: ask for its scopes".into()),
-            Handle::Scope(frame, kind) => {
-                let all = stop.variables(frame, kind).map_err(|error| error.to_string())?;
-                let named = arguments.filter.as_deref() != Some("indexed");
-                // A local hides an argument of its name.
-                let hiding = match kind {
-                    ScopeKind::Arguments => stop.variables(frame, ScopeKind::Locals).unwrap_or_default(),
-                    _ => Vec::new(),
-                };
-                let last_of =
-                    |at: usize| all[at + 1..].iter().chain(&hiding).all(|other| other.name != all[at].name);
-                let page = (0..all.len()).skip(first as usize).take(count.min(u64::from(u32::MAX)) as usize);
-                page.filter(|_| named)
-                    .map(|at| {
-                        // A name that is hidden by a later one means that one.
-                        let expression = match special_of(kind) {
-                            Some(special) => Some(format!("{special}[{:?}]", all[at].name)),
-                            None => expression_of(None, &all[at]).filter(|_| last_of(at)),
-                        };
-                        self.variable(&stop, frame, &all[at], expression, arguments.format)
+        Handle::Value { frame, value, expression } => {
+            let paged = is_paged(&value);
+            if arguments.filter.as_deref() == Some(if paged { "named" } else { "indexed" }) {
+                Vec::new()
+            } else {
+                let children = value.children(first, count.min(MOST_CHILDREN));
+                let mut list: Vec<_> = children
+                    .iter()
+                    .map(|child| {
+                        let expression = expression_of(expression.as_deref(), child);
+                        variable(handles, &stop, frame, child, expression, arguments.format)
                     })
-                    .collect()
-            }
-            Handle::Value { frame, value, expression } => {
-                let paged = is_paged(&value);
-                if arguments.filter.as_deref() == Some(if paged { "named" } else { "indexed" }) {
-                    Vec::new()
-                } else {
-                    let children = value.children(first, count.min(MOST_CHILDREN));
-                    let mut list: Vec<_> = children
-                        .iter()
-                        .map(|child| {
-                            let expression = expression_of(expression.as_deref(), child);
-                            self.variable(&stop, frame, child, expression, arguments.format)
-                        })
-                        .collect();
-                    let rest = value.child_count().saturating_sub(first.saturating_add(list.len() as u64));
-                    if count == u64::MAX && rest > 0 && list.len() as u64 == MOST_CHILDREN {
-                        list.push(remark("…", &format!("{rest} more: evaluate an index")));
-                    }
-                    list
+                    .collect();
+                let rest = value.child_count().saturating_sub(first.saturating_add(list.len() as u64));
+                if count == u64::MAX && rest > 0 && list.len() as u64 == MOST_CHILDREN {
+                    list.push(remark("…", &format!("{rest} more: evaluate an index")));
                 }
+                list
             }
-        };
-        Ok(Some(Body::from(VariablesBody { variables })))
-    }
-
-    fn variable(
-        &mut self,
-        stop: &Arc<Stop>,
-        frame: u32,
-        found: &Found,
-        expression: Option<String>,
-        format: ValueFormat,
-    ) -> Variable {
-        let value = &found.value;
-        let (named_variables, indexed_variables) = child_counts(value);
-        let read_only = value.address().is_none() && !found.name.starts_with("global");
-        Variable {
-            name: found.name.clone(),
-            value: value.formatted(format.into()),
-            type_name: type_name(value),
-            variables_reference: self.children(stop, frame, value, expression.clone()),
-            named_variables,
-            indexed_variables,
-            evaluate_name: expression,
-            memory_reference: value.address().map(|address| memory_reference(stop.info().slot, address)),
-            presentation_hint: read_only.then(|| VariablePresentationHint { attributes: vec!["readOnly"] }),
         }
-    }
+    };
+    Ok(Some(Body::from(VariablesBody { variables })))
+}
 
-    /// A number for the children of a value; 0 when it has none.
-    pub(crate) fn children(
-        &mut self,
-        stop: &Arc<Stop>,
-        frame: u32,
-        value: &Value,
-        expression: Option<String>,
-    ) -> i64 {
-        if value.child_count() == 0 {
-            return 0;
-        }
-        self.handles.give(stop, Handle::Value { frame, value: value.clone(), expression })
-    }
-
-    /// The frame of an id, or the innermost one of the stop that is looked at.
-    pub(crate) fn frame_or_focus(&mut self, frame: Option<i64>) -> Result<(Arc<Stop>, u32), String> {
-        if let Some(id) = frame.filter(|id| *id > 0) {
-            return self.handles.frame(id);
-        }
-        self.session()?;
-        let Phase::Live(session) = &self.phase else { return Err("the session is over".into()) };
-        let focus = self.threads.focus(session);
-        focus.map(|stop| (stop, 0)).ok_or_else(|| "nothing is stopped: send a request that matches".into())
+fn variable(
+    handles: &mut Handles,
+    stop: &Arc<Stop>,
+    frame: u32,
+    found: &Found,
+    expression: Option<String>,
+    format: ValueFormat,
+) -> Variable {
+    let value = &found.value;
+    let (named_variables, indexed_variables) = child_counts(value);
+    let read_only = value.address().is_none() && !found.name.starts_with("global");
+    Variable {
+        name: found.name.clone(),
+        value: value.formatted(format.into()),
+        type_name: type_name(value),
+        variables_reference: children(handles, stop, frame, value, expression.clone()),
+        named_variables,
+        indexed_variables,
+        evaluate_name: expression,
+        memory_reference: value.address().map(|address| memory_reference(stop.info().slot, address)),
+        presentation_hint: read_only.then(|| VariablePresentationHint { attributes: vec!["readOnly"] }),
     }
 }
 
-impl StackFrame {
-    fn bare(id: i64, name: String) -> Self {
-        Self {
-            id,
-            name,
-            source: None,
-            line: 0,
-            column: 0,
-            instruction_pointer_reference: String::new(),
-            module_id: None,
-            presentation_hint: None,
-        }
+/// A number for the children of a value; 0 when it has none.
+pub(crate) fn children(
+    handles: &mut Handles,
+    stop: &Arc<Stop>,
+    frame: u32,
+    value: &Value,
+    expression: Option<String>,
+) -> i64 {
+    if value.child_count() == 0 {
+        return 0;
     }
+    handles.give(stop, Handle::Value { frame, value: value.clone(), expression })
 }
 
 impl From<ValueFormat> for Format {
     fn from(format: ValueFormat) -> Self {
         if format.hex { Self::Hex } else { Self::Natural }
     }
-}
-
-/// `(token: 7, text)`.
-fn parameters(stop: &Stop, frame: u32, format: StackFrameFormat) -> String {
-    let found = stop.variables(frame, ScopeKind::Arguments).unwrap_or_default();
-    let numbers = if format.hex { Format::Hex } else { Format::Natural };
-    let one = |found: &Found| match (format.parameter_names, format.parameter_values) {
-        (true, true) => format!("{}: {}", found.name, found.value.formatted(numbers)),
-        (false, true) => found.value.formatted(numbers),
-        _ => found.name.clone(),
-    };
-    format!("({})", found.iter().map(one).collect::<Vec<_>>().join(", "))
 }
 
 pub(crate) fn type_name(value: &Value) -> Option<String> {

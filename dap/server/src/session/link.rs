@@ -1,14 +1,14 @@
-//! The connection to the proxy as seen by who must be able to end it at any moment: the thread that reads
-//! from the client, while another one attaches or asks.
+//! The connection to the proxy for the threads that must be able to end it at any moment: the one that reads
+//! from the client does, while another one attaches or asks.
 
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use wasmdbg_control::Client;
 
-/// Ends the connection to the proxy, also one that comes to be later. Clones are the same line.
+/// Ends the connection to the proxy, also one that is made later. Clones end the same connection.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Line {
+pub(crate) struct ProxyLink {
     shared: Arc<Shared>,
 }
 
@@ -24,7 +24,7 @@ struct State {
     closed: bool,
 }
 
-impl Line {
+impl ProxyLink {
     /// Takes note of a connection; false when it is not wanted any more, and then it is ended.
     pub(crate) fn connected(&self, client: &Client) -> bool {
         let mut state = self.shared.state.lock().unwrap_or_else(PoisonError::into_inner);

@@ -3,13 +3,13 @@
 use std::io::Write;
 
 use crate::protocol::{
-    Body, Category, ErrorMessage, Event, InitializeArguments, Outgoing, OutgoingKind, OutputEvent,
+    Answer, Category, ErrorMessage, Event, InitializeArguments, Outgoing, OutgoingKind, OutputEvent,
     ResponseBody,
 };
 use crate::transport::framing;
 
-/// The client's end.
-pub(crate) struct Peer {
+/// The client's end: takes responses and events, and says how the client counts.
+pub(crate) struct Client {
     output: Box<dyn Write + Send>,
     seq: i64,
     /// As it introduced itself.
@@ -18,13 +18,13 @@ pub(crate) struct Peer {
     gone: bool,
 }
 
-impl Peer {
+impl Client {
     pub(crate) fn new(output: Box<dyn Write + Send>) -> Self {
         Self { output, seq: 0, features: InitializeArguments::default(), gone: false }
     }
 
     /// Answers a request.
-    pub(crate) fn respond(&mut self, request_seq: i64, command: &str, result: &Result<Option<Body>, String>) {
+    pub(crate) fn respond(&mut self, request_seq: i64, command: &str, result: &Answer) {
         let format = result.as_ref().err().map(|why| escaped(why)).unwrap_or_default();
         let (message, body) = match result {
             Ok(body) => (None, body.as_ref().map(ResponseBody::Done)),

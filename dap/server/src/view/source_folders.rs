@@ -24,6 +24,15 @@ const SYSTEM: [&str; 9] = [
 /// Variables that name the folder of a toolchain or SDK.
 const NAMED: [&str; 3] = ["WASI_SDK_PATH", "EMSDK", "GOROOT"];
 
+/// Which source files a client can ask for; of both only those that the debug info names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// Whatever this process can read: the client started it.
+    AllFiles,
+    /// Those where sources lie: the workspace, beside the modules, where mappings lead, and the toolchains.
+    SourceFolders,
+}
+
 /// Folders, as the system names them: no symbolic links, no `..`.
 #[derive(Debug)]
 pub(crate) struct SourceFolders {

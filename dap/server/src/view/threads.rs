@@ -8,9 +8,6 @@ use wasmdbg_control::stop::Context;
 use wasmdbg_control::{FilterId, SlotId, StopId, TransactionId};
 use wasmdbg_session::{Session, Stop};
 
-use crate::adapter::{Adapter, Answer, Phase};
-use crate::protocol::{Body, Thread, ThreadsBody};
-
 /// The thread that stands for all that is not debugged. It always runs.
 pub(crate) const PROXY: i64 = 1;
 
@@ -99,45 +96,25 @@ impl Threads {
         let focus = self.focus.and_then(|stop| session.stop(stop).ok());
         focus.or_else(|| session.stops().into_iter().rfind(|stop| stop.info().control))
     }
-}
 
-impl Adapter {
-    pub(crate) fn thread_list(&mut self) -> Answer {
-        let proxy = if let Phase::Waiting(_) = self.phase { "proxy (gone)" } else { "proxy (always runs)" };
-        let mut threads = vec![Thread { id: PROXY, name: proxy.into() }];
-        if let Phase::Live(session) = &self.phase {
-            let many = session.attached().filters.len() > 1;
-            let name_of = |id: FilterId| {
-                let named = session.attached().filters.iter().find(|filter| filter.filter == id);
-                named.filter(|_| many).map_or_else(String::new, |filter| format!(" ({})", filter.name))
-            };
-            for stop in self.stops() {
-                let (id, _) = self.threads.id(Who::of_stop(&stop));
-                threads.push(Thread { id, name: stop.summary().thread + &name_of(stop.info().filter) });
-            }
-            // A proxy that does not answer has its own message.
-            let list = session.transactions().map(|list| list.transactions).unwrap_or_default();
-            for transaction in list {
-                let (id, _) = self.threads.id(Who::Stream(transaction.id, transaction.filter));
-                let name = format!("{} {} #{}", transaction.method, transaction.path, transaction.id);
-                if threads.iter().all(|known| known.id != id) {
-                    threads.push(Thread { id, name: name + &name_of(transaction.filter) });
-                }
-            }
-            threads.sort_by_key(|thread| thread.id);
-        }
-        Ok(Some(Body::from(ThreadsBody { threads })))
+    /// The same for a command that needs one.
+    pub(crate) fn focus_or_why_not(&self, session: &Session) -> Result<Arc<Stop>, String> {
+        self.focus(session).ok_or_else(|| "nothing is stopped: send a request that matches".into())
     }
 
     /// The stop of a thread.
-    pub(crate) fn stop_of(&mut self, thread: i64) -> Result<Arc<Stop>, String> {
-        let who = self.threads.who(thread);
-        self.session()?;
-        let found = self.stops().into_iter().find(|stop| Some(Who::of_stop(stop)) == who);
+    pub(crate) fn stop_of(&self, session: &Session, thread: i64) -> Result<Arc<Stop>, String> {
+        let who = self.who(thread);
+        let found = controlled(session).into_iter().find(|stop| Some(Who::of_stop(stop)) == who);
         found.ok_or_else(|| match (thread, who) {
             (PROXY, _) => "the proxy always runs: choose a request that is stopped".into(),
             (_, None) => format!("there is no thread {thread}: its request is over"),
             (_, Some(_)) => "this request is not stopped".into(),
         })
     }
+}
+
+/// What is stopped and this session's to let go, oldest first.
+pub(crate) fn controlled(session: &Session) -> Vec<Arc<Stop>> {
+    session.stops().into_iter().filter(|stop| stop.info().control).collect()
 }
