@@ -1,31 +1,75 @@
 //! A client over pipes to an adapter on a thread of this process.
 
 use std::collections::VecDeque;
-use std::io::{BufRead, BufReader, PipeWriter, Write};
+use std::io::{BufRead, BufReader, PipeReader, PipeWriter, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::mpsc::{self, Receiver};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use wasmdbg_dap::{Reach, serve};
+use wasmdbg_dap::{Proxies, Reach, ThisMachine, serve_with};
+
+use crate::proxy::Proxy;
 
 /// How long a test waits for what must come: debug lanes are compiled meanwhile, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
+/// How much of its input the adapter is done with.
+#[derive(Default)]
+struct Taken {
+    bytes: Mutex<u64>,
+    more: Condvar,
+}
+
+/// An input that notes, whenever more is asked for, that all before has been worked on.
+struct Counted {
+    input: PipeReader,
+    read: u64,
+    taken: Arc<Taken>,
+}
+
+impl Read for Counted {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        *self.taken.bytes.lock().expect("nobody panics with it") = self.read;
+        self.taken.more.notify_all();
+        let count = self.input.read(buffer)?;
+        self.read += count as u64;
+        Ok(count)
+    }
+}
+
 pub(crate) struct Client {
     output: PipeWriter,
+    /// Bytes that went to the adapter.
+    sent: u64,
+    taken: Arc<Taken>,
     messages: Receiver<Value>,
-    events: VecDeque<Value>,
+    /// Came, and nobody has asked for it.
+    waiting: VecDeque<Value>,
     seq: i64,
+    /// What went each way, a line a message.
+    transcript: String,
 }
 
 impl Client {
     /// A client that has introduced itself.
     pub(crate) fn new(reach: Reach, features: &Value) -> Self {
+        Self::with(reach, features, Arc::new(ThisMachine))
+    }
+
+    /// One that can attach to a proxy in memory.
+    pub(crate) fn of(proxy: &Proxy, features: &Value) -> Self {
+        Self::with(Reach::AllFiles, features, Arc::new(proxy.clone()))
+    }
+
+    fn with(reach: Reach, features: &Value, proxies: Arc<dyn Proxies>) -> Self {
         let (input, output) = std::io::pipe().expect("a pipe");
         let (messages_in, messages_out) = std::io::pipe().expect("a pipe");
-        std::thread::spawn(move || serve(input, messages_out, reach));
+        let taken = Arc::<Taken>::default();
+        let input = Counted { input, read: 0, taken: Arc::clone(&taken) };
+        std::thread::spawn(move || serve_with(input, messages_out, reach, proxies));
         let (sender, messages) = mpsc::channel();
         std::thread::spawn(move || {
             let mut from = BufReader::new(messages_in);
@@ -35,7 +79,15 @@ impl Client {
                 }
             }
         });
-        let mut client = Self { output, messages, events: VecDeque::new(), seq: 0 };
+        let mut client = Self {
+            output,
+            sent: 0,
+            taken,
+            messages,
+            waiting: VecDeque::new(),
+            seq: 0,
+            transcript: String::new(),
+        };
         client.ask("initialize", features);
         client
     }
@@ -43,26 +95,38 @@ impl Client {
     /// The response to a request, whatever it says.
     pub(crate) fn respond(&mut self, command: &str, arguments: &Value) -> Value {
         let seq = self.send(command, arguments);
-        loop {
-            let message = self.receive();
-            if message["type"] == "response" && message["request_seq"] == seq {
-                return message;
-            }
-            self.keep(message);
-        }
+        self.response(seq)
+    }
+
+    /// The response to a request that was sent.
+    pub(crate) fn response(&mut self, seq: i64) -> Value {
+        self.message_where(|message| message["type"] == "response" && message["request_seq"] == seq)
     }
 
     pub(crate) fn send(&mut self, command: &str, arguments: &Value) -> i64 {
         self.seq += 1;
         let message =
             json!({ "seq": self.seq, "type": "request", "command": command, "arguments": arguments });
+        self.note(&format!("-> {command} {}", in_order(arguments)));
         self.send_bytes(message.to_string().as_bytes());
         self.seq
     }
 
     pub(crate) fn send_bytes(&mut self, body: &[u8]) {
-        write!(self.output, "Content-Length: {}\r\n\r\n", body.len()).expect("the adapter reads");
-        self.output.write_all(body).expect("the adapter reads");
+        self.send_raw(format!("Content-Length: {}\r\n\r\n", body.len()).as_bytes());
+        self.send_raw(body);
+    }
+
+    pub(crate) fn send_raw(&mut self, bytes: &[u8]) {
+        self.output.write_all(bytes).expect("the adapter reads");
+        self.sent += bytes.len() as u64;
+    }
+
+    /// Returns when the adapter's reader has taken all that was sent: it waits for more.
+    pub(crate) fn settle(&self) {
+        let bytes = self.taken.bytes.lock().expect("nobody panics with it");
+        let waited = self.taken.more.wait_timeout_while(bytes, PATIENCE, |bytes| *bytes < self.sent);
+        assert!(!waited.expect("nobody panics with it").1.timed_out(), "the reader does not come for more");
     }
 
     /// The body of a response that must be a success.
@@ -81,24 +145,95 @@ impl Client {
 
     /// The body of the next event of this name.
     pub(crate) fn event(&mut self, name: &str) -> Value {
-        loop {
-            if let Some(at) = self.events.iter().position(|event| event["event"] == name) {
-                return self.events.remove(at).expect("it is there")["body"].clone();
-            }
-            let message = self.receive();
-            self.keep(message);
-        }
+        self.event_where(name, |_| true)
     }
 
-    fn keep(&mut self, message: Value) {
-        if message["type"] == "event" {
-            self.events.push_back(message);
+    /// The body of the next event of this name that fits.
+    pub(crate) fn event_where(&mut self, name: &str, fits: impl Fn(&Value) -> bool) -> Value {
+        let event = self.message_where(|message| message["event"] == name && fits(&message["body"]));
+        event["body"].clone()
+    }
+
+    /// The next message that fits; others wait.
+    fn message_where(&mut self, fits: impl Fn(&Value) -> bool) -> Value {
+        loop {
+            if let Some(at) = self.waiting.iter().position(&fits) {
+                return self.waiting.remove(at).expect("it is there");
+            }
+            let message = self.receive();
+            self.waiting.push_back(message);
         }
     }
 
     fn receive(&mut self) -> Value {
         let message = self.messages.recv_timeout(PATIENCE);
-        message.unwrap_or_else(|error| panic!("nothing came ({error}); events: {:?}", self.events))
+        let message =
+            message.unwrap_or_else(|error| panic!("nothing came ({error}); waiting: {:?}", self.waiting));
+        let line = match (message["type"] == "event", message["success"] == true) {
+            (true, _) => format!("event {} {}", text(&message["event"]), in_order(&message["body"])),
+            (_, true) => format!("{} {}", text(&message["command"]), in_order(&message["body"])),
+            _ => format!("{} refused: {}", text(&message["command"]), text(&message["message"])),
+        };
+        self.note(&format!("<- {line}"));
+        message
+    }
+
+    fn note(&mut self, line: &str) {
+        let line = line.replace(&repository().display().to_string(), "REPOSITORY");
+        self.transcript.push_str(line.trim_end());
+        self.transcript.push('\n');
+    }
+
+    /// Nothing more comes: the adapter has ended.
+    pub(crate) fn ended(&mut self) {
+        loop {
+            match self.messages.recv_timeout(PATIENCE) {
+                Ok(_) => {}
+                Err(error) => return assert_eq!(error, RecvTimeoutError::Disconnected, "it still runs"),
+            }
+        }
+    }
+
+    /// The client goes without a word.
+    pub(crate) fn hang_up(&mut self) {
+        let (_, nowhere) = std::io::pipe().expect("a pipe");
+        self.output = nowhere;
+    }
+
+    /// Compares all that went each way so far, from `initialize` on, with `tests/transcripts/NAME.txt`. With
+    /// `WRITE_TRANSCRIPTS=1` in the environment it is written there instead, to be read and committed.
+    pub(crate) fn assert_transcript(&self, name: &str) {
+        let path = repository().join(format!("dap/server/tests/transcripts/{name}.txt"));
+        if std::env::var_os("WRITE_TRANSCRIPTS").is_some() {
+            std::fs::write(&path, &self.transcript).expect("the transcript");
+        }
+        let expected = std::fs::read_to_string(&path).expect("a transcript");
+        for (line, (said, expected)) in (1..).zip(self.transcript.lines().zip(expected.lines())) {
+            assert_eq!(said, expected, "{name}.txt, line {line}");
+        }
+        assert_eq!(self.transcript.lines().count(), expected.lines().count(), "{}", self.transcript);
+    }
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
+}
+
+/// JSON with members by name, and nothing for nothing.
+fn in_order(value: &Value) -> String {
+    match value {
+        Value::Null => String::new(),
+        Value::Object(members) => {
+            let mut members: Vec<_> =
+                members.iter().map(|(name, value)| format!("{name}: {}", in_order(value))).collect();
+            members.sort();
+            format!("{{{}}}", members.join(", "))
+        }
+        Value::Array(items) => {
+            let items: Vec<_> = items.iter().map(in_order).collect();
+            format!("[{}]", items.join(", "))
+        }
+        other => other.to_string(),
     }
 }
 
