@@ -212,6 +212,23 @@ mod tests {
     }
 
     #[test]
+    fn of_two_mappings_the_longer_one_wins() {
+        let folder = temp("mappings");
+        for name in ["all", "own"] {
+            std::fs::create_dir_all(folder.join(name).join("filter")).unwrap();
+            std::fs::write(folder.join(name).join("lib.rs"), name).unwrap();
+            std::fs::write(folder.join(name).join("filter/lib.rs"), name).unwrap();
+        }
+        let (all, own) = (("/build", folder.join("all")), ("/build/filter", folder.join("own")));
+        for order in [[&all, &own], [&own, &all]] {
+            let mut finder = SourceFinder::new();
+            order.into_iter().for_each(|(from, to)| finder.map(*from, to));
+            assert_eq!(finder.find("/build/filter/lib.rs").unwrap(), folder.join("own/lib.rs"));
+            assert_eq!(finder.find("/build/lib.rs").unwrap(), folder.join("all/lib.rs"));
+        }
+    }
+
+    #[test]
     fn another_crates_file_of_the_same_name_is_not_taken() {
         let folder = temp("other");
         let mut finder = SourceFinder::new();

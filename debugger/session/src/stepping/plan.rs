@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use wasmdbg_control::state::Value as Wire;
-use wasmdbg_control::stop::{Calls, ResumeMode};
+use wasmdbg_control::stop::{Calls, Frame, ResumeMode};
 use wasmdbg_symbols::{InstanceId, ModulePc};
 
 use super::here::{Here, Lines};
@@ -97,13 +97,7 @@ impl Plan {
         let ty = symbols.return_type(left).ok().flatten()?;
         let left = symbols.instance(left)?;
         let [_] = symbols.module().function(left.function)?.results[..] else { return None };
-        let bytes = match target.info().frames.first()?.operands.last()? {
-            Wire::I32(value) => value.to_le_bytes().to_vec(),
-            Wire::F32(bits) => bits.to_le_bytes().to_vec(),
-            Wire::I64(value) => value.to_le_bytes().to_vec(),
-            Wire::F64(bits) => bits.to_le_bytes().to_vec(),
-            _ => return None,
-        };
+        let bytes = result(target.info().frames.first()?)?;
         let size = symbols.resolved_type(ty).ok()??.size? as usize;
         let value = value(target, Some(ty), Place::whole(bytes.get(..size)?));
         Some(format!("{} returned {}", left.name.short, value.summary()))
@@ -184,5 +178,29 @@ impl Plan {
                 Some(here.not_entered(entered as u32).max(own as u32))
             }
         }
+    }
+}
+
+/// What a call has just returned to `caller`, as bytes: it is on top of what the caller computes.
+fn result(caller: &Frame) -> Option<Vec<u8>> {
+    match caller.operands.last()? {
+        Wire::I32(value) => Some(value.to_le_bytes().to_vec()),
+        Wire::F32(bits) => Some(bits.to_le_bytes().to_vec()),
+        Wire::I64(value) => Some(value.to_le_bytes().to_vec()),
+        Wire::F64(bits) => Some(bits.to_le_bytes().to_vec()),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_result_is_on_top_of_what_its_caller_computes() {
+        let caller = |operands| Frame { function: 0, pc: ModulePc(0), locals: vec![], operands };
+        assert_eq!(result(&caller(vec![Wire::I32(1), Wire::I64(-2)])), Some((-2i64).to_le_bytes().to_vec()));
+        assert_eq!(result(&caller(vec![Wire::I64(1), Wire::F32(7)])), Some(vec![7, 0, 0, 0]));
+        assert_eq!(result(&caller(vec![])), None);
     }
 }

@@ -214,3 +214,18 @@ fn cut_to_characters(bytes: &mut Vec<u8>) {
         bytes.truncate(error.valid_up_to());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_text_is_cut_between_characters() {
+        let text = format!("a{}", "é".repeat(200));
+        // 256 bytes of it end within an `é`.
+        let shown = format!("\"a{}\"… (401 bytes)", "é".repeat(127));
+        assert_eq!(Value::of_text(&text, Language::Rust).summary(), shown);
+        let whole = "é".repeat(128);
+        assert_eq!(Value::of_text(&whole, Language::Rust).summary(), format!("\"{whole}\""), "256 bytes");
+    }
+}

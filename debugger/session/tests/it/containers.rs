@@ -146,6 +146,28 @@ fn rust_types_and_children() {
     );
 }
 
+/// The marks of a hash table's buckets: their address, and what they are.
+fn marks(stop: &Stop, map: &str) -> (u64, Vec<u8>) {
+    let number = |path: &str| {
+        let value = stop.evaluate(0, &format!("{map}.base.table.table.{path}")).expect(path);
+        u64::try_from(value.as_integer().expect(path)).expect(path)
+    };
+    let (address, buckets) = (number("ctrl.pointer"), number("bucket_mask") + 1);
+    (address, stop.read_memory(address, buckets as u32).expect("its marks"))
+}
+
+#[test]
+fn a_bucket_whose_entry_was_removed_is_none() {
+    let held = held("containers-rust", "lib.rs");
+    let (address, mut buckets) = marks(&held.stop, "map");
+    let free = buckets.iter().filter(|mark| **mark == 0xff).count();
+    assert_eq!((buckets.len() - free, free > 0), (1, true), "{buckets:x?}");
+    // What a table leaves where it must not look empty.
+    buckets.iter_mut().filter(|mark| **mark == 0xff).for_each(|mark| *mark = 0x80);
+    held.stop.write_memory(address, buckets).expect("to write");
+    check(&held.stop, &[("map", "{70001: \"value 70001\"}")]);
+}
+
 #[test]
 fn cpp() {
     let held = held("containers-cpp", "filter.cc");
@@ -174,6 +196,10 @@ fn cpp() {
             ("text", "\"chars\""),
             ("text[1] == 'h'", "true"),
             ("small", "-3"),
+            ("small < 1", "true"),
+            ("small > 4294967290", "false"),
+            ("small == 4294967293", "false"),
+            ("4294967296 > 1", "true"),
             ("derived.base_field + derived.own_field", "3"),
             ("flags", "{a = 5, b = -7, c = 1000}"),
             ("either.number", "70001"),

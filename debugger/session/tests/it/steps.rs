@@ -79,6 +79,22 @@ fn finish_leaves_several_frames_at_once() {
 }
 
 #[test]
+fn an_inlined_frame_is_left_from_further_in_and_its_caller_is_not() {
+    let mut bench = Bench::rust("release", "10007");
+    bench.set(BreakpointSpec::Function("get_map".into()));
+    let _done = bench.request();
+    let stop = bench.stop();
+    assert_eq!(
+        stack(&stop, 4),
+        "get_map < ~get_http_request_headers < ~log_headers < on_http_request_headers"
+    );
+    let out = bench.step(&stop, Step::Out { frame: 1 });
+    assert_eq!(stack(&out, 2), "~log_headers < on_http_request_headers");
+    let out = bench.step(&out, Step::Out { frame: 0 });
+    assert_eq!(function(&out, 0), "on_http_request_headers");
+}
+
+#[test]
 fn steps_pass_through_the_standard_library_unless_told_otherwise() {
     let mut bench = Bench::rust("debug", "91");
     bench.break_at(CALL);

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use wasmdbg_symbols::{Encoding, Member, PointerKind, RecordKind, Type, TypeId, TypeKind, VariantPart};
+use wasmdbg_symbols::{
+    Encoding, Enumerator, Member, PointerKind, RecordKind, Type, TypeId, TypeKind, VariantPart,
+};
 
 use super::view::View;
 use crate::value::scalar::Scalar;
@@ -23,13 +25,9 @@ pub(super) fn shape(value: &Value, ty: &Type, view: &dyn View) -> Shape {
             Shape::or_missing(value.read(ty.size.unwrap_or(0)).and_then(decode))
         }
         TypeKind::Pointer { kind, target } => Shape::or_missing(pointer(value, *kind, *target)),
-        TypeKind::Enum { values, .. } => Shape::or_missing(value.unsigned().map(|raw| {
-            let bits = ty.size.unwrap_or(8).clamp(1, 8) as u32 * 8;
-            let signed = i128::from((raw << (64 - bits)).cast_signed() >> (64 - bits));
-            let found = values.iter().find(|v| v.value == signed || v.value == i128::from(raw));
-            let name = found.map(|v| Arc::clone(&v.name));
-            Shape::Enumerator { name, value: found.map_or(signed, |v| v.value) }
-        })),
+        TypeKind::Enum { values, .. } => {
+            Shape::or_missing(value.unsigned().map(|raw| enumerator(values, raw, ty.size.unwrap_or(8))))
+        }
         TypeKind::Array { element, lengths } => array(value, *element, lengths),
         TypeKind::Record { members, bases, variants, kind, .. } => match variants {
             Some(part) => Shape::or_missing(variant(value, part)),
@@ -39,6 +37,15 @@ pub(super) fn shape(value: &Value, ty: &Type, view: &dyn View) -> Shape {
         TypeKind::Function { .. } => Shape::Opaque("<code>".into()),
         TypeKind::Other(tag) => Shape::Opaque(format!("<{tag}>")),
     }
+}
+
+/// The enumerator whose number `raw` is, in `size` bytes: the debug info has it with or without its sign.
+fn enumerator(values: &[Enumerator], raw: u64, size: u64) -> Shape {
+    let unused = 64 - size.clamp(1, 8) as u32 * 8;
+    let signed = i128::from((raw << unused).cast_signed() >> unused);
+    let found = values.iter().find(|known| known.value == signed || known.value == i128::from(raw));
+    let name = found.map(|known| Arc::clone(&known.name));
+    Shape::Enumerator { name, value: found.map_or(signed, |known| known.value) }
 }
 
 fn pointer(value: &Value, kind: PointerKind, target: Option<TypeId>) -> Result<Shape, ValueState> {
@@ -158,4 +165,24 @@ impl Opened {
 /// Whether the fields are those of a Rust tuple: `__0`, `__1`, …
 fn is_tuple(fields: &[Variable]) -> bool {
     !fields.is_empty() && fields.iter().enumerate().all(|(index, field)| field.name == format!("__{index}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_enumerator_can_be_negative() {
+        let known = |name: &str, value| Enumerator { name: name.into(), value };
+        let values = [known("BLUE", -1), known("GREEN", 5), known("HIGH", 0xf0)];
+        let shown = |raw, size| match enumerator(&values, raw, size) {
+            Shape::Enumerator { name, value } => (name.as_deref().map(str::to_owned), value),
+            _ => panic!("no enumerator"),
+        };
+        assert_eq!(shown(0xffff_ffff, 4), (Some("BLUE".into()), -1));
+        assert_eq!(shown(0xff, 1), (Some("BLUE".into()), -1));
+        assert_eq!(shown(5, 4), (Some("GREEN".into()), 5));
+        assert_eq!(shown(0xf0, 1), (Some("HIGH".into()), 0xf0), "its type has no sign");
+        assert_eq!(shown(0xffff_fffe, 4), (None, -2));
+    }
 }
