@@ -3,41 +3,6 @@
 
 use wasmdbg_control::ContextId;
 
-use crate::embedder::HeaderMap;
-
-/// A callback into a stream context.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Callback {
-    /// `proxy_on_request_headers`
-    RequestHeaders {
-        /// No body follows.
-        end_of_stream: bool,
-    },
-    /// `proxy_on_response_headers`
-    ResponseHeaders {
-        /// No body follows.
-        end_of_stream: bool,
-    },
-}
-
-impl Callback {
-    /// The map that it is about.
-    pub(crate) fn map(self) -> HeaderMap {
-        match self {
-            Self::RequestHeaders { .. } => HeaderMap::RequestHeaders,
-            Self::ResponseHeaders { .. } => HeaderMap::ResponseHeaders,
-        }
-    }
-
-    /// The name of the export.
-    pub fn export(self) -> &'static str {
-        match self {
-            Self::RequestHeaders { .. } => "proxy_on_request_headers",
-            Self::ResponseHeaders { .. } => "proxy_on_response_headers",
-        }
-    }
-}
-
 /// `proxy_stream_type_t`
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StreamType {

@@ -10,7 +10,7 @@ use wasmdbg_control::stop::ReleaseCause;
 use super::lane::DebugLane;
 use super::slot::{Activity, Done, EffectSink, Ending, Job, Reply, Slot};
 use crate::embedder::Transaction;
-use crate::outcome::Callback;
+use crate::vm::entry::Callback;
 
 /// A slot that is kept for a transaction. Dropped: the slot is free again.
 pub struct Claim {

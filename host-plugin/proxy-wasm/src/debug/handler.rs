@@ -296,7 +296,7 @@ impl Handler {
     ) {
         let (lane, slot) = (&self.0.lane, &self.0.slot);
         let Running { context, callback } = slot.lock().running.clone().unwrap_or(Running {
-            context: Context::Root { id: crate::vm::contexts::NO_CONTEXT },
+            context: Context::Root { id: crate::vm::entry::NO_CONTEXT },
             callback: "_start",
         });
         let (frames, frame_count) = self.frames(store).read(0, FRAMES);

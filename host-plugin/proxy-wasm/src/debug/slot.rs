@@ -15,7 +15,8 @@ use wasmdbg_control::{FilterId, ModuleHash, ModulePc, RequestId, SessionId, Slot
 use wasmtime::EngineWeak;
 
 use crate::embedder::{RequestFacts, Transaction};
-use crate::outcome::{Action, Callback, Outcome};
+use crate::outcome::{Action, Outcome};
+use crate::vm::entry::Callback;
 
 /// Called on the slot's thread with the result of a callback, as the last thing the slot does for it.
 pub type Done = Box<dyn FnOnce(Outcome) + Send>;

@@ -18,9 +18,10 @@ use super::handler::Handler;
 use super::lane::{DebugLane, SlotCode};
 use super::slot::{Running, Slot};
 use crate::embedder::{Level, Transaction};
-use crate::outcome::{Action, Callback, Effect, Outcome};
-use crate::vm::contexts::{NO_CONTEXT, Overdue, ROOT_CONTEXT};
-use crate::vm::exports::{Entry, Exports};
+use crate::outcome::{Action, Effect, Outcome};
+use crate::vm::callbacks::Callbacks;
+use crate::vm::contexts::Overdue;
+use crate::vm::entry::{Callback, Entry, NO_CONTEXT, ROOT_CONTEXT};
 use crate::vm::start::{StartError, accept_start, is_clean_exit, start_sequence};
 use crate::vm::state::{LogListener, VmState};
 use crate::vm::trap::Death;
@@ -34,7 +35,7 @@ const LOG_LINE: usize = 8 << 10;
 /// See the module.
 pub(crate) struct DebugVm {
     store: Store<VmState>,
-    exports: Exports,
+    callbacks: Callbacks,
     handler: Handler,
     lane: Arc<DebugLane>,
     slot: Arc<Slot>,
@@ -77,17 +78,17 @@ impl DebugVm {
             Ok(Err(error)) => return Err(StartError::Instantiate(store.data().death(&error).message)),
             Err(panic) => return Err(StartError::Instantiate(Death::of_panic(&*panic).message)),
         };
-        let exports = Exports::resolve(&mut store, &instance)?;
+        let callbacks = Callbacks::resolve(&mut store, &instance)?;
         let mut vm = Self {
             store,
-            exports,
+            callbacks,
             handler,
             lane: Arc::clone(lane),
             slot: Arc::clone(slot),
             image: code.module.image_size(),
             dead: false,
         };
-        for entry in start_sequence(&code.core, &vm.exports).into_iter().flatten() {
+        for entry in start_sequence(&code.core, &vm.callbacks).into_iter().flatten() {
             let (result, _) =
                 vm.enter(entry).map_err(|death| StartError::Died(entry.export(), death.message))?;
             accept_start(entry, result)?;
@@ -123,7 +124,7 @@ impl DebugVm {
 
     /// A callback of a transaction.
     pub(crate) fn call(&mut self, context: ContextId, callback: Callback) -> Outcome {
-        let entry = Entry::Stream { context, callback, count: 0 };
+        let entry = Entry::Stream { context, callback, size: 0 };
         self.guarded(entry, |vm| vm.call_stream(context, callback))
     }
 
@@ -131,8 +132,8 @@ impl DebugVm {
         let Some(transaction) = self.store.data_mut().contexts.transaction_of(context) else {
             return Outcome { action: Action::Failed, effects: Vec::new() };
         };
-        let count = transaction.header_count(callback.map()).unwrap_or(0);
-        self.run(Entry::Stream { context, callback, count })
+        let size = transaction.header_count(callback.sized_by()).unwrap_or(0);
+        self.run(Entry::Stream { context, callback, size })
     }
 
     /// The transaction is over. Action Pause when the filter is not done yet; an effect Continue says
@@ -245,7 +246,7 @@ impl DebugVm {
         if self.dead {
             return Err(Death::before());
         }
-        if !self.exports.has(entry) {
+        if !self.callbacks.has(entry) {
             let state = self.store.data_mut();
             state.begin(entry);
             let result = entry.default_result();
@@ -258,8 +259,8 @@ impl DebugVm {
         let context = self.context_of(entry);
         self.slot.lock().running = Some(Running { context: context.clone(), callback: entry.export() });
         self.store.set_epoch_deadline(1);
-        let (store, exports) = (&mut self.store, &self.exports);
-        let ended = catch_unwind(AssertUnwindSafe(|| block_on(exports.call_async(store, entry))));
+        let (store, callbacks) = (&mut self.store, &self.callbacks);
+        let ended = catch_unwind(AssertUnwindSafe(|| block_on(callbacks.call_async(store, entry))));
         let trapped_at = self.handler.end(self.store.as_context_mut());
         let result = match ended {
             Ok(Ok(result)) => Ok(result),

@@ -18,7 +18,8 @@ use wasmdbg_control::{ContextId, Event};
 use super::lane::{DebugLane, Note, SlotCode};
 use super::slot::{Activity, EffectSink, Ending, Job, Reply, Slot};
 use super::vm::DebugVm;
-use crate::outcome::{Action, Callback, Effect, Outcome};
+use crate::outcome::{Action, Effect, Outcome};
+use crate::vm::entry::Callback;
 
 /// See the module.
 pub(crate) struct Worker {

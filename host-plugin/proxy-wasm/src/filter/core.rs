@@ -15,7 +15,7 @@ use crate::config::FilterConfig;
 use crate::config::Limits;
 use crate::embedder::Level;
 use crate::vm::contexts::Overdue;
-use crate::vm::exports::Entry;
+use crate::vm::entry::Entry;
 use crate::vm::trap::{Death, TrapReport};
 use wasmdbg_control::TransactionId;
 

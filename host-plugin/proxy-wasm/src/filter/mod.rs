@@ -25,8 +25,8 @@ use crate::abi::linker::{LinkError, link};
 use crate::abi::table::Lane;
 use crate::config::FilterConfig;
 use crate::embedder::Level;
-use crate::outcome::Callback;
-use crate::vm::exports::never_called;
+use crate::vm::callbacks::never_called;
+use crate::vm::entry::{Callback, Wants};
 use crate::vm::fast::FastVm;
 use crate::vm::start::StartError;
 use crate::vm::state::VmState;
@@ -72,8 +72,7 @@ pub struct Filter {
 /// A module that can run.
 struct Program {
     instance: InstancePre<VmState>,
-    wants_request_headers: bool,
-    wants_response_headers: bool,
+    wants: Wants,
 }
 
 impl Filter {
@@ -167,14 +166,19 @@ impl Filter {
         &self.core.counters
     }
 
-    /// The module exports `proxy_on_request_headers`.
-    pub fn wants_request_headers(&self) -> bool {
-        self.program.as_ref().is_ok_and(|program| program.wants_request_headers)
+    /// The module has this callback of transactions, and may be called there.
+    pub fn wants(&self, callback: Callback) -> bool {
+        self.program.as_ref().is_ok_and(|program| program.wants.has(callback))
     }
 
-    /// The module exports `proxy_on_response_headers`.
+    /// [`Filter::wants`] the request's header.
+    pub fn wants_request_headers(&self) -> bool {
+        self.wants(Callback::RequestHeaders { end_of_stream: false })
+    }
+
+    /// [`Filter::wants`] the response's header.
     pub fn wants_response_headers(&self) -> bool {
-        self.program.as_ref().is_ok_and(|program| program.wants_response_headers)
+        self.wants(Callback::ResponseHeaders { end_of_stream: false })
     }
 
     /// As the control protocol shows it.
@@ -262,16 +266,11 @@ impl Program {
             let text = format!("it exports callbacks that this host does not call: {}", never.join(", "));
             core.log(Level::Warn, None, &text);
         }
-        let wants = |callback: Callback| {
-            let name = callback.export();
+        let wants = Wants::new(|name| {
             let allowed = core.config.capabilities.as_ref().is_none_or(|names| names.contains(name));
             allowed && module.get_export(name).is_some()
-        };
-        Ok(Self {
-            wants_request_headers: wants(Callback::RequestHeaders { end_of_stream: false }),
-            wants_response_headers: wants(Callback::ResponseHeaders { end_of_stream: false }),
-            instance,
-        })
+        });
+        Ok(Self { wants, instance })
     }
 }
 

@@ -9,14 +9,9 @@ use wasmdbg_control::{ContextId, TransactionId};
 
 use crate::config::Limits;
 use crate::embedder::{HeaderMap, Status, Transaction};
-use crate::outcome::{Action, Callback, Effect, StreamType};
+use crate::outcome::{Action, Effect, StreamType};
 use crate::vm::deadlines::{Deadline, Deadlines};
-use crate::vm::exports::Entry;
-
-/// The virtual machine itself, before there is any context.
-pub(crate) const NO_CONTEXT: ContextId = ContextId(0);
-/// The root context of the one filter that a virtual machine holds.
-pub(crate) const ROOT_CONTEXT: ContextId = ContextId(1);
+use crate::vm::entry::{Entry, NO_CONTEXT, ROOT_CONTEXT};
 
 /// A transaction's context.
 struct Stream {
@@ -177,9 +172,9 @@ impl Contexts {
     pub(crate) fn begin(&mut self, entry: Entry) {
         self.current = entry.context();
         self.effective = self.current;
-        self.decides = matches!(entry, Entry::ContextCreate { .. } | Entry::Stream { .. });
+        self.decides = entry.decides();
         self.counted = match entry {
-            Entry::Stream { callback, count, .. } => Some((callback.map(), count)),
+            Entry::Stream { callback, size, .. } => Some((callback.sized_by(), size)),
             _ => None,
         };
     }
@@ -204,10 +199,7 @@ impl Contexts {
             // 2 (continue and end the stream) is what older SDKs return.
             Entry::Stream { callback, .. } if result != 0 && result != 2 => {
                 stream.open(self.current, &mut self.paused, &mut self.deadlines);
-                stream.stage = Stage::Paused(match callback {
-                    Callback::RequestHeaders { .. } => StreamType::Request,
-                    Callback::ResponseHeaders { .. } => StreamType::Response,
-                });
+                stream.stage = Stage::Paused(callback.stream());
                 self.paused += 1;
                 if let Some(limit) = self.pause_limit {
                     stream.deadline = self.deadlines.add(self.current, Instant::now(), limit);

@@ -12,9 +12,10 @@ use wasmtime::{InstancePre, Store, UpdateDeadline};
 use crate::embedder::Transaction;
 use crate::filter::core::FilterCore;
 use crate::filter::engine::Ticking;
-use crate::outcome::{Action, Callback, Effect, Outcome};
-use crate::vm::contexts::{NO_CONTEXT, Overdue, ROOT_CONTEXT};
-use crate::vm::exports::{Entry, Exports};
+use crate::outcome::{Action, Effect, Outcome};
+use crate::vm::callbacks::Callbacks;
+use crate::vm::contexts::Overdue;
+use crate::vm::entry::{Callback, Entry, NO_CONTEXT, ROOT_CONTEXT};
 use crate::vm::start::{StartError, accept_start, is_clean_exit, start_sequence};
 use crate::vm::state::VmState;
 use crate::vm::trap::Death;
@@ -22,7 +23,7 @@ use crate::vm::trap::Death;
 /// See the module.
 pub struct FastVm {
     store: Store<VmState>,
-    exports: Exports,
+    callbacks: Callbacks,
     dead: bool,
     _ticking: Ticking,
 }
@@ -46,10 +47,10 @@ impl FastVm {
             Ok(Err(error)) => return Err(StartError::Instantiate(store.data().death(&error).message)),
             Err(panic) => return Err(StartError::Instantiate(Death::of_panic(&*panic).message)),
         };
-        let exports = Exports::resolve(&mut store, &instance)?;
+        let callbacks = Callbacks::resolve(&mut store, &instance)?;
         core.counters.vms.fetch_add(1, Relaxed);
-        let mut vm = Self { store, exports, dead: false, _ticking: ticking };
-        for entry in start_sequence(core, &vm.exports).into_iter().flatten() {
+        let mut vm = Self { store, callbacks, dead: false, _ticking: ticking };
+        for entry in start_sequence(core, &vm.callbacks).into_iter().flatten() {
             let result = vm.enter(entry).map_err(|death| StartError::Died(entry.export(), death.message))?;
             vm.store.data_mut().finish(entry, result);
             accept_start(entry, result)?;
@@ -60,7 +61,7 @@ impl FastVm {
 
     /// Whether [`FastVm::call`] with such a callback would run anything.
     pub fn has(&self, callback: Callback) -> bool {
-        self.exports.has_callback(callback)
+        self.callbacks.has(Entry::Stream { context: NO_CONTEXT, callback, size: 0 })
     }
 
     /// It trapped, or a fault of the host has ended it. It serves nobody any more: drop it and take another one.
@@ -86,7 +87,7 @@ impl FastVm {
 
     /// A callback of a transaction.
     pub fn call(&mut self, context: ContextId, callback: Callback) -> Outcome {
-        let entry = Entry::Stream { context, callback, count: 0 };
+        let entry = Entry::Stream { context, callback, size: 0 };
         self.guarded(entry, |vm| vm.call_stream(context, callback))
     }
 
@@ -95,8 +96,8 @@ impl FastVm {
         let Some(transaction) = state.contexts.transaction_of(context) else {
             return Outcome { action: Action::Failed, effects: Vec::new() };
         };
-        let count = transaction.header_count(callback.map()).unwrap_or(0);
-        self.run(Entry::Stream { context, callback, count })
+        let size = transaction.header_count(callback.sized_by()).unwrap_or(0);
+        self.run(Entry::Stream { context, callback, size })
     }
 
     /// The transaction is over: `proxy_on_done`, `proxy_on_log`, `proxy_on_delete`. Action Pause when the
@@ -253,9 +254,12 @@ impl FastVm {
         }
         // Also for a callback that is not there: what follows is for its context, not for the last one's.
         self.store.data_mut().begin(entry);
+        if !self.callbacks.has(entry) {
+            return Ok(entry.default_result());
+        }
         self.store.set_epoch_deadline(1);
-        let (store, exports) = (&mut self.store, &self.exports);
-        let death = match catch_unwind(AssertUnwindSafe(|| exports.call(store, entry))) {
+        let (store, callbacks) = (&mut self.store, &self.callbacks);
+        let death = match catch_unwind(AssertUnwindSafe(|| callbacks.call(store, entry))) {
             Ok(Ok(result)) => return Ok(result),
             Ok(Err(error)) if is_clean_exit(entry, &error) => return Ok(0),
             Ok(Err(error)) => self.store.data().death(&error),

@@ -1,9 +1,10 @@
 //! One virtual machine: its contexts, what it may use, how it is entered, and how it ends. Both lanes stand on
 //! it; the fast one is here.
 
+pub(crate) mod callbacks;
 pub(crate) mod contexts;
 mod deadlines;
-pub(crate) mod exports;
+pub(crate) mod entry;
 pub(crate) mod fast;
 pub(crate) mod guest;
 pub(crate) mod limits;
@@ -12,6 +13,7 @@ pub(crate) mod start;
 pub(crate) mod state;
 pub(crate) mod trap;
 
+pub use self::entry::Callback;
 pub use self::fast::FastVm;
 pub use self::start::StartError;
 pub use self::trap::{TrapFrame, TrapKind, TrapReport};

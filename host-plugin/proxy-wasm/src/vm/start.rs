@@ -1,14 +1,14 @@
 //! How a virtual machine starts: the order of the ABI, and what may go wrong. Enters nothing itself.
 
 use crate::filter::core::FilterCore;
-use crate::vm::contexts::{NO_CONTEXT, ROOT_CONTEXT};
-use crate::vm::exports::{Entry, Exports};
+use crate::vm::callbacks::Callbacks;
+use crate::vm::entry::{Entry, NO_CONTEXT, ROOT_CONTEXT};
 use crate::vm::trap::Stop;
 
 /// What a virtual machine goes through before it serves, in order.
-pub(crate) fn start_sequence(core: &FilterCore, exports: &Exports) -> [Option<Entry>; 5] {
-    let (first, second) = if exports.initialize.is_some() {
-        (Some(Entry::Initialize), Some(Entry::Main))
+pub(crate) fn start_sequence(core: &FilterCore, callbacks: &Callbacks) -> [Option<Entry>; 5] {
+    let (first, second) = if callbacks.has(Entry::Initialize) {
+        (Some(Entry::Initialize), Some(Entry::Main { count: 0, arguments_at: 0 }))
     } else {
         (Some(Entry::Start), None)
     };
@@ -51,5 +51,6 @@ pub enum StartError {
 
 /// A command module's `_start` or `main` may end in `proc_exit(0)`: that is a return.
 pub(crate) fn is_clean_exit(entry: Entry, error: &wasmtime::Error) -> bool {
-    matches!(entry, Entry::Start | Entry::Main) && matches!(error.downcast_ref::<Stop>(), Some(Stop::Exit(0)))
+    matches!(entry, Entry::Start | Entry::Main { .. })
+        && matches!(error.downcast_ref::<Stop>(), Some(Stop::Exit(0)))
 }

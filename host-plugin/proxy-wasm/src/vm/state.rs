@@ -12,7 +12,7 @@ use crate::embedder::{Level, Status};
 use crate::filter::core::FilterCore;
 use crate::outcome::{Action, Outcome};
 use crate::vm::contexts::{Contexts, Overdue};
-use crate::vm::exports::Entry;
+use crate::vm::entry::Entry;
 use crate::vm::limits::{CpuBudget, HostWork, MemoryLimit};
 use crate::vm::output::{GuestOutput, LogAllowance};
 use crate::vm::trap::{Death, Stop};

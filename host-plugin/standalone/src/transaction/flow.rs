@@ -77,10 +77,7 @@ impl Flow {
     /// Runs a callback, and waits while the filter parks the transaction.
     pub(crate) async fn call(&mut self, callback: Callback) -> Next {
         let filter = &self.worker.shared.filter;
-        let wanted = match callback {
-            Callback::RequestHeaders { .. } => filter.wants_request_headers(),
-            Callback::ResponseHeaders { .. } => filter.wants_response_headers(),
-        };
+        let wanted = filter.wants(callback);
         // In the debug lane the first one tells what the context's creation decided.
         let skipped = !wanted
             && !matches!(
