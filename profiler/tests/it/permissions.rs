@@ -317,7 +317,8 @@ fn who_may_sample_but_not_read_gets_the_code_over_the_control_socket() {
     );
     assert_resolved(&out);
     // The host's own files can be read: callers of the filters are there, with the names of their functions.
-    let caller = share(&json(Path::new(&out)), "functions", "wasmdbg_proxy_wasm::vm::fast::FastVm::enter");
+    let caller =
+        share(&json(Path::new(&out)), "functions", "wasmdbg_proxy_wasm::vm::lifecycle::Machine>::enter");
     assert!(caller > 80.0, "{caller:.1} %");
     let (done, text) = user.run("+perfmon", &["doctor", &pid]);
     assert!(done, "{text}");

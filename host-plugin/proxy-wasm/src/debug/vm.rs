@@ -7,22 +7,22 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
+use wasmdbg_control::Event;
 use wasmdbg_control::stop::{CallbackEnded, CallbackOutcome, Context};
 use wasmdbg_control::text::{SHOWN, cut};
 use wasmdbg_control::transactions::LogLine;
-use wasmdbg_control::{ContextId, Event};
 use wasmtime::{AsContextMut, Store, UpdateDeadline};
 
 use super::block_on::block_on;
 use super::handler::Handler;
 use super::lane::{DebugLane, SlotCode};
 use super::slot::{Running, Slot};
-use crate::embedder::{Level, Transaction};
-use crate::outcome::{Action, Effect, Outcome};
+use crate::embedder::Level;
+use crate::outcome::Action;
 use crate::vm::callbacks::Callbacks;
-use crate::vm::contexts::Overdue;
-use crate::vm::entry::{Callback, Entry, NO_CONTEXT, ROOT_CONTEXT};
-use crate::vm::start::{StartError, accept_start, is_clean_exit, start_sequence};
+use crate::vm::entry::{Entry, NO_CONTEXT, ROOT_CONTEXT};
+use crate::vm::lifecycle::Machine;
+use crate::vm::start::{StartError, is_clean_exit, start_sequence};
 use crate::vm::state::{LogListener, VmState};
 use crate::vm::trap::Death;
 
@@ -41,7 +41,6 @@ pub(crate) struct DebugVm {
     slot: Arc<Slot>,
     /// Bytes of its copy of the code.
     image: u64,
-    dead: bool,
 }
 
 impl DebugVm {
@@ -86,20 +85,16 @@ impl DebugVm {
             lane: Arc::clone(lane),
             slot: Arc::clone(slot),
             image: code.module.image_size(),
-            dead: false,
         };
-        for entry in start_sequence(&code.core, &vm.callbacks).into_iter().flatten() {
-            let (result, _) =
-                vm.enter(entry).map_err(|death| StartError::Died(entry.export(), death.message))?;
-            accept_start(entry, result)?;
-        }
+        let sequence = start_sequence(&code.core, &vm.callbacks);
+        vm.configure(sequence)?;
         vm.count_memory();
         Ok(vm)
     }
 
     /// It trapped: its memory is undefined.
     pub(crate) fn is_dead(&self) -> bool {
-        self.dead
+        self.store.data().dead
     }
 
     /// How often it wants to be ticked.
@@ -112,138 +107,48 @@ impl DebugVm {
         self.handler.look(self.store.as_context_mut());
     }
 
-    /// `proxy_on_context_create` for a transaction.
-    pub(crate) fn create_context(&mut self, transaction: Box<dyn Transaction>) -> (ContextId, Outcome) {
-        let state = self.store.data_mut();
-        state.core.counters.contexts.fetch_add(1, Relaxed);
-        state.core.counters.debug_contexts.fetch_add(1, Relaxed);
-        let context = state.contexts.add(transaction);
-        let entry = Entry::ContextCreate { context, parent: ROOT_CONTEXT };
-        (context, self.guarded(entry, |vm| vm.run(entry)))
-    }
-
-    /// A callback of a transaction.
-    pub(crate) fn call(&mut self, context: ContextId, callback: Callback) -> Outcome {
-        let entry = Entry::Stream { context, callback, size: 0 };
-        self.guarded(entry, |vm| vm.call_stream(context, callback))
-    }
-
-    fn call_stream(&mut self, context: ContextId, callback: Callback) -> Outcome {
-        let Some(transaction) = self.store.data_mut().contexts.transaction_of(context) else {
-            return Outcome { action: Action::Failed, effects: Vec::new() };
-        };
-        let size = transaction.header_count(callback.sized_by()).unwrap_or(0);
-        self.run(Entry::Stream { context, callback, size })
-    }
-
-    /// The transaction is over. Action Pause when the filter is not done yet; an effect Continue says
-    /// when it is.
-    pub(crate) fn end(&mut self, context: ContextId) -> Outcome {
-        self.guarded(Entry::Done { context }, |vm| vm.end_stream(context))
-    }
-
-    fn end_stream(&mut self, context: ContextId) -> Outcome {
-        if !self.store.data_mut().contexts.closing(context) {
-            return Outcome { action: Action::Continue, effects: Vec::new() };
-        }
-        let Ok((result, _)) = self.enter(Entry::Done { context }) else { return self.failed(context) };
-        if result == 0 {
-            self.store.data_mut().contexts.ending(context);
-            return self.settle(Action::Pause, context);
-        }
-        if self.log_and_delete(context).is_err() {
-            return self.failed(context);
-        }
-        self.settle(Action::Continue, context)
-    }
-
     /// As [`crate::FastVm::next_deadline`].
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
         self.store.data().contexts.next_deadline()
     }
 
-    /// As [`crate::FastVm::expire`].
-    pub(crate) fn expire(&mut self, now: Instant) -> Option<Vec<Effect>> {
-        let (context, overdue) = self.store.data_mut().overdue(now)?;
-        let entry = Entry::Done { context };
-        let Outcome { action, mut effects } = self.guarded(entry, |vm| vm.end_overdue(context, overdue));
-        effects.push(Effect { context, action });
-        Some(effects)
+    /// No entry is under way any more.
+    fn ran(&self) {
+        let mut state = self.slot.lock();
+        state.running = None;
+        state.interrupt = None;
     }
 
-    fn end_overdue(&mut self, context: ContextId, overdue: Overdue) -> Outcome {
-        let mut action = Action::Continue;
-        if overdue == Overdue::Pause {
-            // Whether it is done or not.
-            if self.enter(Entry::Done { context }).is_err() {
-                return self.failed(context);
-            }
-            action = Action::Failed;
-        }
-        if self.log_and_delete(context).is_err() {
-            return self.failed(context);
-        }
-        self.settle(action, context)
-    }
-
-    /// `proxy_on_tick`
-    pub(crate) fn tick(&mut self) -> Outcome {
-        self.guarded(Entry::Tick, |vm| vm.run(Entry::Tick))
-    }
-
-    /// As on the fast lane: a panic of the host ends the virtual machine, in the guest or beside it.
-    fn guarded(&mut self, entry: Entry, work: impl FnOnce(&mut Self) -> Outcome) -> Outcome {
-        match catch_unwind(AssertUnwindSafe(|| work(self))) {
-            Ok(outcome) => outcome,
-            Err(panic) => {
-                self.dead = true;
-                self.ran();
-                self.store.data_mut().report(entry, &Death::of_panic(&*panic));
-                self.failed(entry.context())
-            }
+    fn context_of(&self, entry: Entry) -> Context {
+        let id = entry.context();
+        let state = self.slot.lock();
+        match &state.bound {
+            Some(bound) if id != NO_CONTEXT && id != ROOT_CONTEXT => Context::Stream {
+                id,
+                transaction: bound.transaction,
+                method: bound.facts.shown_method(),
+                path: bound.facts.shown_path(),
+            },
+            _ => Context::Root { id },
         }
     }
 
-    fn run(&mut self, entry: Entry) -> Outcome {
-        match self.enter(entry) {
-            Ok((_, action)) => self.settle(action, entry.context()),
-            Err(_) => self.failed(entry.context()),
-        }
+    fn count_memory(&self) {
+        self.slot.memory.store(self.image + self.store.data().limit.granted(), Relaxed);
+    }
+}
+
+impl Machine for DebugVm {
+    fn state(&mut self) -> &mut VmState {
+        self.store.data_mut()
     }
 
-    /// Ends the contexts that `proxy_done` was called for, and collects what happened to others than
-    /// `called`.
-    fn settle(&mut self, action: Action, called: ContextId) -> Outcome {
-        while let Some(context) = self.store.data_mut().contexts.next_ended() {
-            if self.log_and_delete(context).is_err() {
-                return self.failed(called);
-            }
-            self.store.data_mut().contexts.push_effect(context, Action::Continue);
-        }
-        self.count_memory();
-        let state = self.store.data_mut();
-        state.count_paused();
-        Outcome { action, effects: state.contexts.take_effects() }
+    fn panicked(&mut self) {
+        self.ran();
     }
 
-    fn log_and_delete(&mut self, context: ContextId) -> Result<(), Death> {
-        self.enter(Entry::Log { context })?;
-        self.enter(Entry::Delete { context })?;
-        self.store.data_mut().contexts.remove(context);
-        Ok(())
-    }
-
-    fn failed(&mut self, called: ContextId) -> Outcome {
-        let state = self.store.data_mut();
-        let outcome = state.fail(called);
-        state.count_paused();
-        outcome
-    }
-
-    /// Enters the guest; its result, and what it means for the context it was entered for. An error
-    /// retires the virtual machine and is reported.
     fn enter(&mut self, entry: Entry) -> Result<(i32, Action), Death> {
-        if self.dead {
+        if self.store.data().dead {
             return Err(Death::before());
         }
         if !self.callbacks.has(entry) {
@@ -271,12 +176,12 @@ impl DebugVm {
         let result = match result {
             Ok(result) => Ok((result, self.store.data_mut().finish(entry, result))),
             Err(death) => {
-                self.dead = true;
-                self.store.data_mut().report(entry, &death);
+                self.store.data_mut().died(entry, &death);
                 Err(death)
             }
         };
         self.ran();
+        self.count_memory();
         let outcome = outcome_of(entry, &result);
         let callback = entry.export().to_owned();
         self.lane.tell(&Event::CallbackEnded(CallbackEnded {
@@ -286,31 +191,6 @@ impl DebugVm {
             outcome,
         }));
         result
-    }
-
-    /// No entry is under way any more.
-    fn ran(&self) {
-        let mut state = self.slot.lock();
-        state.running = None;
-        state.interrupt = None;
-    }
-
-    fn context_of(&self, entry: Entry) -> Context {
-        let id = entry.context();
-        let state = self.slot.lock();
-        match &state.bound {
-            Some(bound) if id != NO_CONTEXT && id != ROOT_CONTEXT => Context::Stream {
-                id,
-                transaction: bound.transaction,
-                method: bound.facts.shown_method(),
-                path: bound.facts.shown_path(),
-            },
-            _ => Context::Root { id },
-        }
-    }
-
-    fn count_memory(&self) {
-        self.slot.memory.store(self.image + self.store.data().limit.granted(), Relaxed);
     }
 }
 

@@ -19,7 +19,8 @@ use super::lane::{DebugLane, Note, SlotCode};
 use super::slot::{Activity, EffectSink, Ending, Job, Reply, Slot};
 use super::vm::DebugVm;
 use crate::outcome::{Action, Effect, Outcome};
-use crate::vm::entry::Callback;
+use crate::vm::entry::{Callback, Entry};
+use crate::vm::lifecycle::Machine;
 
 /// See the module.
 pub(crate) struct Worker {
@@ -137,6 +138,7 @@ impl Worker {
                     self.lane.tell(&Event::TransactionStarted(info));
                 }
                 let Some(vm) = &mut self.vm else { return };
+                self.code.core.counters.debug_contexts.fetch_add(1, Ordering::Relaxed);
                 let (context, outcome) = vm.create_context(transaction);
                 let decided = Some(outcome.action).filter(|action| *action != Action::Continue);
                 let context = Some(context).filter(|_| !vm.is_dead());
@@ -235,7 +237,7 @@ impl Worker {
         }
         let Some(vm) = &mut self.vm else { return };
         if self.next_tick.is_some_and(|due| due <= now) {
-            let outcome = vm.tick();
+            let outcome = vm.call_any(Entry::Tick);
             self.deliver(outcome.effects);
             self.next_tick = None;
         }

@@ -51,6 +51,8 @@ pub(crate) struct VmState {
     pub(crate) allowance: LogAllowance,
     /// Also gets what the guest logs: the clients of the debug lane.
     pub(crate) listener: Option<LogListener>,
+    /// The guest trapped, or a fault of the host has ended it: its memory is undefined.
+    pub(crate) dead: bool,
     /// What the filter's counters know of [`Contexts::paused`].
     paused_counted: u64,
 }
@@ -72,6 +74,7 @@ impl VmState {
             output: GuestOutput::default(),
             allowance: LogAllowance::new(&core.limits),
             listener: None,
+            dead: false,
             paused_counted: 0,
             core,
         }
@@ -145,8 +148,9 @@ impl VmState {
         Death::of_error(error, self.core.module, self.limit.refused())
     }
 
-    /// Counts the death of `entry` and hands it to the agent.
-    pub(crate) fn report(&mut self, entry: Entry, death: &Death) {
+    /// The virtual machine is dead: the death of `entry` is counted and handed to the agent.
+    pub(crate) fn died(&mut self, entry: Entry, death: &Death) {
+        self.dead = true;
         self.end_log();
         let transaction = self.contexts.transaction_of(entry.context()).map(|transaction| transaction.id());
         self.core.report(entry, transaction, death);
