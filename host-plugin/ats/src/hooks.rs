@@ -4,12 +4,12 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::answer::{self, Answer};
+use crate::flow::answer::{self, Answer};
+use crate::flow::release;
+use crate::flow::worker;
 use crate::flow::{Flow, Wake};
 use crate::plugin::{Plugin, plugin};
-use crate::release;
 use crate::ts::{self, ClientSession, ClientSessionHandler, Event, EventThread, Hook, HookHandler, Txn};
-use crate::worker;
 
 /// See the module.
 pub(crate) struct Hooks;

@@ -7,9 +7,10 @@ use std::sync::Arc;
 use wasmdbg_control::FilterId;
 use wasmdbg_proxy_wasm::{Embedder, Filter, FilterConfig, Runtime, Settings};
 
+use crate::agent;
 use crate::embedder::Server;
 use crate::plugin::{Plugin, plugin};
-use crate::{agent, records, ts};
+use crate::ts::{self, records};
 
 /// The stack of the server's threads when it does not say, in bytes.
 const STACK: usize = 1 << 20;

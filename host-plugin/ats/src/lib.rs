@@ -4,17 +4,16 @@
 //! makes it safe; beside them only the entry point is unsafe.
 //!
 //! ```text
-//!   entry ─► init ─► plugin ◄── hooks ─► flow ─► worker        one per event thread: virtual machines, ticks
-//!                      │                  ├────► release       parked transactions that may go on
-//!                      │                  ├────► transaction   what the ABI reads and writes
-//!                    agent                ├────► answer        responses made here
-//!                                         └────► parking       transactions that stand in a debugger
+//!   entry ─► init ─► plugin ◄── hooks ─► flow ─► transaction   what the ABI reads and writes
+//!                      │                  ├─► worker            one per event thread: virtual machines, ticks
+//!                      │                  ├─► release           parked transactions that may go on
+//!                    agent                ├─► answer            responses made here
+//!                                         └─► parking           transactions that stand in a debugger
 //! ```
 
 #![deny(unsafe_code)]
 
 mod agent;
-mod answer;
 #[cfg(test)]
 #[expect(unsafe_code, reason = "the server's C interface, from the other side")]
 mod double;
@@ -24,11 +23,7 @@ mod entry;
 mod flow;
 mod hooks;
 mod init;
-mod kept;
-mod parking;
 mod plugin;
-mod records;
-mod release;
 mod symbolise;
 #[expect(unsafe_code, reason = "the server's C interface")]
 mod sys;
@@ -37,6 +32,5 @@ mod tests;
 mod transaction;
 #[expect(unsafe_code, reason = "safe types over the C interface")]
 mod ts;
-mod worker;
 
 pub use entry::TSPluginInit;

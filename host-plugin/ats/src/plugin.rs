@@ -9,8 +9,8 @@ use wasmdbg_proxy_wasm::debug::DebugLane;
 use wasmdbg_proxy_wasm::{Filter, Runtime};
 
 use crate::flow::Flow;
+use crate::flow::parking::Watch;
 use crate::hooks::Hooks;
-use crate::parking::Watch;
 use crate::ts::{self, ArgSlot, ClientSession, Hook, HookContinuation, Txn};
 
 #[cfg(test)]
@@ -101,7 +101,7 @@ impl Plugin {
     }
 
     /// Marks a transaction with its flow, for hooks that come on another thread than the flow's home. The
-    /// flow itself is kept there: [`crate::worker::keep`].
+    /// flow itself is kept there: [`crate::flow::worker::keep`].
     pub(crate) fn mark(&self, txn: Txn, flow: &Arc<Flow>) {
         self.slot.set(txn, flow);
     }

@@ -8,13 +8,13 @@ use wasmdbg_control::TransactionId;
 use wasmdbg_proxy_wasm::debug::{Candidate, Claim, Ending};
 use wasmdbg_proxy_wasm::{Action, Callback};
 
+use super::parking::{self, Seat, Timeouts};
+use super::release;
 use super::state::{Place, Stage, Waiting};
+use super::worker::Index;
 use super::{Flow, Then, Wake};
-use crate::parking::{self, Seat, Timeouts};
-use crate::release;
 use crate::transaction::{StreamTransaction, facts};
 use crate::ts::{self, Event, Txn};
-use crate::worker::Index;
 
 impl Flow {
     /// TXN_START of a stream while somebody is attached: what may be parked must be kept alive from here on.

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use wasmdbg_proxy_wasm::{Action, Callback};
 
 use super::state::{Place, Waiting};
+use super::worker::{self, FastContext, Index};
 use super::{Flow, Then};
 use crate::transaction::{StreamTransaction, request_ends_here, response_ends_here};
 use crate::ts::Event;
-use crate::worker::{self, FastContext, Index};
 
 impl Flow {
     pub(super) fn fast_request(self: &Arc<Self>, index: Index) -> Then {

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use wasmdbg_proxy_wasm::Action;
 use wasmdbg_proxy_wasm::debug::Claim;
 
-use crate::answer::Answer;
-use crate::parking::{Seat, Timeouts};
+use super::answer::Answer;
+use super::parking::{Seat, Timeouts};
+use super::worker::{FastContext, Index};
 use crate::ts::Hook;
-use crate::worker::{FastContext, Index};
 
 pub(super) struct State {
     pub(super) stage: Stage,

@@ -14,11 +14,11 @@ use wasmdbg_proxy_wasm::{Action, Effect, FastVm, Outcome};
 
 use crate::double::{At, EventLoop, Transaction, attach, plugin, serve};
 use crate::flow::Wake;
+use crate::flow::release;
+use crate::flow::worker;
 use crate::hooks::Hooks;
-use crate::release;
 use crate::sys::event::{HTTP_CONTINUE, HTTP_ERROR};
 use crate::ts::{Event, Hook, HookHandler, Txn};
-use crate::worker;
 
 /// A filter with `functions`, most of which call `$log` (a text at 0), `$continue`, `$respond` (403) or
 /// `$context`. It ticks if it does something then.

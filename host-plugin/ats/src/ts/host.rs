@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use super::log;
-use crate::records::Record;
+use super::records::Record;
 use crate::sys::{self, TS_SUCCESS, TSPluginRegistrationInfo, api};
 
 /// Registers the plugin and fills the table of functions. A plugin that does not register ends the

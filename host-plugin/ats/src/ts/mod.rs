@@ -10,6 +10,7 @@ mod header;
 mod host;
 mod log;
 mod mutex;
+pub(crate) mod records;
 mod session;
 mod socket;
 mod thread;

@@ -9,9 +9,9 @@ use super::continuation::Event;
 use super::header::Header;
 use super::host;
 use super::mutex::Guard;
+use super::records::Record;
 use super::socket::Socket;
 use super::vconn::VConn;
-use crate::records::Record;
 use crate::sys::{self, TS_SUCCESS, TxnTag, api};
 
 /// A transaction between its TXN_START and the end of its TXN_CLOSE.

@@ -1,11 +1,13 @@
 //! The server as the host of filters: its log and its threads.
 
+mod kept;
+
 use std::thread;
 
 use wasmdbg_control::TransactionId;
 use wasmdbg_proxy_wasm::{Embedder, Level, ThreadHandle};
 
-use crate::kept::KeptThreads;
+use self::kept::KeptThreads;
 use crate::ts;
 
 /// Stack of a thread that builds virtual machines when the server's own threads cannot: guests run

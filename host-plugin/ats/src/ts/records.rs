@@ -58,8 +58,8 @@ mod tests {
 
     /// A version and all the names of its records, one a line.
     const VERSIONS: [(&str, &str); 2] = [
-        ("9.2.9", include_str!("../names/records-9.2.txt")),
-        ("10.2.0", include_str!("../names/records-10.txt")),
+        ("9.2.9", include_str!("../../names/records-9.2.txt")),
+        ("10.2.0", include_str!("../../names/records-10.txt")),
     ];
 
     #[test]

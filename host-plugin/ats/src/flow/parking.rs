@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use wasmdbg_control::server::Waker;
 use wasmdbg_proxy_wasm::debug::DebugContext;
 
-use crate::records::{self, Record};
+use crate::ts::records::{self, Record};
 use crate::ts::{OverridableKey, Socket, Txn};
 
 /// Twice as long as a stop may last.

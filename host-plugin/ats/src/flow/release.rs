@@ -16,10 +16,10 @@ use std::time::{Duration, Instant};
 
 use wasmdbg_proxy_wasm::{Action, Effect};
 
-use crate::flow::{Flow, Wake};
+use super::worker::{self, FastContext, Generation, Index};
+use super::{Flow, Wake};
 use crate::plugin::plugin;
 use crate::ts::{self, Timer, TimerHandler};
-use crate::worker::{self, FastContext, Generation, Index};
 
 /// At most so many transactions go on in one slice.
 const SLICE: usize = 64;

@@ -3,7 +3,7 @@
 //!
 //! Thread-local and without locks. Nothing here is borrowed while a guest runs or a transaction is
 //! re-enabled: a virtual machine is taken out, used, and put back. Lets no transaction go on itself: see
-//! [`crate::release`].
+//! [`crate::flow::release`].
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -14,9 +14,9 @@ use rustc_hash::FxBuildHasher;
 use wasmdbg_control::ContextId;
 use wasmdbg_proxy_wasm::{Action, Effect, FastVm, Outcome, Unavailable};
 
-use crate::flow::{Flow, Wake};
+use super::release;
+use super::{Flow, Wake};
 use crate::plugin::plugin;
-use crate::release;
 use crate::ts::{self, EventThread, Timer, TimerHandler, Txn};
 
 /// Place of a filter in the configuration.

@@ -10,9 +10,13 @@
 //! one filter of one stage, or waits for something of that filter. It never re-enables its transaction
 //! inside a callback, and always as the last thing: the next hooks run before that returns.
 
+pub(crate) mod answer;
 mod debugged;
 mod fast;
+pub(crate) mod parking;
+pub(crate) mod release;
 mod state;
+pub(crate) mod worker;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,13 +24,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use wasmdbg_proxy_wasm::{Action, LocalResponse};
 
+use self::answer::Answer;
 use self::state::{Place, Stage, State, Waiting};
-use crate::answer::{self, Answer};
+use self::worker::Index;
 use crate::hooks::{self, Hooks};
 use crate::plugin::Plugin;
 use crate::transaction::{Framing, InHook};
 use crate::ts::{self, Event, EventThread, Hook, HookHandler, Txn};
-use crate::worker::{self, Index};
 
 /// Transactions that have a flow.
 pub(crate) static IN_FLIGHT: AtomicU64 = AtomicU64::new(0);
@@ -246,7 +250,7 @@ impl Flow {
     }
 
     /// What it waits for may have come: re-enables the transaction if so, after a panic of ours by the fail
-    /// policy. At home, and only from [`crate::release`].
+    /// policy. At home, and only from [`crate::flow::release`].
     pub(crate) fn wake(self: Arc<Self>, wake: Wake) {
         let (txn, hook) = (self.txn, self.held_in(&wake));
         // The flow is dropped in there: the next hooks run before a transaction is re-enabled.
