@@ -41,7 +41,7 @@ fn pages_of_variables_start_where_asked_and_have_so_many() {
     assert_eq!(page(&locals, 3, json!(2)), every[3..5]);
     assert_eq!(page(&locals, 3, Value::Null), every[3..]);
     assert_eq!(page(&locals, 0, json!(4)), every[..4]);
-    assert_eq!(page(&locals, 9999, json!(4)), [String::new(); 0]);
+    assert!(page(&locals, 9999, json!(4)).is_empty());
     let array = all["variables"].as_array().expect("variables").iter().find(|one| one["name"] == "array");
     let array = array.expect("the array");
     assert_eq!(array["indexedVariables"], 3);
