@@ -137,7 +137,6 @@ fn a_tick_period_is_set_and_taken_back() {
 #[test]
 fn what_is_not_there_says_so_once() {
     let names = [
-        ("proxy_get_status", 3),
         ("proxy_http_call", 10),
         ("proxy_grpc_call", 12),
         ("proxy_grpc_stream", 9),
@@ -164,7 +163,7 @@ fn what_is_not_there_says_so_once() {
     let calls: Vec<&str> = calls.iter().map(String::as_str).collect();
     let probe = probe(&[], "", &calls);
     let (foreign, others) = probe.statuses.split_last().unwrap();
-    assert_eq!((others, *foreign), (&[12; 18][..], 1));
+    assert_eq!((others, *foreign), (&[12; 17][..], 1));
     let says = probe.loaded.proxy.text();
     for (name, _) in names {
         let line = format!("{name} is not implemented, the filter gets UNIMPLEMENTED\n");
@@ -175,6 +174,20 @@ fn what_is_not_there_says_so_once() {
         "{says}"
     );
     assert_eq!(probe.outcome.action, Action::Continue, "nothing aborts");
+}
+
+#[test]
+fn before_the_first_reply_of_a_call_its_status_is_empty() {
+    let status = |code_at: i32, size_at: i32| {
+        format!("call $proxy_get_status (i32.const {code_at}) (i32.const 0x104) (i32.const {size_at})")
+    };
+    let calls = [status(0x100, 0x108), status(-2, 0x108), status(0x100, -2)];
+    let calls: Vec<&str> = calls.iter().map(String::as_str).collect();
+    let garbage = r#"(data (i32.const 0x100) "0123456789ab")"#;
+    let probe = probe(&[], garbage, &calls);
+    assert_eq!(probe.statuses, [0, 6, 6]);
+    assert_eq!((probe.u32(0x100), probe.bytes(0x104, 0x108)), (0, &b""[..]));
+    assert_eq!(probe.loaded.proxy.text(), "", "nothing is said to be missing");
 }
 
 #[test]
