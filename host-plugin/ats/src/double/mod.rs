@@ -19,7 +19,7 @@ use std::time::Duration;
 use wasmdbg_control::rules::Rule;
 use wasmdbg_control::server::ServerLoop;
 use wasmdbg_control::session::{Attach, LaneStart};
-use wasmdbg_control::{Client, Connection, FilterId};
+use wasmdbg_control::{Client, Connection, Events, FilterId};
 use wasmdbg_proxy_wasm::{Agent, AgentParts, Embedder, Filter, FilterConfig, Runtime, Settings};
 
 use crate::embedder::Server;
@@ -32,7 +32,7 @@ pub(crate) use threads::{EventLoop, locked};
 pub(crate) use transactions::{At, Exchange, Transaction};
 
 /// Longer than anything here takes on a busy machine; a test that waits so long has failed.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 const FAILURE: c_int = -1;
 
 thread_local! {
@@ -99,6 +99,11 @@ pub(crate) fn attach(filters: &[&str]) -> Client {
 
 /// As [`attach`], to the transactions that `rules` take.
 pub(crate) fn attach_by(filters: &[&str], rules: Vec<Rule>) -> Client {
+    attach_with_events(filters, rules).0
+}
+
+/// As [`attach_by`], with what the client is told.
+pub(crate) fn attach_with_events(filters: &[&str], rules: Vec<Rule>) -> (Client, Events) {
     let plugin = plugin().unwrap();
     let mut server = ServerLoop::new(None, Agent::welcome(&plugin.lane)).unwrap();
     let remote = server.remote();
@@ -114,7 +119,7 @@ pub(crate) fn attach_by(filters: &[&str], rules: Vec<Rule>) -> Client {
     });
     std::thread::spawn(move || server.run(&mut agent).unwrap());
     let connection = Connection::over(remote.connect().unwrap()).unwrap();
-    let (client, _) = Client::greet(connection, "test 1.0").unwrap();
+    let (client, events) = Client::greet(connection, "test 1.0").unwrap();
     let attach = Attach {
         filters: filters.iter().map(|name| String::from(*name)).collect(),
         all: rules.is_empty(),
@@ -123,7 +128,7 @@ pub(crate) fn attach_by(filters: &[&str], rules: Vec<Rule>) -> Client {
         start: LaneStart::AtOnce,
     };
     client.call_within(attach, PATIENCE).unwrap();
-    client
+    (client, events)
 }
 
 unsafe extern "C" fn unexpected() {

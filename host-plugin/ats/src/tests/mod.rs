@@ -1,7 +1,10 @@
 //! Transactions of a server in memory: who lets them go on, on which thread and with which event, and what
 //! outlives a virtual machine.
 
+mod answers;
+mod debugged;
 mod headers;
+mod messages;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -35,7 +38,7 @@ fn filter(functions: &str) -> String {
                 (func $proxy_respond (param i32 i32 i32 i32 i32 i32 i32 i32) (result i32)))
             (memory (export "memory") 1)
             (global $go (mut i32) (i32.const 0))
-            (data (i32.const 0) "responsedoneanswered")
+            (data (i32.const 0) "responsedoneanswered01")
             (func (export "proxy_abi_version_0_2_1"))
             (func (export "proxy_on_memory_allocate") (param i32) (result i32) (i32.const 4096))
             (func (export "proxy_on_configure") (param i32 i32) (result i32) {tick} (i32.const 1))

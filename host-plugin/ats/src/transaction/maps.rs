@@ -9,7 +9,7 @@ use wasmdbg_proxy_wasm::{HeaderMap, Part, Pseudo, Status};
 use super::{framing, pseudo};
 use crate::ts::{Edit, Header, Txn, WellKnown};
 
-/// A map of more fields than this is edited in place when it is written as a whole.
+/// A map of more fields than this, before and after, is edited in place when it is written as a whole.
 const IN_ORDER: u32 = 64;
 
 /// One header map of a transaction, for the length of one call.
@@ -134,7 +134,7 @@ impl<'txn> Map<'txn> {
     }
 
     /// Replaces all fields, and sets the pseudo-headers that `pairs` has. Nothing is changed when one of
-    /// them is refused. In the order of `pairs`, unless there were more than [`IN_ORDER`] fields: then only fields
+    /// them is refused. In the order of `pairs`, unless there are more than [`IN_ORDER`] fields before and after: then only fields
     /// of one name keep their order, which is what it means (RFC 9110, 5.3).
     pub(super) fn set_all(&mut self, pairs: &[(Vec<u8>, Vec<u8>)]) -> Result<(), Status> {
         let parts = pairs.iter().map(|(name, value)| self.part(name, value));
@@ -147,7 +147,8 @@ impl<'txn> Map<'txn> {
                 _ => {}
             }
         }
-        done(if self.header.count() <= IN_ORDER { self.rewrite(&plain) } else { self.edit(&plain) })?;
+        let small = self.header.count().min(plain.len() as u32) <= IN_ORDER;
+        done(if small { self.rewrite(&plain) } else { self.edit(&plain) })?;
         framing::replace_all(self.txn, self.map, &self.header, written);
         // Last: the authority wins over a field `Host`.
         for part in parts.into_iter().filter(|part| !matches!(part, Part::Field { .. })) {

@@ -56,7 +56,7 @@ impl Drop for Header<'_> {
 impl<'txn> Header<'txn> {
     /// Takes over a handle; none when the server gave none.
     pub(super) fn new(buffer: TSMBuffer, location: TSMLoc) -> Option<Self> {
-        (!buffer.is_null() && !location.is_null()).then_some(Self { buffer, location, _txn: PhantomData })
+        (!buffer.is_null() && !location.is_null()).then(|| Self { buffer, location, _txn: PhantomData })
     }
 
     /// Number of fields, every one of a repeated name counted.
@@ -88,7 +88,8 @@ impl<'txn> Header<'txn> {
     }
 
     fn field(&self, location: TSMLoc) -> Option<Field<'_>> {
-        (!location.is_null()).then_some(Field { header: self, location })
+        // Made only if it is there: it gives its handle back when it drops.
+        (!location.is_null()).then(|| Field { header: self, location })
     }
 
     /// Adds a field behind the others.

@@ -27,7 +27,7 @@ impl Drop for Url<'_> {
 
 impl Url<'_> {
     pub(super) fn new(buffer: TSMBuffer, parent: TSMLoc, location: TSMLoc) -> Option<Self> {
-        (!location.is_null()).then_some(Self { buffer, parent, location, _header: PhantomData })
+        (!location.is_null()).then(|| Self { buffer, parent, location, _header: PhantomData })
     }
 
     fn get(&self, function: Get) -> Option<&[u8]> {
