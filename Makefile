@@ -10,7 +10,7 @@ BUILD = $(CARGO) build --workspace --release --locked
 TARGET = $(or $(CARGO_TARGET_DIR),target)/release
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-vscode test-flame-graph test-ats10 soak bench filters vsix install build setup
+.PHONY: help demo test test-vscode test-flame-graph test-ats10 faults soak bench filters vsix install build setup
 
 help: ## this list
 	@echo "wasmdbg: a debugger for Proxy-Wasm filters inside Apache Traffic Server"
@@ -54,6 +54,10 @@ test-ats10: setup ## the tests with a real server in the Traffic Server 10 of WA
 		$(CARGO) test --release --locked --no-fail-fast -p wasmdbg-tests --test it
 	WASMDBG_ATS='$(WASMDBG_ATS)' $(CARGO) test --workspace --release --locked --no-fail-fast --test it -- \
 		traffic_server permissions
+
+# Takes an hour, a third of it for the first build of the copy; FAULTS names some of the list.
+faults: setup ## which one-line faults the tests notice, in a copy of the tree (FAULTS=TEXT)
+	$(CARGO) run --release --locked -p wasmdbg-tests --bin faults -- $(FAULTS)
 
 soak: setup ## ten minutes under everything at once: nothing is lost, nothing grows
 	@tests/setup/install.sh ats test

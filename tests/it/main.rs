@@ -18,6 +18,7 @@ mod descriptors;
 mod examples;
 mod extension;
 mod fast_lane;
+mod faults;
 mod framing;
 mod harness;
 mod hygiene;

@@ -11,6 +11,7 @@ pub mod bench;
 pub mod browser;
 pub mod build;
 pub mod dap;
+pub mod faults;
 pub mod http;
 pub mod http2;
 pub mod load;
