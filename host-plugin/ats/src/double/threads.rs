@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::collections::VecDeque;
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::transactions::Transaction;
@@ -31,8 +31,6 @@ pub(crate) struct EventLoop {
     pub(super) hooks: Mutex<Vec<(c_int, Pointer<Continuation>)>>,
     /// The lowest address of a frame that re-enabled a transaction.
     deepest: Mutex<usize>,
-    /// Hooks that were handled on it.
-    pub(super) handled: AtomicUsize,
 }
 
 struct Event {
@@ -72,7 +70,6 @@ impl EventLoop {
             holds_tasks: AtomicBool::new(false),
             hooks: Mutex::default(),
             deepest: Mutex::new(usize::MAX),
-            handled: AtomicUsize::new(0),
         }));
         CURRENT.set(Some(made));
         enter_plugin(plugin);
@@ -125,11 +122,6 @@ impl EventLoop {
     pub(crate) fn later(&self, wait: Duration) -> usize {
         let then = Instant::now() + wait;
         self.events.lock().unwrap().iter().filter(|event| event.due > then).count()
-    }
-
-    /// How many hooks were handled on it.
-    pub(crate) fn handled(&self) -> usize {
-        self.handled.load(Ordering::Relaxed)
     }
 
     fn push(&self, milliseconds: i64, work: Work) {

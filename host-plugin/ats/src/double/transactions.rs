@@ -58,7 +58,7 @@ impl Exchange {
             own_response_hook: false,
             left: Vec::new(),
             response: None,
-            sent: None,
+            sent: false,
             closes: false,
         };
         let made: &'static Transaction = Box::leak(Box::new(Transaction {
@@ -104,8 +104,8 @@ struct TransactionState {
     own_response_hook: bool,
     left: Vec<(At, c_int)>,
     response: Option<&'static Message>,
-    /// What went to the origin: the start line, and the fields.
-    sent: Option<(String, Vec<String>)>,
+    /// The request went to the origin.
+    sent: bool,
     /// The connection is not kept.
     closes: bool,
 }
@@ -156,18 +156,13 @@ impl Transaction {
         self.state.lock().unwrap().response
     }
 
-    /// What went to the origin: the start line, and the fields.
-    pub(crate) fn sent_request(&self) -> Option<(String, Vec<String>)> {
-        self.state.lock().unwrap().sent.clone()
-    }
-
     /// Whether the client's connection serves further requests.
     pub(crate) fn keeps_its_connection(&self) -> bool {
         !self.state.lock().unwrap().closes
     }
 
     pub(super) fn sent(&self) -> bool {
-        self.state.lock().unwrap().sent.is_some()
+        self.state.lock().unwrap().sent
     }
 
     pub(super) fn client_is_gone(&self) -> bool {
@@ -198,12 +193,7 @@ impl Transaction {
         let global = hooks.iter().find(|(own, _)| *own == hook);
         let added = hooks.first().filter(|_| own && at == At::Response);
         match global.or(added) {
-            Some((_, continuation)) => {
-                if let Some(thread) = EventLoop::this() {
-                    thread.handled.fetch_add(1, Ordering::Relaxed);
-                }
-                continuation.call(event, std::ptr::from_ref(self).cast_mut().cast());
-            }
+            Some((_, continuation)) => continuation.call(event, std::ptr::from_ref(self).cast_mut().cast()),
             None => self.go_on(sys::event::HTTP_CONTINUE),
         }
     }
@@ -225,7 +215,7 @@ impl Transaction {
                 }
                 At::Request if state.answer.is_some() => At::Response,
                 At::Request => {
-                    state.sent = Some((self.request().start_line(), self.request().lines()));
+                    state.sent = true;
                     if self.exchange.origin_waits { At::Origin } else { At::Response }
                 }
                 At::Origin => At::Response,

@@ -5,9 +5,9 @@ use wasmdbg_proxy_wasm::{Action, Effect, LocalResponse, Outcome};
 
 use super::{PAUSING, filter};
 use crate::double::{At, Transaction, serve};
-use crate::release;
+use crate::flow::release;
+use crate::flow::worker;
 use crate::sys::event::{HTTP_CONTINUE, HTTP_ERROR};
-use crate::worker;
 
 /// What becomes of a request, or of a response, for which a filter does this while it waits.
 fn decided(phase: &'static str, action: Action) -> &'static Transaction {
