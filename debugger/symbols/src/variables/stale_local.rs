@@ -66,7 +66,7 @@ impl Symbols {
             let inlined = self.instance(variable.instance?)?.caller.is_some();
             let parameter =
                 variable.kind == VariableKind::Argument && (local as usize) < function.params.len();
-            (parameter && !inlined).then(|| function.body)
+            (parameter && !inlined).then_some(function.body)
         };
         described.range.or_else(came_in)
     }
