@@ -147,9 +147,9 @@ impl Machine for DebugVm {
         self.ran();
     }
 
-    fn enter(&mut self, entry: Entry) -> Result<(i32, Action), Death> {
+    fn enter(&mut self, entry: Entry) -> Result<(i32, Action), Box<Death>> {
         if self.store.data().dead {
-            return Err(Death::before());
+            return Err(Box::new(Death::before()));
         }
         if !self.callbacks.has(entry) {
             let state = self.store.data_mut();
@@ -177,7 +177,7 @@ impl Machine for DebugVm {
             Ok(result) => Ok((result, self.store.data_mut().finish(entry, result))),
             Err(death) => {
                 self.store.data_mut().died(entry, &death);
-                Err(death)
+                Err(Box::new(death))
             }
         };
         self.ran();
@@ -194,7 +194,7 @@ impl Machine for DebugVm {
     }
 }
 
-fn outcome_of(entry: Entry, result: &Result<(i32, Action), Death>) -> CallbackOutcome {
+fn outcome_of(entry: Entry, result: &Result<(i32, Action), Box<Death>>) -> CallbackOutcome {
     match result {
         Ok((value, action)) => CallbackOutcome::Returned {
             value: entry.has_result().then_some(*value),

@@ -137,35 +137,36 @@ impl FastVm {
     }
 }
 
+impl FastVm {
+    #[cold]
+    fn died(&mut self, entry: Entry, death: Death) -> Box<Death> {
+        self.store.data_mut().died(entry, &death);
+        Box::new(death)
+    }
+}
+
 impl Machine for FastVm {
     #[inline]
     fn state(&mut self) -> &mut VmState {
         self.store.data_mut()
     }
 
-    fn enter(&mut self, entry: Entry) -> Result<(i32, Action), Death> {
+    fn enter(&mut self, entry: Entry) -> Result<(i32, Action), Box<Death>> {
         let state = self.store.data_mut();
         if state.dead {
-            return Err(Death::before());
+            return Err(Box::new(Death::before()));
         }
         // Also for a callback that is not there: what follows is for its context, not for the last one's.
         state.begin(entry);
         self.store.set_epoch_deadline(1);
         let (store, callbacks) = (&mut self.store, &self.callbacks);
         let result = match catch_unwind(AssertUnwindSafe(|| callbacks.call(store, entry))) {
-            Ok(Ok(result)) => Ok(result),
-            Ok(Err(error)) if is_clean_exit(entry, &error) => Ok(0),
-            Ok(Err(error)) => Err(self.store.data().death(&error)),
-            Err(panic) => Err(Death::of_panic(&*panic)),
+            Ok(Ok(result)) => result,
+            Ok(Err(error)) if is_clean_exit(entry, &error) => 0,
+            Ok(Err(error)) => return Err(self.died(entry, self.store.data().death(&error))),
+            Err(panic) => return Err(self.died(entry, Death::of_panic(&*panic))),
         };
-        let state = self.store.data_mut();
-        match result {
-            Ok(result) => Ok((result, state.finish(entry, result))),
-            Err(death) => {
-                state.died(entry, &death);
-                Err(death)
-            }
-        }
+        Ok((result, self.store.data_mut().finish(entry, result)))
     }
 }
 

@@ -25,7 +25,7 @@ pub(crate) trait Machine: Sized {
     ///
     /// # Errors
     /// The guest died now, which is reported here and retires the virtual machine, or before.
-    fn enter(&mut self, entry: Entry) -> Result<(i32, Action), Death>;
+    fn enter(&mut self, entry: Entry) -> Result<(i32, Action), Box<Death>>;
 
     /// A panic has ended what was under way, in the guest or beside it.
     fn panicked(&mut self) {}
@@ -142,7 +142,7 @@ pub(crate) trait Machine: Sized {
         Outcome { action, effects: state.contexts.take_effects() }
     }
 
-    fn log_and_delete(&mut self, context: ContextId) -> Result<(), Death> {
+    fn log_and_delete(&mut self, context: ContextId) -> Result<(), Box<Death>> {
         self.enter(Entry::Log { context })?;
         self.enter(Entry::Delete { context })?;
         self.state().contexts.remove(context);
