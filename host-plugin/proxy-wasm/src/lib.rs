@@ -19,7 +19,7 @@ pub use agent::{Agent, AgentParts};
 pub use config::{FilterConfig, Settings};
 pub use debug::{Claim, DebugContext, DebugLane, Ending};
 pub use embedder::{Embedder, HeaderMap, Level, RequestFacts, Status, ThreadHandle, Transaction};
-pub use filter::{Filter, Runtime, Unavailable, Waiter};
+pub use filter::{EpochThread, Filter, Runtime, Unavailable, Waiter};
 pub use outcome::{Action, Effect, LocalResponse, Outcome, StreamType};
 pub use part::{Part, Pseudo};
 pub use vm::{Callback, FastVm, TrapFrame, TrapKind, TrapReport};

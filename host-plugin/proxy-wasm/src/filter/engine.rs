@@ -1,10 +1,12 @@
 //! The engine of the fast lane and the ticker that drives its epochs. Knows no filter.
 
-use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
-use std::thread;
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
+use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, fence};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::thread::{self, Thread};
 use std::time::Duration;
 
-use wasmtime::{Config, Engine, OptLevel, WasmBacktraceDetails};
+use wasmtime::{Config, Engine, EngineWeak, OptLevel, WasmBacktraceDetails};
 
 /// How often a running callback looks at its CPU clock.
 const EPOCH: Duration = Duration::from_millis(10);
@@ -59,10 +61,15 @@ impl FastEngine {
         &self.engine
     }
 
-    /// Epochs pass as long as any of these is alive.
+    /// For a virtual machine: epochs pass while its guest runs.
     pub(crate) fn ticking(&self) -> Ticking {
         self.ticker.start(&self.engine);
         Ticking(Arc::clone(&self.ticker))
+    }
+
+    pub(crate) fn epoch_thread(&self) -> EpochThread {
+        let Pulse { state, wakes, .. } = &*self.ticker.pulse;
+        EpochThread { sleeps: state.load(Acquire) == ASLEEP, wakes: wakes.load(Relaxed) }
     }
 }
 
@@ -82,69 +89,150 @@ fn wasm_stack(thread_stack: usize) -> Result<usize, EngineError> {
     Ok(room.min(WASM_STACK))
 }
 
-/// Increments the engine's epoch while virtual machines exist.
+/// Increments the engine's epoch while guests run, on a thread of its own. The thread ends with it.
 #[derive(Default)]
 struct Ticker {
-    state: Mutex<TickerState>,
-    more: Condvar,
+    pulse: Arc<Pulse>,
+    /// The thread is there.
+    running: Mutex<bool>,
 }
 
+/// What the thread and those that enter guests tell each other.
 #[derive(Default)]
-struct TickerState {
-    running: bool,
-    users: usize,
+struct Pulse {
+    state: AtomicU8,
+    /// Entries that have seen an epoch pass and are not over.
+    long: AtomicUsize,
+    /// How often the thread has woken up.
+    wakes: AtomicU64,
+    thread: OnceLock<Thread>,
 }
+
+/// Guests have been entered since the last epoch, or this is the beginning.
+const ACTIVE: u8 = 0;
+/// None has since the thread looked.
+const QUIET: u8 = 1;
+/// The thread sleeps until it is woken.
+const ASLEEP: u8 = 2;
+/// The thread is to end.
+const ENDED: u8 = 3;
+
+/// After so many epochs without an entry the thread sleeps.
+const IDLE: u32 = 10;
 
 impl Ticker {
-    fn start(self: &Arc<Self>, engine: &Engine) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.users += 1;
-        if state.running {
-            self.more.notify_one();
+    fn start(&self, engine: &Engine) {
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        if *running {
             return;
         }
-        let engine = engine.weak();
-        let ticker = Arc::downgrade(self);
+        let (engine, pulse) = (engine.weak(), Arc::clone(&self.pulse));
         // A std thread: it calls nothing of the proxy. Without it no budget would hold, so the next
         // virtual machine tries again.
-        state.running = thread::Builder::new()
+        let made = thread::Builder::new()
             .name(String::from("[WASM_EPOCH]"))
             .stack_size(64 << 10)
-            .spawn(move || {
-                while let Some(engine) = engine.upgrade()
-                    && Self::wait(&ticker)
-                {
-                    engine.increment_epoch();
-                }
-            })
-            .is_ok();
-    }
-
-    /// Waits for the next epoch; false when the engine is gone.
-    fn wait(ticker: &Weak<Self>) -> bool {
-        let Some(ticker) = ticker.upgrade() else { return false };
-        let mut state = ticker.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if state.users == 0 {
-            // With a time-out, so that a dropped engine ends the thread.
-            let waited = ticker.more.wait_timeout(state, Duration::from_secs(1));
-            state = waited.unwrap_or_else(PoisonError::into_inner).0;
-            drop(state);
-        } else {
-            drop(state);
-            drop(ticker);
-            thread::sleep(EPOCH);
+            .spawn(move || pulse.beat(&engine));
+        if let Ok(made) = made {
+            *running = true;
+            // Set once, as it is started once.
+            let _ = self.pulse.thread.set(made.thread().clone());
         }
-        true
     }
 }
 
-/// Keeps the epochs passing.
+impl Drop for Ticker {
+    fn drop(&mut self) {
+        self.pulse.change(ENDED);
+    }
+}
+
+impl Pulse {
+    /// The thread's life.
+    fn beat(&self, engine: &EngineWeak) {
+        let mut idle = 0;
+        while self.state.load(Acquire) != ENDED {
+            thread::sleep(EPOCH);
+            self.wakes.fetch_add(1, Relaxed);
+            let Some(engine) = engine.upgrade() else { return };
+            let active = self.state.compare_exchange(ACTIVE, QUIET, AcqRel, Acquire).is_ok();
+            // After the look: an entry that this look has seen, or an earlier one, sees an epoch pass.
+            engine.increment_epoch();
+            drop(engine);
+            idle = if active { 0 } else { idle + 1 };
+            if idle >= IDLE && self.long.load(Acquire) == 0 {
+                self.sleep();
+                idle = 0;
+            }
+        }
+    }
+
+    /// Until somebody enters a guest; not at all when somebody has just now.
+    fn sleep(&self) {
+        if self.state.compare_exchange(QUIET, ASLEEP, AcqRel, Acquire).is_ok() {
+            while self.state.load(Acquire) == ASLEEP {
+                thread::park();
+                self.wakes.fetch_add(1, Relaxed);
+            }
+        }
+    }
+
+    #[cold]
+    fn change(&self, state: u8) {
+        if self.state.swap(state, AcqRel) == ASLEEP
+            && let Some(thread) = self.thread.get()
+        {
+            thread.unpark();
+        }
+    }
+}
+
+/// A virtual machine's way to have epochs pass while its guest runs.
+///
+/// An entry sets its deadline to the next epoch, and then calls [`Ticking::entered`]: a load in most cases.
+/// If that finds that others have been here since the thread looked, the thread's next look is still to come,
+/// and an epoch after it; so the deadline is reached before the thread can sleep. At the deadline the guest
+/// calls [`Ticking::stay`], and the thread does not sleep until the entry is over.
+#[derive(Clone)]
 pub(crate) struct Ticking(Arc<Ticker>);
 
-impl Drop for Ticking {
-    fn drop(&mut self) {
-        self.0.state.lock().unwrap_or_else(PoisonError::into_inner).users -= 1;
+impl Ticking {
+    /// The guest is about to be entered; its deadline is set.
+    #[inline]
+    pub(crate) fn entered(&self) {
+        // The epoch that the deadline is counted from was read before this.
+        fence(Acquire);
+        if self.0.pulse.state.load(Acquire) != ACTIVE {
+            self.0.pulse.change(ACTIVE);
+        }
     }
+
+    /// An epoch has passed in the guest: more do until the guard goes, at the end of the entry.
+    pub(crate) fn stay(&self) -> LongEntry {
+        let pulse = Arc::clone(&self.0.pulse);
+        pulse.long.fetch_add(1, AcqRel);
+        // The thread counts before it sleeps: it has this one in its count, or is woken.
+        pulse.change(ACTIVE);
+        LongEntry(pulse)
+    }
+}
+
+/// An entry that takes longer than an epoch.
+pub(crate) struct LongEntry(Arc<Pulse>);
+
+impl Drop for LongEntry {
+    fn drop(&mut self) {
+        self.0.long.fetch_sub(1, AcqRel);
+    }
+}
+
+/// What the thread that lets epochs pass is at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EpochThread {
+    /// It sleeps, because no guest has run for a while.
+    pub sleeps: bool,
+    /// How often it has woken up.
+    pub wakes: u64,
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ use wasmtime::{InstancePre, Module};
 
 pub use self::core::Counters;
 use self::core::FilterCore;
-pub use self::engine::EngineError;
+pub use self::engine::{EngineError, EpochThread};
 pub use self::runtime::Runtime;
 use self::stock::Stock;
 pub use self::stock::{Unavailable, Waiter};

@@ -8,7 +8,7 @@ use wasmdbg_control::TransactionId;
 use wasmdbg_control::server::Waker;
 use wasmdbg_control::text::escaped;
 
-use super::engine::{EngineError, FastEngine};
+use super::engine::{EngineError, EpochThread, FastEngine};
 use crate::config::Settings;
 use crate::debug::WorkHistogram;
 use crate::embedder::{Embedder, Level};
@@ -53,6 +53,11 @@ impl Runtime {
     /// The host.
     pub fn embedder(&self) -> &Arc<dyn Embedder> {
         &self.embedder
+    }
+
+    /// What the thread is at that makes callbacks look at their CPU time.
+    pub fn epoch_thread(&self) -> EpochThread {
+        self.fast.epoch_thread()
     }
 
     /// How long event threads let parked transactions go on, in one piece. The host measures it, if it has

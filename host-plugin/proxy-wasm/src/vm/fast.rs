@@ -24,7 +24,7 @@ use crate::vm::trap::Death;
 pub struct FastVm {
     store: Store<VmState>,
     callbacks: Callbacks,
-    _ticking: Ticking,
+    ticking: Ticking,
 }
 
 impl FastVm {
@@ -34,13 +34,18 @@ impl FastVm {
         let ticking = core.runtime.fast.ticking();
         let mut store = Store::new(core.runtime.fast.engine(), VmState::new(Arc::clone(core)));
         store.limiter(|state| &mut state.limit);
-        store.epoch_deadline_callback(|mut store| {
-            store.data_mut().budget.check()?;
+        let epochs = ticking.clone();
+        store.epoch_deadline_callback(move |mut store| {
+            let state = store.data_mut();
+            state.long.get_or_insert_with(|| epochs.stay());
+            state.budget.check()?;
             Ok(UpdateDeadline::Continue(1))
         });
         store.data_mut().budget.start(core.start_timeout);
         store.set_epoch_deadline(1);
+        ticking.entered();
         let instantiated = catch_unwind(AssertUnwindSafe(|| module.instantiate(&mut store)));
+        store.data_mut().long = None;
         let instance = match instantiated {
             Ok(Ok(instance)) => instance,
             Ok(Err(error)) => return Err(StartError::Instantiate(store.data().death(&error).message)),
@@ -48,7 +53,7 @@ impl FastVm {
         };
         let callbacks = Callbacks::resolve(&mut store, &instance)?;
         core.counters.vms.fetch_add(1, Relaxed);
-        let mut vm = Self { store, callbacks, _ticking: ticking };
+        let mut vm = Self { store, callbacks, ticking };
         let sequence = start_sequence(core, &vm.callbacks);
         vm.configure(sequence)?;
         core.counters.vms_started.fetch_add(1, Relaxed);
@@ -159,8 +164,11 @@ impl Machine for FastVm {
         // Also for a callback that is not there: what follows is for its context, not for the last one's.
         state.begin(entry);
         self.store.set_epoch_deadline(1);
+        self.ticking.entered();
         let (store, callbacks) = (&mut self.store, &self.callbacks);
-        let result = match catch_unwind(AssertUnwindSafe(|| callbacks.call(store, entry))) {
+        let called = catch_unwind(AssertUnwindSafe(|| callbacks.call(store, entry)));
+        self.store.data_mut().long = None;
+        let result = match called {
             Ok(Ok(result)) => result,
             Ok(Err(error)) if is_clean_exit(entry, &error) => 0,
             Ok(Err(error)) => return Err(self.died(entry, self.store.data().death(&error))),

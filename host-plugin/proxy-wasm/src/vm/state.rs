@@ -10,6 +10,7 @@ use wasmtime::{Memory, TypedFunc};
 
 use crate::embedder::{Level, Status};
 use crate::filter::core::FilterCore;
+use crate::filter::engine::LongEntry;
 use crate::outcome::{Action, Outcome};
 use crate::vm::contexts::{Contexts, Overdue};
 use crate::vm::entry::Entry;
@@ -41,6 +42,8 @@ pub(crate) struct VmState {
     /// `proxy_set_tick_period_milliseconds`
     pub(crate) tick_period: Option<Duration>,
     pub(crate) budget: CpuBudget,
+    /// Of an entry on the fast lane that takes longer than an epoch.
+    pub(crate) long: Option<LongEntry>,
     /// Instead of `budget` on the debug lane, where what is debugged has more time.
     pub(crate) debug_budget: Option<BudgetCheck>,
     work: HostWork,
@@ -67,6 +70,7 @@ impl VmState {
             lengths: Vec::new(),
             tick_period: None,
             budget: CpuBudget::new(),
+            long: None,
             debug_budget: None,
             work: HostWork::default(),
             answered: 0,

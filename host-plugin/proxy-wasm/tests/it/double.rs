@@ -203,6 +203,7 @@ impl Transaction for Request {
 /// A loaded filter and all that belongs to it.
 pub(crate) struct Loaded {
     pub(crate) proxy: Arc<Proxy>,
+    pub(crate) runtime: Arc<Runtime>,
     pub(crate) filter: Arc<Filter>,
     pub(crate) traps: Receiver<TrapReport>,
 }
@@ -214,5 +215,5 @@ pub(crate) fn load_yaml(yaml: &str, path: PathBuf, settings: Settings) -> Loaded
     let (config, _) = FilterConfig::parse(yaml, &path, None).unwrap();
     let (runtime, traps) = Runtime::new(embedder, settings, 1 << 20).unwrap();
     let filter = Filter::load(&runtime, FilterId(0), config, 2);
-    Loaded { proxy, filter, traps }
+    Loaded { proxy, runtime, filter, traps }
 }

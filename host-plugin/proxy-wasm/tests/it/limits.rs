@@ -1,10 +1,13 @@
 //! What a guest may make its host do in one call, in one callback, and in all: time, log, header maps.
 
-use std::time::Duration;
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use nix::time::{ClockId, clock_gettime};
-use wasmdbg_proxy_wasm::{Action, Callback, FastVm, Level, Settings, TrapKind};
+use wasmdbg_proxy_wasm::{Action, Callback, EpochThread, FastVm, Level, Settings, TrapKind};
 
+use crate::debug_stage::PATIENCE;
 use crate::double::{Loaded, Request};
 use crate::wat::{load, load_with, module};
 
@@ -51,6 +54,67 @@ fn a_callback_ends_when_its_cpu_time_is_used_up() {
     assert_eq!(loaded.traps.try_recv().unwrap().kind, TrapKind::Cpu);
     // Nothing else has run on this thread. A machine that gives the ticker no processor adds to it.
     assert!(used >= Duration::from_millis(200) && used < Duration::from_secs(1), "{used:?}");
+}
+
+/// When no guest has run for a while.
+fn once_epochs_stand_still(loaded: &Loaded) -> EpochThread {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        let thread = loaded.runtime.epoch_thread();
+        if thread.sleeps {
+            return thread;
+        }
+        assert!(Instant::now() < until, "{thread:?}");
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+#[test]
+fn nothing_wakes_up_while_no_guest_runs() {
+    let (idle, _vm) = under("memory: 256 MB", &acting(""));
+    let asleep = once_epochs_stand_still(&idle);
+    // The epochs of a filter that is busy are the clock.
+    let (busy, mut vm) = under("memory: 256 MB", &acting(""));
+    let (context, _) = vm.create_context(Request::new(1, &[]).boxed());
+    let begin = busy.runtime.epoch_thread().wakes;
+    let until = Instant::now() + PATIENCE;
+    while busy.runtime.epoch_thread().wakes < begin + 20 {
+        assert!(Instant::now() < until, "no epoch passes");
+        assert_eq!(vm.call(context, REQUEST).action, Action::Continue);
+    }
+    assert_eq!(idle.runtime.epoch_thread(), asleep);
+}
+
+#[test]
+fn an_endless_loop_ends_after_epochs_stood_still_and_they_do_again() {
+    // Longer than it takes until they stand still when nobody enters a guest.
+    let (loaded, mut vm) = under("cpu_per_callback: 300 ms", &acting("(loop (br 0))"));
+    let (context, _) = vm.create_context(Request::new(1, &[]).boxed());
+    once_epochs_stand_still(&loaded);
+    let (done, outcome) = mpsc::channel();
+    thread::spawn(move || done.send(vm.call(context, REQUEST).action));
+    assert_eq!(outcome.recv_timeout(PATIENCE), Ok(Action::Failed), "it is not stopped");
+    assert_eq!(loaded.traps.try_recv().unwrap().kind, TrapKind::Cpu);
+    once_epochs_stand_still(&loaded);
+}
+
+#[test]
+fn adding_to_many_fields_is_work() {
+    let fields: Vec<(String, String)> = (0..600).map(|number| (format!("x-{number}"), "1".into())).collect();
+    let headers: Vec<(&str, &str)> = fields.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
+    // No loop and no call between them where the guest would look at an epoch.
+    let add = "(drop (call $proxy_add_header_map_value (i32.const 0)
+        (i32.const 0x1000) (i32.const 1) (i32.const 0x20000) (i32.const 0x80000)))";
+    let data = r#"(data (i32.const 0x1000) "k")"#;
+    let fill = "(drop (memory.grow (i32.const 16)))
+        (memory.fill (i32.const 0x20000) (i32.const 97) (i32.const 0x80000))";
+    let body = acting(&format!("{fill} {}", add.repeat(40))) + data;
+    let limits = "cpu_per_callback: 1 ms, map_bytes: 1 GB";
+    for (headers, action) in [(&headers[..], Action::Failed), (&[], Action::Continue)] {
+        let (_loaded, mut vm) = under(limits, &body);
+        let (context, _) = vm.create_context(Request::new(1, headers).boxed());
+        assert_eq!(vm.call(context, REQUEST).action, action, "{} fields", headers.len());
+    }
 }
 
 #[test]

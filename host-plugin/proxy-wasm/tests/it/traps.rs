@@ -335,7 +335,7 @@ fn reports_that_nobody_takes_are_logged() {
         ),
         "",
     );
-    let Loaded { proxy, filter, traps } = loaded;
+    let Loaded { proxy, filter, traps, .. } = loaded;
     drop(traps);
     let mut vm = filter.take_vm().unwrap();
     let (_, outcome) = vm.create_context(Request::new(1, &[]).boxed());
