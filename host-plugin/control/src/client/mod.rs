@@ -349,3 +349,18 @@ fn dispatch(receiver: &mpsc::Receiver<Received>, shared: &Shared, events: &event
     }
     shared.fail(ConnectionError::Closed);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::messages::session::Activity;
+
+    #[test]
+    fn a_call_that_is_not_answered_leaves_nothing_behind() {
+        let (ours, _theirs) = Connection::memory().unwrap();
+        let shared = Shared::default();
+        let error = call(&ours.sender, &shared, 7, Activity {}, Duration::ZERO).unwrap_err();
+        assert!(matches!(error, CallError::Timeout { method: "activity", .. }), "{error}");
+        assert!(shared.lock().calls.is_empty());
+    }
+}

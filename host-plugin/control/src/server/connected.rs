@@ -208,3 +208,68 @@ impl Connected {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+    use crate::messages::session::ActivityNoted;
+    use crate::server::{ClientId, Waker};
+
+    /// A peer that was accepted at `now`, and its own end.
+    fn accepted(now: Instant) -> (Connected, UnixStream) {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        let handle = ClientHandle::new(ClientId(1), Waker::new().unwrap());
+        let peer = Peer::of(&ours).unwrap();
+        (Connected::new(ours, handle, peer, now + Duration::from_secs(10)), theirs)
+    }
+
+    #[test]
+    fn who_says_nothing_is_let_go_when_its_time_is_up() {
+        let start = Instant::now();
+        let (mut silent, _theirs) = accepted(start);
+        silent.expire(start + Duration::from_millis(9_999));
+        assert_eq!(silent.handle.ending(), None);
+        silent.expire(start + Duration::from_secs(10));
+        assert_eq!(silent.handle.ending(), Some(Disconnect::NoGreeting("it said nothing".into())));
+        let (mut greeted, _theirs) = accepted(start);
+        (greeted.greeted, greeted.patience) = (true, None);
+        greeted.expire(start + Duration::from_secs(3600));
+        assert_eq!((greeted.handle.ending(), greeted.give_up()), (None, None));
+    }
+
+    #[test]
+    fn who_is_let_go_has_a_moment_for_its_last_messages() {
+        let now = Instant::now();
+        let (mut client, _theirs) = accepted(now);
+        (client.greeted, client.patience) = (true, None);
+        client.handle.reply(7, ActivityNoted {}).unwrap();
+        client.end(Disconnect::Closed);
+        client.expire(now);
+        assert_eq!(client.give_up(), Some(now + FAREWELL), "the loop wakes for it");
+        assert!(!client.done(now), "its last message waits");
+        // The moment is one, not one after the other.
+        client.expire(now + FAREWELL / 2);
+        assert!(client.done(now + FAREWELL));
+        client.flush();
+        assert!(client.done(now), "it has all of it");
+    }
+
+    #[test]
+    fn a_turn_reads_a_bounded_amount() {
+        let (mut client, mut theirs) = accepted(Instant::now());
+        // More than the socket holds: what is written goes on while it is read.
+        let writer = std::thread::spawn(move || {
+            for _ in 0..64 {
+                theirs.write_all(&[b' '; 64 * 1024]).unwrap();
+            }
+        });
+        while client.fill().is_none() {
+            assert!(client.undecoded() <= TURN_BYTES + 16 * 1024, "{} bytes in one turn", client.undecoded());
+            client.decoder = Decoder::new();
+        }
+        writer.join().unwrap();
+    }
+}

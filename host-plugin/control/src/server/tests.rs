@@ -11,7 +11,7 @@ use super::*;
 use crate::messages::breakpoints::SetBreakpoints;
 use crate::messages::filters::{ModuleBytes, ReadModule};
 use crate::messages::message::{ErrorKind, Message, Reply, Request, RequestId, WireError};
-use crate::messages::session::{Activity, ActivityNoted, Hello, Welcome};
+use crate::messages::session::{Activity, ActivityNoted, Attach, Hello, LaneStart, Welcome};
 use crate::wire::codec::{Decoder, MAX_FRAME, encode};
 
 /// Answers each request with as much as fits; never sleeps.
@@ -188,11 +188,31 @@ fn requests_that_are_long_by_nature_hold_nothing_back() {
     let (mut server, mut service) = (server(), Later::default());
     let mut client = client(&server);
     let plant = SetBreakpoints { module: ModuleHash([0; 32]), breakpoints: Vec::new() };
-    for id in 2..32 {
+    let start = LaneStart::AtOnce;
+    let attach = Attach { filters: vec![], rules: vec![], all: true, deadline_ms: None, start };
+    for id in 2..17 {
         client.write_all(&frame(id, plant.clone())).unwrap();
+        client.write_all(&frame(id + 15, attach.clone())).unwrap();
     }
     (0..3).for_each(|_| server.turn(&mut service).unwrap());
     assert_eq!(service.kept.len(), 30);
+}
+
+#[test]
+fn what_was_queued_when_the_loop_ends_is_sent() {
+    let (mut server, mut service) = (server(), Later::default());
+    let mut client = client(&server);
+    client.write_all(&frame(2, Activity {})).unwrap();
+    (0..3).for_each(|_| server.turn(&mut service).unwrap());
+    service.answer_all(ActivityNoted {});
+    server.waker().stop();
+    server.run(&mut service).unwrap();
+    let (mut decoder, mut chunk) = (Decoder::new(), vec![0; 1 << 16]);
+    while let Ok(count @ 1..) = client.read(&mut chunk) {
+        decoder.push(&chunk[..count]);
+    }
+    assert!(matches!(decoder.next_message(), Ok(Some(Message::Response { id: 1, .. }))), "the welcome");
+    assert!(matches!(decoder.next_message(), Ok(Some(Message::Response { id: 2, .. }))), "the last reply");
 }
 
 #[test]

@@ -252,3 +252,16 @@ impl Sender {
         let _ = self.half.stream.shutdown(Shutdown::Both);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_peer_that_does_not_read_is_not_waited_for_without_end() {
+        let (ours, _theirs) = UnixStream::pair().unwrap();
+        let connection = Connection::over(ours).unwrap();
+        // Ten seconds are not spent on seeing it.
+        assert_eq!(connection.sender.half.stream.write_timeout().unwrap(), Some(WRITE_PATIENCE));
+    }
+}

@@ -6,10 +6,11 @@ use std::os::unix::net::UnixStream;
 use wasmdbg_control::client::{AttachError, Client};
 use wasmdbg_control::connection::Connection;
 use wasmdbg_control::message::Request;
+use wasmdbg_control::server::Disconnect;
 use wasmdbg_control::session::{Activity, Welcome};
 use wasmdbg_control::{ErrorKind, Message, Reply, WireError};
 
-use crate::support::{Scratch, Seen, Server, frame, read_message, welcome};
+use crate::support::{Scratch, Seen, Server, frame, greet, read_message, welcome};
 
 #[test]
 fn a_client_of_a_newer_version_is_told_to_upgrade_the_plugin() {
@@ -25,6 +26,30 @@ fn a_client_of_a_newer_version_is_told_to_upgrade_the_plugin() {
         "the plugin in the proxy (wasmdbg.so 0.1.0) speaks version 1 of the control protocol and the client \
          (wasmdbg 9.9.9) version 2: upgrade wasmdbg.so and restart the proxy, or use the client installed with it"
     );
+}
+
+#[test]
+fn a_client_of_an_older_version_is_told_to_upgrade() {
+    let server = Server::with(None, None);
+    let mut stream = server.remote.connect().unwrap();
+    let hello =
+        br#"{"request":{"id":7,"body":{"method":"hello","params":{"protocol":0,"client":"wasmdbg 0.0.9"}}}}"#;
+    stream.write_all(&frame(hello)).unwrap();
+    let Message::Error { id: 7, error } = read_message(&mut stream) else { panic!("greeted") };
+    assert_eq!(error.kind, ErrorKind::Version);
+    assert!(error.message.ends_with("upgrade the client, or use the one that was installed with the plugin"));
+}
+
+#[test]
+fn a_second_hello_makes_no_second_client() {
+    let server = Server::with(None, None);
+    let mut stream = server.remote.connect().unwrap();
+    for _ in 0..2 {
+        assert!(matches!(greet(&mut stream), Message::Response { id: 1, .. }));
+    }
+    server.connected();
+    drop(stream);
+    assert_eq!(server.disconnected(), Disconnect::HungUp, "and nothing in between");
 }
 
 /// The messages that have got fields since version 1 came out, as it wrote them then. Nothing is added here
