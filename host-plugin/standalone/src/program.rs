@@ -95,3 +95,55 @@ fn cache_folder() -> Option<PathBuf> {
     std::fs::create_dir_all(&folder).ok()?;
     Some(folder.join("code"))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::report::Happening;
+
+    struct Silent;
+
+    impl Report for Silent {
+        fn take(&self, _: Happening) {}
+
+        fn wants_callbacks(&self) -> bool {
+            false
+        }
+    }
+
+    #[test]
+    fn what_the_command_line_names_goes_before_what_the_file_says() {
+        let folder = std::env::temp_dir().join(format!("wasmdbg-program-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let (config, settings) = (folder.join("filter.yaml"), folder.join("settings.yaml"));
+        let text = "config:\n  configuration: of the file\n  colour: red\n  vmConfig: {code: {local: {filename: other.wasm}}}\n";
+        fs::write(&config, text).unwrap();
+        fs::write(&settings, "limits: {memory: 1 MB}\nx: 1\n").unwrap();
+        let mut program = Program {
+            module: "/a/named.wasm".into(),
+            config: Some(config.clone()),
+            settings: Some(settings.clone()),
+            ..Program::default()
+        };
+        let (options, notes) = program.options(Arc::new(Silent)).unwrap();
+        assert_eq!(options.filter.module_path, Path::new("/a/named.wasm"));
+        assert_eq!(options.filter.configuration, "of the file");
+        assert_eq!(options.settings.limits.memory, 1 << 20);
+        assert_eq!(
+            notes,
+            [
+                format!("{}: unknown key x at line 2 is ignored", settings.display()),
+                format!("{}: unknown key config.colour at line 3 is ignored", config.display()),
+                "no upstream: a plain 200 answers every request that the filter lets pass".to_owned(),
+            ]
+        );
+        program.configuration = Some("of the command line".into());
+        program.upstream = Some("http://127.0.0.1:1".into());
+        let (options, notes) = program.options(Arc::new(Silent)).unwrap();
+        assert_eq!(options.filter.configuration, "of the command line");
+        assert_eq!((options.upstream.is_some(), notes.len()), (true, 2));
+        fs::remove_dir_all(&folder).unwrap();
+    }
+}

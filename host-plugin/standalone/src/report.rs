@@ -218,5 +218,8 @@ mod tests {
         let body = "no\nlog info wasmdbg: forged\n".to_owned();
         let verdict = Verdict::Respond { status: 403, body };
         assert_eq!(verdict.to_string(), r"answers 403: no\nlog info wasmdbg: forged");
+        let forged = Err("no\nlog".to_owned());
+        let upstream = Happening::Upstream { transaction: TransactionId(7), answer: forged };
+        assert_eq!(upstream.to_string(), r"  upstream: no\nlog");
     }
 }

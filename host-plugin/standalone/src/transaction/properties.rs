@@ -133,6 +133,36 @@ mod tests {
     }
 
     #[test]
+    fn each_property_is_its_own() {
+        let exchange = exchange();
+        let number = |path: &str| {
+            let path: Vec<&[u8]> = path.split('.').map(str::as_bytes).collect();
+            let mut value = Vec::new();
+            get(&exchange.lock(), &path, &mut value).unwrap();
+            u64::from_le_bytes(value.try_into().unwrap())
+        };
+        for (path, wanted) in [
+            ("request.path", "/a?b"),
+            ("request.url_path", "/a"),
+            ("request.query", "b"),
+            ("request.host", "h"),
+            ("request.method", "GET"),
+            ("request.scheme", "http"),
+            ("request.protocol", "HTTP/1.1"),
+        ] {
+            assert_eq!(text(&exchange, path), wanted, "{path}");
+        }
+        assert_eq!((number("source.port"), number("destination.port")), (4321, 80));
+        assert_eq!(number("upstream.port"), 8080);
+        let year_2026 = 1_767_225_600_000_000_000;
+        assert!(number("request.time") > year_2026, "nanoseconds since 1970");
+        assert!(number("request.duration") < 3_600_000_000_000);
+        // What a filter writes there does not change what is sent.
+        exchange.lock().request.replace(b"content-length", b"99").unwrap();
+        assert_eq!(number("request.size"), 3);
+    }
+
+    #[test]
     fn what_could_end_a_line_is_refused_and_changes_nothing() {
         let exchange = exchange();
         let set = |path: &str, value: &[u8]| {

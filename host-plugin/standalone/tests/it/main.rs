@@ -4,5 +4,8 @@
 #![forbid(unsafe_code)]
 
 mod clients;
+mod control;
 mod filters;
+mod machines;
+mod messages;
 mod stage;

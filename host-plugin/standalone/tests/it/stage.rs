@@ -13,7 +13,7 @@ use wasmdbg_control::session::{Attach, LaneStart};
 use wasmdbg_control::status::{GetStatus, Status};
 use wasmdbg_control::{Client, Event, Events, ModulePc};
 use wasmdbg_proxy_wasm::{FilterConfig, Settings};
-use wasmdbg_standalone::{Happening, Host, Listening, Options, Report, Upstream};
+use wasmdbg_standalone::{Happening, Host, Listening, Options, Report, Upstream, request_file};
 
 /// Longer than anything here takes on a busy machine; a test that waits so long has failed.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -45,6 +45,12 @@ pub(crate) struct Stage {
 impl Stage {
     /// `functions`: of the filter; `settings`, `limits`: YAML; `origin`: where requests go.
     pub(crate) fn new(functions: &str, settings: &str, fail_open: bool, origin: Option<SocketAddr>) -> Self {
+        let url = origin.map(|origin| format!("http://{origin}"));
+        Self::before(functions, settings, fail_open, url.as_deref())
+    }
+
+    /// The same, with the upstream's URL.
+    pub(crate) fn before(functions: &str, settings: &str, fail_open: bool, url: Option<&str>) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let file =
@@ -57,7 +63,7 @@ impl Stage {
         let (filter, _) = FilterConfig::parse(&yaml, &PathBuf::from("/filter.yaml"), None).unwrap();
         let (settings, _) = Settings::parse(settings, &PathBuf::from("/settings.yaml")).unwrap();
         let lines = Arc::new(Lines::default());
-        let upstream = origin.map(|origin| Upstream::parse(&format!("http://{origin}")).unwrap());
+        let upstream = url.map(|url| Upstream::parse(url).unwrap());
         let report: Arc<dyn Report> = lines.clone();
         let host = Host::new(Options { filter, settings, upstream, report, cache_folder: None });
         fs::remove_file(&file).unwrap();
@@ -79,6 +85,40 @@ impl Stage {
         let mut response = String::new();
         stream.read_to_string(&mut response).unwrap();
         response.split(' ').nth(1).expect("a status line").parse().unwrap()
+    }
+
+    /// Sends `request` as [`Stage::ask`] does, without closing, and returns the whole response as it came: its
+    /// head, and as much of its body as the head says.
+    pub(crate) fn response(&self, stream: &mut TcpStream, head: &str, body: &str) -> String {
+        write!(stream, "{head}\r\n\r\n{body}").unwrap();
+        let mut response = Vec::new();
+        let end = loop {
+            let mut byte = [0];
+            assert_eq!(
+                stream.read(&mut byte).unwrap(),
+                1,
+                "it ends in {:?}",
+                String::from_utf8_lossy(&response)
+            );
+            response.push(byte[0]);
+            if response.ends_with(b"\r\n\r\n") {
+                break response.len();
+            }
+        };
+        let head = String::from_utf8(response.clone()).unwrap().to_ascii_lowercase();
+        let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse().ok());
+        response.resize(end + length.unwrap_or(0), 0);
+        stream.read_exact(&mut response[end..]).unwrap();
+        String::from_utf8(response).unwrap()
+    }
+
+    /// Plays the requests of a file to their end.
+    pub(crate) fn play(&self, text: &str) {
+        self.host.play(request_file::parse(text).unwrap()).unwrap().wait();
+    }
+
+    pub(crate) fn host(&self) -> &Host {
+        &self.host
     }
 
     /// What the filter has logged.
@@ -149,6 +189,70 @@ pub(crate) fn origin(response: &'static str) -> SocketAddr {
     address
 }
 
+/// What an origin does with a request: its number on its connection, from 0, and its head in lower case; `None`: it
+/// closes without an answer.
+type Answer = dyn Fn(usize, &str) -> Option<String> + Send + Sync;
+
+/// An origin that keeps its connections.
+pub(crate) struct Origin {
+    pub(crate) address: SocketAddr,
+    /// Heads of requests in lower case, with the number of their connection from 0.
+    pub(crate) heads: Arc<Mutex<Vec<(usize, String)>>>,
+}
+
+impl Origin {
+    pub(crate) fn start(answer: impl Fn(usize, &str) -> Option<String> + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let address = listener.local_addr().unwrap();
+        let heads = Arc::<Mutex<Vec<(usize, String)>>>::default();
+        let (seen, answer): (_, Arc<Answer>) = (Arc::clone(&heads), Arc::new(answer));
+        // All of them end with the process.
+        thread::spawn(move || {
+            for (connection, stream) in listener.incoming().flatten().enumerate() {
+                let (seen, answer) = (Arc::clone(&seen), Arc::clone(&answer));
+                thread::spawn(move || {
+                    let mut reader = BufReader::new(&stream);
+                    for number in 0.. {
+                        let mut head = String::new();
+                        while reader.read_line(&mut head).is_ok_and(|size| size > 2) {}
+                        if head.is_empty() {
+                            return;
+                        }
+                        let head = head.to_ascii_lowercase();
+                        let length =
+                            head.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse().ok());
+                        reader.read_exact(&mut vec![0; length.unwrap_or(0)]).unwrap();
+                        seen.lock().unwrap().push((connection, head.clone()));
+                        let Some(answer) = answer(number, &head) else { return };
+                        (&stream).write_all(answer.as_bytes()).unwrap();
+                    }
+                });
+            }
+        });
+        Self { address, heads }
+    }
+
+    /// The only request so far.
+    pub(crate) fn head(&self) -> String {
+        let heads = self.heads.lock().unwrap();
+        assert_eq!(heads.len(), 1, "{heads:?}");
+        heads[0].1.clone()
+    }
+}
+
+/// A serialized header map as the text of a data segment, and its size.
+pub(crate) fn pairs(fields: &[(&str, &str)]) -> (String, usize) {
+    let word = |number: usize| u32::try_from(number).unwrap().to_le_bytes();
+    let mut bytes = word(fields.len()).to_vec();
+    for (name, value) in fields {
+        bytes.extend([word(name.len()), word(value.len())].concat());
+    }
+    for (name, value) in fields {
+        bytes.extend([name.as_bytes(), b"\0", value.as_bytes(), b"\0"].concat());
+    }
+    (bytes.iter().map(|byte| format!("\\{byte:02x}")).collect(), bytes.len())
+}
+
 /// Where `i32.const MARKER` is in the module of `functions`; markers are above 4095.
 pub(crate) fn pc(functions: &str, marker: u32) -> ModulePc {
     let bytes = wat::parse_str(module(functions)).unwrap();
@@ -165,6 +269,14 @@ fn module(functions: &str) -> String {
             (import "env" "proxy_log" (func $log (param i32 i32 i32) (result i32)))
             (import "env" "proxy_get_header_map_value"
                 (func $header (param i32 i32 i32 i32 i32) (result i32)))
+            (import "env" "proxy_replace_header_map_value"
+                (func $replace (param i32 i32 i32 i32 i32) (result i32)))
+            (import "env" "proxy_send_local_response"
+                (func $respond (param i32 i32 i32 i32 i32 i32 i32 i32) (result i32)))
+            (import "env" "proxy_close_stream" (func $close (param i32) (result i32)))
+            (import "env" "proxy_continue_stream" (func $continue (param i32) (result i32)))
+            (import "env" "proxy_set_effective_context" (func $effective (param i32) (result i32)))
+            (import "env" "proxy_set_tick_period_milliseconds" (func $ticks (param i32) (result i32)))
             (memory (export "memory") 1)
             (data (i32.const 16) ":authority01")
             (func (export "proxy_abi_version_0_2_1"))

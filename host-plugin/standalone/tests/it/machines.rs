@@ -1,0 +1,88 @@
+//! The virtual machine of a thread: its ticks, its start, its end under the requests in flight.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::stage::{Origin, PATIENCE, Stage};
+
+/// Requests wait until the third tick after the first one began to wait.
+const WAITING: &str = r#"
+    (global $waits (mut i32) (i32.const 0)) (global $ticked (mut i32) (i32.const 0))
+    (func (export "proxy_on_configure") (param i32 i32) (result i32)
+        (drop (call $ticks (i32.const 2))) (i32.const 1))
+    (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
+        (global.set $waits (local.get 0)) (i32.const 1))
+    (func (export "proxy_on_tick") (param i32)
+        (if (global.get $waits) (then
+            (global.set $ticked (i32.add (global.get $ticked) (i32.const 1)))
+            (if (i32.eq (global.get $ticked) (i32.const 3)) (then
+                (drop (call $effective (global.get $waits)))
+                (drop (call $continue (i32.const 0))))))))"#;
+
+#[test]
+fn a_tick_lets_a_request_go_on() {
+    // Not by the limit: that is an hour away.
+    let stage = Stage::new(WAITING, "limits: {pause: 1h}", false, None);
+    assert_eq!(stage.ask("GET / HTTP/1.1\r\nHost: here", ""), 200);
+    let (client, _events) = stage.client();
+    let status = client.call(wasmdbg_control::status::GetStatus {}).unwrap();
+    assert_eq!(status.filters[0].counters.pause_timeouts, 0);
+}
+
+/// Traps for requests whose `:authority` begins with `t`, logs a 1 for each response.
+const TRAPPING: &str = r#"
+    (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
+        (drop (call $header (i32.const 0) (i32.const 16) (i32.const 10) (i32.const 64) (i32.const 68)))
+        (if (i32.eq (i32.load8_u (i32.load (i32.const 64))) (i32.const 116)) (then unreachable))
+        (i32.const 0))
+    (func (export "proxy_on_response_headers") (param i32 i32 i32) (result i32)
+        (call $digit (i32.const 1)) (i32.const 0))"#;
+
+#[test]
+fn a_context_is_not_taken_for_one_of_the_next_virtual_machine() {
+    let open = Arc::new(AtomicBool::new(false));
+    let gate = Arc::clone(&open);
+    let origin = Origin::start(move |_, _| {
+        let until = Instant::now() + PATIENCE;
+        while !gate.load(Ordering::SeqCst) && Instant::now() < until {
+            thread::sleep(Duration::from_millis(1));
+        }
+        Some("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n".into())
+    });
+    let stage = Stage::new(TRAPPING, "", false, Some(origin.address));
+    let sent = |count: usize| {
+        let until = Instant::now() + PATIENCE;
+        while origin.heads.lock().unwrap().len() < count {
+            assert!(Instant::now() < until, "the origin has not seen {count} requests");
+            thread::sleep(Duration::from_millis(1));
+        }
+    };
+    thread::scope(|scope| {
+        let first = scope.spawn(|| stage.ask("GET / HTTP/1.1\r\nHost: first", ""));
+        sent(1);
+        assert_eq!(stage.ask("GET / HTTP/1.1\r\nHost: trap", ""), 503);
+        // The first of the new one has the number that the first had.
+        let second = scope.spawn(|| stage.ask("GET / HTTP/1.1\r\nHost: second", ""));
+        sent(2);
+        open.store(true, Ordering::SeqCst);
+        assert_eq!((first.join().unwrap(), second.join().unwrap()), (503, 200));
+    });
+    assert_eq!(stage.lines().iter().filter(|line| *line == "1").count(), 1, "{:?}", stage.lines());
+}
+
+#[test]
+fn a_filter_that_does_not_start_in_time_is_not_waited_for() {
+    let slow = r#"(func (export "proxy_on_vm_start") (param i32 i32) (result i32) (local $n i32)
+        (loop $on (br_if $on (i32.lt_u (local.tee $n (i32.add (local.get $n) (i32.const 1))) (i32.const 2000000000))))
+        (i32.const 1))"#;
+    let settings = "start_timeout: 1ms\nlimits: {cpu_per_callback: 60s}";
+    let stage = Stage::new(slow, settings, false, None);
+    assert_eq!(stage.ask("GET / HTTP/1.1\r\nHost: here", ""), 503);
+    assert!(
+        stage.lines().iter().any(|line| line.contains("has not started within 0.001 s")),
+        "{:?}",
+        stage.lines()
+    );
+}
