@@ -14,10 +14,10 @@ use object::{
 };
 use wasmdbg_symbols::demangle::demangle;
 
-use crate::host::hex;
 use crate::limits::{self, Budget, ElfFile, Notes};
 use crate::recording::{ObjectInfo, Recording};
-use crate::space::{KERNEL, ObjectId, UNKNOWN};
+use crate::target::host::hex;
+use crate::target::space::{KERNEL, ObjectId, UNKNOWN};
 use crate::unwind::RawFrame;
 
 /// Where the symbols of an object are.

@@ -14,18 +14,14 @@
 
 pub mod code;
 pub mod descriptions;
-pub mod host;
 pub mod host_names;
 pub mod import;
 pub mod limits;
 pub mod modules;
 pub mod output;
 pub mod perf;
-pub mod permission;
 pub mod profile;
-mod proxy;
 pub mod recorder;
 pub mod recording;
-pub mod space;
 pub mod target;
 pub mod unwind;

@@ -9,8 +9,8 @@ use wasmdbg_profiler::descriptions::Descriptions;
 use wasmdbg_profiler::limits::Cancel;
 use wasmdbg_profiler::modules::Modules;
 use wasmdbg_profiler::perf::{Event, Options, Sampler};
-use wasmdbg_profiler::permission::{self, CAPABILITIES, Capability, paranoid};
 use wasmdbg_profiler::target::Target;
+use wasmdbg_profiler::target::permission::{self, CAPABILITIES, Capability, paranoid};
 
 use super::input::number;
 

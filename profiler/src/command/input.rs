@@ -10,7 +10,7 @@ use lexopt::prelude::ValueExt;
 use wasmdbg_profiler::code::timeline::Timeline;
 use wasmdbg_profiler::import::Imported;
 use wasmdbg_profiler::recording::{MAGIC, ObjectInfo, Recording};
-use wasmdbg_profiler::space::UNKNOWN;
+use wasmdbg_profiler::target::space::UNKNOWN;
 use wasmdbg_profiler::unwind::End;
 use wasmdbg_profiler::{descriptions, import};
 

@@ -8,10 +8,10 @@ use std::sync::Arc;
 use super::Regions;
 use super::sample::User;
 use crate::code::timeline::Timeline;
-use crate::host::UnwindTables;
 use crate::limits::{self, Budget, Notes};
 use crate::recording::ObjectInfo;
-use crate::space::{HostObject, Object, ObjectId, Piece, Space, UNKNOWN};
+use crate::target::host::UnwindTables;
+use crate::target::space::{HostObject, Object, ObjectId, Piece, Space, UNKNOWN};
 use crate::unwind::{CODE, End, Frames, Walker};
 
 /// Unwinds samples of any number of processes.

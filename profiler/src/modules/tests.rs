@@ -6,7 +6,7 @@ use wasmdbg_control::{FilterId, Message, Request};
 
 use super::*;
 use crate::limits::Budget;
-use crate::proxy::tests::FakeProxy;
+use crate::target::proxy::tests::FakeProxy;
 
 /// A module with one function, of which each has its own constant, and so many bytes of debug info.
 fn module(number: u8, debug_info: usize) -> Vec<u8> {

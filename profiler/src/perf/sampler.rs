@@ -22,7 +22,7 @@ use super::filter;
 use super::record::{Record, parse};
 use super::ring::Ring;
 use super::sys::{self, Attributes};
-use crate::permission::Facts;
+use crate::target::permission::Facts;
 
 /// How to sample.
 #[derive(Debug, Clone, Copy)]

@@ -15,7 +15,7 @@ use crate::code::name::{DescribedKind, DescribedName};
 use crate::host_names;
 use crate::limits::Notes;
 use crate::recording::{ObjectInfo, Recording, WasmInfo};
-use crate::space::{KERNEL, ObjectId, UNKNOWN};
+use crate::target::space::{KERNEL, ObjectId, UNKNOWN};
 
 /// The name of what nobody knows, without its brackets.
 pub(super) const UNKNOWN_CODE: &str = "unknown code";

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use super::{ObjectInfo, Recording};
 use crate::code::timeline::Timeline;
-use crate::space::{JIT, UNKNOWN};
+use crate::target::space::{JIT, UNKNOWN};
 use crate::unwind::RawFrame;
 
 impl Recording {

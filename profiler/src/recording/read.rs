@@ -16,7 +16,7 @@ use super::{MAGIC, ObjectInfo, Recording, SampleRow, TextRange, VERSION};
 use crate::code::address_map::AddressMap;
 use crate::code::image::{CodeKind, CompiledFunction};
 use crate::code::timeline::{JitCode, JitLine, Timeline};
-use crate::space::ObjectId;
+use crate::target::space::ObjectId;
 use crate::unwind::RawFrame;
 
 /// Why there is no recording.
@@ -280,7 +280,7 @@ fn described(payload: &[u8], out: &mut Timeline) -> Option<()> {
 mod tests {
     use super::super::{Info, Stack, Summary, WasmInfo, Writer};
     use super::*;
-    use crate::space::{JIT, UNKNOWN};
+    use crate::target::space::{JIT, UNKNOWN};
     use crate::unwind::End;
 
     fn file() -> Vec<u8> {

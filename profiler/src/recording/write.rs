@@ -10,7 +10,7 @@ use super::{Info, MAGIC, ObjectInfo, SampleRow, Stack, Summary, VERSION, stacks}
 use crate::code::address_map::AddressMap;
 use crate::code::image::{CodeKind, CompiledFunction};
 use crate::code::timeline::Timeline;
-use crate::space::ObjectId;
+use crate::target::space::ObjectId;
 use crate::unwind::RawFrame;
 
 /// Tags of records.

@@ -14,7 +14,7 @@ use wasmdbg_profiler::code::{jitdump, perf_map};
 use wasmdbg_profiler::import;
 use wasmdbg_profiler::profile::{Lines, Profile};
 use wasmdbg_profiler::recording::{Info, ObjectInfo, Recording, SampleRow, Stack, Summary, WasmInfo, Writer};
-use wasmdbg_profiler::space::{KERNEL, ObjectId, UNKNOWN};
+use wasmdbg_profiler::target::space::{KERNEL, ObjectId, UNKNOWN};
 use wasmdbg_profiler::unwind::{End, RawFrame};
 
 use crate::broken_input::damaged;

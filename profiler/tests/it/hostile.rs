@@ -9,8 +9,8 @@ use std::process::{Child, Stdio};
 
 use nix::sys::signal::Signal;
 use wasmdbg_profiler::limits::{Budget, Cancel};
-use wasmdbg_profiler::space::{Limits, Object, Piece, Space};
 use wasmdbg_profiler::target::Target;
+use wasmdbg_profiler::target::space::{Limits, Object, Piece, Space};
 use wasmdbg_tests::process::{resident, signal};
 use wasmdbg_tests::scratch::{PATIENCE, wait_for};
 

@@ -5,8 +5,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use wasmdbg_profiler::permission::paranoid;
 use wasmdbg_profiler::recording::Recording;
+use wasmdbg_profiler::target::permission::paranoid;
 use wasmdbg_tests::ats::{Ats, Filter};
 use wasmdbg_tests::http::Request;
 use wasmdbg_tests::load::{Load, Plan};

@@ -284,7 +284,7 @@ mod tests {
     use crate::code::image::{CodeKind, CompiledFunction};
     use crate::code::timeline::{JitCode, JitLine};
     use crate::recording::{ObjectInfo, SampleRow, Stacks, WasmInfo};
-    use crate::space::{ObjectId, UNKNOWN};
+    use crate::target::space::{ObjectId, UNKNOWN};
     use crate::unwind::RawFrame;
 
     /// The filter's `half`, with a line, calls its `memcpy`, which has none; a trampoline calls `half`.

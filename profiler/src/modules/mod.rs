@@ -18,9 +18,9 @@ use wasmdbg_symbols::{Module, Symbols};
 
 use crate::code::image::{CodeKind, Image};
 use crate::limits::{self, Budget, Notes, TooMuch};
-use crate::proxy::Proxy;
 use crate::recording::WasmInfo;
 use crate::target::Target;
+use crate::target::proxy::Proxy;
 
 /// A module that the target may run.
 #[derive(Debug)]

@@ -18,8 +18,8 @@ use crate::limits::{Cancel, Notes};
 use crate::modules::Modules;
 use crate::perf::{self, Mode, OpenError, Options, Record, Sample, Sampler};
 use crate::recording::{ObjectInfo, SampleRow, Stack, Summary, Writer};
-use crate::space::{KERNEL, Object, ObjectId, Space, UNKNOWN};
 use crate::target::Target;
+use crate::target::space::{KERNEL, Object, ObjectId, Space, UNKNOWN};
 use crate::unwind::{CODE, End, Frames, RawFrame, Registers, Walker};
 
 /// Why there is no recording.

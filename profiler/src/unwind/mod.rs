@@ -14,8 +14,8 @@ use framehop::{FrameAddress, Unwinder as _};
 use rustc_hash::FxBuildHasher;
 
 pub use self::frames::Frames;
-use crate::host::Covered;
-use crate::space::{Object, ObjectId, Piece, Space, UNKNOWN, WasmObject};
+use crate::target::host::Covered;
+use crate::target::space::{Object, ObjectId, Piece, Space, UNKNOWN, WasmObject};
 
 /// Where a stack ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -267,7 +267,7 @@ mod tests {
     use super::*;
     use crate::code::address_map::AddressMap;
     use crate::code::image::{CodeKind, CompiledFunction, Image};
-    use crate::space::HostObject;
+    use crate::target::space::HostObject;
 
     /// Compiled code from address 0x1000 on.
     fn module(code: &[u8], functions: Vec<CompiledFunction>) -> Object {

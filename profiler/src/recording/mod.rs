@@ -24,7 +24,7 @@ pub use write::Writer;
 use crate::code::address_map::AddressMap;
 use crate::code::image::CompiledFunction;
 use crate::code::timeline::JitCode;
-use crate::space::ObjectId;
+use crate::target::space::ObjectId;
 use crate::unwind::RawFrame;
 
 /// The first bytes of a file.

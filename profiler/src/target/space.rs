@@ -7,10 +7,10 @@ use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::process::{Region, Target};
 use crate::code::image::{self, Image};
-use crate::host::UnwindTables;
 use crate::limits::{self, Budget, Cancel, Notes};
-use crate::target::{Region, Target};
+use crate::target::host::UnwindTables;
 
 /// The number of an object in a recording; 0 is the kernel, 1 code of unknown origin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -22,11 +22,11 @@ use self::sample::{Entry, Sample, USER_MARK};
 use self::unwound::Unwinder;
 use crate::code::timeline::Timeline;
 use crate::descriptions::{self, DescriptionError};
-use crate::host::{Segments, UnwindTables};
 use crate::host_names::{self, Source};
 use crate::limits::{self, Notes};
 use crate::recording::{Info, ObjectInfo, Recording, SampleRow};
-use crate::space::{JIT, KERNEL, ObjectId, UNKNOWN};
+use crate::target::host::{Segments, UnwindTables};
+use crate::target::space::{JIT, KERNEL, ObjectId, UNKNOWN};
 use crate::target::{self, Target};
 use crate::unwind::{End, Frames, RawFrame};
 

@@ -11,7 +11,7 @@ use nix::sys::uio::{RemoteIoVec, process_vm_readv};
 use nix::unistd::Pid;
 
 use crate::limits;
-use crate::permission::Facts;
+use crate::target::permission::Facts;
 
 /// A running process.
 #[derive(Debug)]

@@ -12,18 +12,18 @@ use wasmdbg_profiler::descriptions::Descriptions;
 use wasmdbg_profiler::limits::on_one_line;
 use wasmdbg_profiler::modules::Modules;
 use wasmdbg_profiler::perf::{self, Event, Options};
-use wasmdbg_profiler::permission::{self, CAPABILITIES, Facts};
 use wasmdbg_profiler::profile::{Folding, Lines, Profile};
 use wasmdbg_profiler::recorder::{Next, Progress, RecordError, Recorder};
 use wasmdbg_profiler::recording::{Info, ObjectInfo, Recording, Summary, Writer};
 use wasmdbg_profiler::target::Target;
+use wasmdbg_profiler::target::permission::{self, CAPABILITIES, Facts};
 
-use super::control::Control;
-use super::input::{number, print_missing_files};
-use super::interrupt::Interrupt;
-use super::output::{Format, is_special};
-use super::place::Place;
-use super::target::Chosen;
+use crate::command::control::Control;
+use crate::command::input::{number, print_missing_files};
+use crate::command::interrupt::Interrupt;
+use crate::command::output::{Format, is_special};
+use crate::command::place::Place;
+use crate::command::target::Chosen;
 
 const HELP: &str = "\
 usage: wasmprof record [-p PID | --socket SOCKET] [OPTION…]
@@ -81,7 +81,7 @@ struct Arguments {
 /// Up to this frequency the kernel's own tick mostly comes first: the timer need not be set for each thread.
 const SLOW: u64 = 250;
 
-pub(super) fn run(arguments: Vec<OsString>) -> Result<()> {
+pub(in crate::command) fn run(arguments: Vec<OsString>) -> Result<()> {
     let Some(mut arguments) = parse(arguments)? else {
         say!("{}", HELP.trim_end());
         return Ok(());
@@ -316,7 +316,7 @@ fn parse(arguments: Vec<OsString>) -> Result<Option<Arguments>> {
 }
 
 /// Reads `innermost`, `all`, `none`.
-pub(super) fn lines(name: &str) -> Result<Lines> {
+pub(in crate::command) fn lines(name: &str) -> Result<Lines> {
     Ok(match name {
         "innermost" => Lines::Innermost,
         "all" => Lines::All,
@@ -463,7 +463,7 @@ fn not_sampled(summary: &Summary, options: &Options) -> Option<f64> {
 }
 
 /// How much of the time in modules has names and lines.
-pub(super) fn print_coverage(profile: &Profile) {
+pub(in crate::command) fn print_coverage(profile: &Profile) {
     let coverage = profile.coverage;
     if coverage.wasm == 0 {
         return;
@@ -496,7 +496,7 @@ fn print_problems(recording: &Recording) {
 }
 
 /// For the other commands.
-pub(super) fn open(path: &Path) -> Result<Recording> {
+pub(in crate::command) fn open(path: &Path) -> Result<Recording> {
     let recording = Recording::open(path)?;
     if recording.samples.is_empty() && recording.summary.is_none() {
         bail!(
