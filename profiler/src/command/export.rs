@@ -7,8 +7,8 @@ use anyhow::Result;
 use lexopt::prelude::{Long, Short, Value, ValueExt};
 use wasmdbg_profiler::profile::{Folding, Profile};
 
+use super::input;
 use super::output::{Format, refuse_input};
-use super::{input, record};
 
 const HELP: &str = "\
 usage: wasmprof export [--format collapsed|svg|json] [--lines innermost|all|none] [--each-thread]
@@ -25,7 +25,7 @@ pub(super) fn run(arguments: Vec<OsString>) -> Result<()> {
     while let Some(argument) = parser.next()? {
         match argument {
             Long("format") => format = Some(parser.value()?.string()?.parse::<Format>()?),
-            Long("lines") => folding.lines = record::lines(&parser.value()?.string()?)?,
+            Long("lines") => folding.lines = input::lines(&parser.value()?.string()?)?,
             Long("each-thread") => folding.each_thread = true,
             Short('o') | Long("output") => output = Some(parser.value()?.into()),
             Value(value) => inputs.push(value.into()),

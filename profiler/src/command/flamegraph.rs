@@ -7,8 +7,8 @@ use anyhow::Result;
 use lexopt::prelude::{Long, Short, Value, ValueExt};
 use wasmdbg_profiler::profile::{Folding, Profile};
 
-use super::output::{Format, refuse_input};
-use super::{input, record};
+use super::input;
+use super::output::{Format, print_coverage, refuse_input};
 
 const HELP: &str = "\
 usage: wasmprof flamegraph [-o FILE] [--lines innermost|all|none] [--each-thread]
@@ -25,7 +25,7 @@ pub(super) fn run(arguments: Vec<OsString>) -> Result<()> {
     let mut parser = lexopt::Parser::from_args(arguments);
     while let Some(argument) = parser.next()? {
         match argument {
-            Long("lines") => folding.lines = record::lines(&parser.value()?.string()?)?,
+            Long("lines") => folding.lines = input::lines(&parser.value()?.string()?)?,
             Long("each-thread") => folding.each_thread = true,
             Short('o') | Long("output") => output = parser.value()?.into(),
             Value(value) => inputs.push(value.into()),
@@ -46,7 +46,7 @@ pub(super) fn run(arguments: Vec<OsString>) -> Result<()> {
         return format.write_file(&profile, &output);
     }
     say!("{} samples, {}", profile.samples, profile.amount(profile.total));
-    record::print_coverage(&profile);
+    print_coverage(&profile);
     format.write_file(&profile, &output)?;
     say!("{}: {}", format.what(), output.display());
     Ok(())

@@ -1,7 +1,7 @@
 //! What is read: recordings, and perf.data with what names its code.
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use anyhow::{Context, Result, bail};
@@ -9,17 +9,26 @@ use lexopt::Parser;
 use lexopt::prelude::ValueExt;
 use wasmdbg_profiler::code::timeline::Timeline;
 use wasmdbg_profiler::import::Imported;
+use wasmdbg_profiler::profile::Lines;
 use wasmdbg_profiler::recording::{MAGIC, ObjectInfo, Recording};
 use wasmdbg_profiler::target::space::UNKNOWN;
 use wasmdbg_profiler::unwind::End;
 use wasmdbg_profiler::{descriptions, import};
 
-use super::record;
-
 /// The value of an option that wants a number.
 pub(super) fn number<T: FromStr>(parser: &mut Parser, option: &str) -> Result<T> {
     let text = parser.value()?.string()?;
     text.parse().map_err(|_| anyhow::anyhow!("{option} wants a number, not {text:?}"))
+}
+
+/// Reads `innermost`, `all`, `none`.
+pub(super) fn lines(name: &str) -> Result<Lines> {
+    Ok(match name {
+        "innermost" => Lines::Innermost,
+        "all" => Lines::All,
+        "none" => Lines::None,
+        _ => bail!("--lines wants innermost, all or none, not {name:?}"),
+    })
 }
 
 /// Reads one recording or perf.data, and the jitdumps and perf maps beside it. `command`: for the hint.
@@ -79,7 +88,7 @@ pub(super) fn open(inputs: Vec<PathBuf>, command: &str) -> Result<Recording> {
             data.display()
         );
     }
-    let mut recording = record::open(data)?;
+    let mut recording = open_recording(data)?;
     let mut limits = descriptions::Limits::default();
     for path in described {
         let mut timeline = Timeline::default();
@@ -91,6 +100,42 @@ pub(super) fn open(inputs: Vec<PathBuf>, command: &str) -> Result<Recording> {
     }
     Ok(recording)
 }
+
+/// Reads a recording that has samples.
+fn open_recording(path: &Path) -> Result<Recording> {
+    let recording = Recording::open(path)?;
+    if recording.samples.is_empty() && recording.summary.is_none() {
+        bail!(
+            "{} has no samples that can be read: its recorder had none yet when it ended, or the file is damaged or cut off",
+            path.display()
+        );
+    }
+    if recording.samples.is_empty() {
+        bail!("{} has no samples", path.display());
+    }
+    if recording.summary.is_none() {
+        eprintln!("wasmprof: the recorder did not end well: {} has what it wrote until then", path.display());
+    }
+    print_problems(&recording);
+    Ok(recording)
+}
+
+/// Why names or lines are missing, once for each filter.
+pub(super) fn print_problems(recording: &Recording) {
+    let problems: BTreeSet<String> = recording
+        .objects
+        .values()
+        .filter_map(|object| match object {
+            ObjectInfo::Wasm(info) => Some(format!("{}: {}", info.label(), info.problem.as_ref()?)),
+            _ => None,
+        })
+        .collect();
+    for problem in problems {
+        eprintln!("wasmprof: {problem}");
+    }
+    print_missing_files(recording);
+}
+
 /// Says which files stacks end in because nobody could read them, and returns the part of the weight whose innermost frame
 /// is of unknown code.
 pub(super) fn print_missing_files(recording: &Recording) -> f64 {

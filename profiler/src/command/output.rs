@@ -93,3 +93,20 @@ pub(super) fn refuse_input(output: &Path, inputs: &[PathBuf]) -> Result<()> {
         _ => Ok(()),
     }
 }
+
+/// How much of the time in modules has names and lines.
+pub(super) fn print_coverage(profile: &Profile) {
+    let coverage = profile.coverage;
+    if coverage.wasm == 0 {
+        return;
+    }
+    let share = |part: u64| part as f64 * 100.0 / coverage.wasm as f64;
+    say!(
+        "innermost frame in a module: {:.2} % with a function, {:.2} % with a line ({:.2} % approximate, {:.2} % \
+         of a call to a function without lines)",
+        share(coverage.named),
+        share(coverage.line),
+        share(coverage.approximate),
+        share(coverage.caller)
+    );
+}

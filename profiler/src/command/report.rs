@@ -8,7 +8,8 @@ use lexopt::prelude::{Long, Short, Value, ValueExt};
 use wasmdbg_profiler::output::{self, By};
 use wasmdbg_profiler::profile::{Folding, Profile};
 
-use super::{input, record};
+use super::input;
+use super::output::print_coverage;
 
 const HELP: &str = "\
 usage: wasmprof report [--by function|line|filter|callback|thread] [-n ROWS]
@@ -39,7 +40,7 @@ pub(super) fn run(arguments: Vec<OsString>) -> Result<()> {
     if let Some(summary) = &profile.summary {
         say!("{} lost, {} unresolved", summary.lost, summary.unresolved);
     }
-    record::print_coverage(&profile);
+    print_coverage(&profile);
     output::table(&profile, by, count, std::io::stdout().lock())?;
     Ok(())
 }
