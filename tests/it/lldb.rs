@@ -307,7 +307,7 @@ fn lldb_on_the_whole_process_sees_filter_and_server_in_one_stack() -> Result<()>
     lldb.expect(&format!("lib.rs:{line}"))?;
     lldb.ask("frame variable token", &token.to_string())?;
     let frames = lldb.ask("bt", "EThread::execute")?;
-    for part in ["rust_token::judge", "on_http_request_headers", "wasmdbg.so`", "TSHttpTxnReenable"] {
+    for part in ["rust_token::judge", "on_http_request_headers", "wasmdbg.so`", "HttpSM::"] {
         ensure!(frames.contains(part), "no {part} in\n{frames}");
     }
     lldb.ask("breakpoint delete --force", "removed")?;
