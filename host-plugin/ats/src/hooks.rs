@@ -2,63 +2,49 @@
 //! here, panics included.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::flow::answer::{self, Answer};
-use crate::flow::release;
-use crate::flow::worker;
-use crate::flow::{Flow, Wake};
-use crate::plugin::{Plugin, plugin};
-use crate::ts::{self, ClientSession, ClientSessionHandler, Event, EventThread, Hook, HookHandler, Txn};
+use crate::flow::{self, Flow, Wake, release};
+use crate::plugin::plugin;
+use crate::ts::{
+    self, Access, ClientSession, ClientSessionHandler, Event, EventThread, Hook, HookHandler, Next, Visit,
+};
 
 /// See the module.
 pub(crate) struct Hooks;
 
 impl HookHandler for Hooks {
-    fn handle(hook: Hook, txn: Txn) -> Option<Event> {
-        let Some(plugin) = plugin() else { return Some(Event::Continue) };
+    fn handle(hook: Hook, mut visit: Visit<'_>) -> Next<'_> {
+        let Some(plugin) = plugin() else { return visit.go_on(Event::Continue) };
         // Nothing at TXN_START but while somebody is attached: see `parking`.
         if hook == Hook::TxnStart && !plugin.lane.any_session() {
-            return Some(Event::Continue);
+            return visit.go_on(Event::Continue);
         }
-        let Some(here) = EventThread::current() else { return Some(Event::Continue) };
-        if hook == Hook::TxnStart {
-            return start(plugin, txn, here);
-        }
-        let known = worker::flow(txn);
-        let event = match hook {
-            Hook::TxnStart | Hook::ReadRequestHeaders => {
-                at_home(begun(plugin, txn, here, known), here, Flow::request)
+        let Some(here) = EventThread::current() else { return visit.go_on(Event::Continue) };
+        let next = match hook {
+            Hook::TxnStart => {
+                Flow::start(plugin, &mut visit, here);
+                return visit.go_on(Event::Continue);
             }
-            // A request that could not be read has a response and no flow.
-            Hook::SendResponseHeaders => match known.or_else(|| plugin.marked(txn)) {
-                Some(flow) => at_home(flow, here, Flow::response),
-                None => Some(Event::Continue),
-            },
-            Hook::TxnClose => match known.or_else(|| plugin.marked(txn)) {
-                Some(flow) => at_home(flow, here, Flow::close),
-                None => Some(Event::Continue),
+            Hook::ReadRequestHeaders => {
+                at_home(Flow::of_request(plugin, &visit, here), visit, here, Flow::request)
+            }
+            Hook::SendResponseHeaders | Hook::TxnClose => match Flow::of(plugin, &visit) {
+                Some(flow) if hook == Hook::TxnClose => at_home(flow, visit, here, Flow::close),
+                Some(flow) => at_home(flow, visit, here, Flow::response),
+                // A request that could not be read has a response and no flow.
+                None => visit.go_on(Event::Continue),
             },
         };
         // Others may wait for what this one did. They go on before it does, with nothing borrowed.
         release::run();
-        event
+        next
     }
 
-    fn panicked(hook: Hook, txn: Txn, reason: &str) -> Option<Event> {
-        // What was decided about others before: this thread may have no further hook or event.
-        release::run_later();
-        ts::error(&format!("a fault of this plugin, please report it: a panic in {hook:?}: {reason}"));
-        let flow = worker::flow(txn);
-        let passes = flow.as_ref().is_none_or(|flow| flow.abandon());
-        if hook == Hook::TxnClose {
-            return flow.map_or(Some(Event::Continue), |flow| flow.end_debugged());
+    fn panicked<'hook>(hook: Hook, mut visit: Visit<'hook>, reason: &str) -> Next<'hook> {
+        match flow::panicked(hook, &mut visit, reason) {
+            Ok(event) => visit.go_on(event),
+            Err(flow) => flow.park(visit),
         }
-        if passes || hook == Hook::TxnStart {
-            return Some(Event::Continue);
-        }
-        drop(Answer::give(txn, answer::unavailable()));
-        Some(if hook == Hook::ReadRequestHeaders { Event::Continue } else { Event::Error })
     }
 }
 
@@ -72,42 +58,21 @@ impl ClientSessionHandler for Hooks {
     }
 }
 
-/// Transactions whose flow was made before their request was read: nobody else needs to ask for one.
-static EARLY: AtomicUsize = AtomicUsize::new(0);
-
-/// TXN_START of a stream while somebody is attached: what may be parked must be kept alive from here on.
-fn start(plugin: &'static Plugin, txn: Txn, here: EventThread) -> Option<Event> {
-    EARLY.fetch_add(1, Ordering::Relaxed);
-    let flow = Flow::new(plugin, txn, here);
-    flow.prepare_parking();
-    plugin.mark(txn, &flow);
-    worker::keep(txn, flow);
-    Some(Event::Continue)
-}
-
-/// READ_REQUEST_HDR: a flow that was made at TXN_START, or a new one.
-fn begun(plugin: &'static Plugin, txn: Txn, here: EventThread, known: Option<Arc<Flow>>) -> Arc<Flow> {
-    let early = known.or_else(|| if EARLY.load(Ordering::Relaxed) == 0 { None } else { plugin.marked(txn) });
-    if let Some(flow) = early.filter(|flow| flow.is_early()) {
-        return flow;
-    }
-    let flow = Flow::new(plugin, txn, here);
-    plugin.mark(txn, &flow);
-    worker::keep(txn, Arc::clone(&flow));
-    flow
-}
-
-/// A flow of [`start`] is over.
-pub(crate) fn early_ended() {
-    EARLY.fetch_sub(1, Ordering::Relaxed);
-}
-
 /// Does a hook's work, at the flow's home.
-fn at_home(flow: Arc<Flow>, here: EventThread, stage: fn(&Arc<Flow>) -> Option<Event>) -> Option<Event> {
-    if flow.home() == here {
-        return stage(&flow);
+fn at_home<'hook>(
+    flow: Arc<Flow>,
+    mut visit: Visit<'hook>,
+    here: EventThread,
+    stage: fn(&Arc<Flow>, &mut Access<'_>) -> Option<Event>,
+) -> Next<'hook> {
+    if flow.home() != here {
+        flow.hop();
+        let next = flow.park(visit);
+        ts::post(flow.home(), Box::new(move || release::wake(flow, Wake::Hook(stage))));
+        return next;
     }
-    flow.hop();
-    ts::post(flow.home(), Box::new(move || release::wake(flow, Wake::Hook(stage))));
-    None
+    match stage(&flow, &mut visit) {
+        Some(event) => visit.go_on(event),
+        None => flow.park(visit),
+    }
 }

@@ -31,6 +31,6 @@ mod sys;
 mod tests;
 mod transaction;
 #[expect(unsafe_code, reason = "safe types over the C interface")]
-mod ts;
+pub mod ts;
 
 pub use entry::TSPluginInit;

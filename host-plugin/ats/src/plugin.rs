@@ -11,7 +11,7 @@ use wasmdbg_proxy_wasm::{Filter, Runtime};
 use crate::flow::Flow;
 use crate::flow::parking::Watch;
 use crate::hooks::Hooks;
-use crate::ts::{self, ArgSlot, ClientSession, Hook, HookContinuation, Txn};
+use crate::ts::{self, Access, ArgSlot, ClientSession, Hook, HookContinuation};
 
 #[cfg(test)]
 use crate::double as process;
@@ -96,18 +96,18 @@ impl Plugin {
     }
 
     /// Has SEND_RESPONSE_HDR of this one transaction come here.
-    pub(crate) fn hook_response(&self, txn: Txn) {
-        self.continuation.add(txn, Hook::SendResponseHeaders);
+    pub(crate) fn hook_response(&self, access: &mut Access<'_>) {
+        self.continuation.add(access, Hook::SendResponseHeaders);
     }
 
     /// Marks a transaction with its flow, for hooks that come on another thread than the flow's home. The
     /// flow itself is kept there: [`crate::flow::worker::keep`].
-    pub(crate) fn mark(&self, txn: Txn, flow: &Arc<Flow>) {
-        self.slot.set(txn, flow);
+    pub(crate) fn mark(&self, access: &Access<'_>, flow: &Arc<Flow>) {
+        self.slot.set(access, flow);
     }
 
     /// The flow that a transaction is marked with.
-    pub(crate) fn marked(&self, txn: Txn) -> Option<Arc<Flow>> {
-        self.slot.get(txn)
+    pub(crate) fn marked(&self, access: &Access<'_>) -> Option<Arc<Flow>> {
+        self.slot.get(access)
     }
 }

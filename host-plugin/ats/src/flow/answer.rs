@@ -4,7 +4,7 @@ use wasmdbg_proxy_wasm::part::{has_body, is_framing};
 use wasmdbg_proxy_wasm::{HeaderMap, LocalResponse, Part};
 
 use crate::transaction;
-use crate::ts::Txn;
+use crate::ts::Access;
 
 /// Header fields of a response of a filter, set when the server has built the rest of it.
 #[derive(Debug)]
@@ -14,7 +14,7 @@ pub(crate) struct Answer {
 
 impl Answer {
     /// Makes `response` the transaction's response. What is left to do is setting its fields.
-    pub(crate) fn give(txn: Txn, response: LocalResponse) -> Self {
+    pub(crate) fn give(access: &mut Access<'_>, response: LocalResponse) -> Self {
         let LocalResponse { status, body, headers, .. } = response;
         let status = u16::try_from(status).ok().filter(|status| (200..=999).contains(status)).unwrap_or(500);
         let mut content_type = None;
@@ -33,15 +33,15 @@ impl Answer {
         // The server would send one with 204 and 304 as well, and the client read it as the next response.
         let body = if has_body(status) { body } else { Vec::new() };
         // Filters may have written into the response that this one replaces.
-        transaction::forget(txn, HeaderMap::ResponseHeaders);
-        txn.set_status(status);
-        txn.set_body(&body, content_type.as_deref().unwrap_or(b"text/plain"));
+        transaction::forget(access, HeaderMap::ResponseHeaders);
+        access.set_status(status);
+        access.set_body(&body, content_type.as_deref().unwrap_or(b"text/plain"));
         Self { fields }
     }
 
     /// In SEND_RESPONSE_HDR: a field of the filter takes the place of the server's own.
-    pub(crate) fn set_fields(self, txn: Txn) {
-        let Some(mut response) = txn.client_response() else { return };
+    pub(crate) fn set_fields(self, access: &mut Access<'_>) {
+        let Some(mut response) = access.client_response_mut() else { return };
         // The server says it of its own error pages.
         response.remove(b"Content-Language");
         for (place, (name, _)) in self.fields.iter().enumerate() {
@@ -67,7 +67,7 @@ pub(crate) fn unavailable() -> LocalResponse {
 }
 
 /// `proxy_close_stream`: the server can close a connection only behind a response.
-pub(crate) fn refuse(txn: Txn) {
-    txn.set_status(503);
-    txn.set_body(b"", b"text/plain");
+pub(crate) fn refuse(access: &mut Access<'_>) {
+    access.set_status(503);
+    access.set_body(b"", b"text/plain");
 }

@@ -8,33 +8,34 @@ use wasmdbg_control::TransactionId;
 use wasmdbg_proxy_wasm::debug::{Candidate, Claim, Ending};
 use wasmdbg_proxy_wasm::{Action, Callback};
 
+use super::fast::request_callback;
 use super::parking::{self, Seat, Timeouts};
 use super::release;
 use super::state::{Place, Stage, Waiting};
 use super::worker::Index;
 use super::{Flow, Then, Wake};
 use crate::transaction::{StreamTransaction, facts};
-use crate::ts::{self, Event, Txn};
+use crate::ts::{self, Access, Event, Parked};
 
 impl Flow {
-    /// TXN_START of a stream while somebody is attached: what may be parked must be kept alive from here on.
-    pub(crate) fn prepare_parking(&self) {
+    /// What may be parked must be kept alive from here on.
+    pub(super) fn prepare_parking(&self, access: &mut Access<'_>) {
         let _sampling = self.plugin.lane.sample();
-        let timeouts = Timeouts::raise(self.txn);
+        let timeouts = Timeouts::raise(access);
         let mut state = self.state();
         state.early = true;
         state.timeouts = Some(timeouts);
     }
 
     /// READ_REQUEST_HDR: the lane is chosen once, for all filters, by the request as the client sent it.
-    pub(super) fn choose_lanes(&self) {
+    pub(super) fn choose_lanes(&self, access: &mut Access<'_>) {
         let lane = &self.plugin.lane;
         let mut claimed = false;
         if lane.any_session() {
             let (find_facts, header) =
-                (|| facts(self.txn), |name: &str, value: &mut Vec<u8>| request_header(self.txn, name, value));
+                (|| facts(access), |name: &str, value: &mut Vec<u8>| request_header(access, name, value));
             let request = Candidate::new(&find_facts, &header);
-            let id = TransactionId(self.txn.id());
+            let id = TransactionId(access.id());
             for (index, filter) in self.plugin.filters.iter().enumerate() {
                 if filter.inactive_reason().is_some() {
                     continue;
@@ -47,34 +48,45 @@ impl Flow {
         }
         let raised = self.state().timeouts.take();
         match raised {
-            Some(timeouts) if !claimed => timeouts.put_back(self.txn),
+            Some(timeouts) if !claimed => timeouts.put_back(access),
             None if claimed => {
                 let _measuring = lane.measure();
-                Timeouts::raise(self.txn);
+                Timeouts::raise(access);
             }
             _ => {}
         }
     }
 
-    pub(super) fn debug_request(self: &Arc<Self>, index: Index, claim: Claim) -> Then {
+    pub(super) fn debug_request(
+        self: &Arc<Self>,
+        access: &mut Access<'_>,
+        index: Index,
+        claim: Claim,
+    ) -> Then {
         // Not measured here: the lane measures its own part.
         let flow = Arc::clone(self);
         let sink = Box::new(move |action| {
             let flow = Arc::clone(&flow);
             ts::post(flow.home, Box::new(move || release::wake(flow, Wake::Decided(index, action))));
         });
-        let seat = Seat::new(claim.enter(Box::new(StreamTransaction::new(self.txn)), sink));
+        let seat = Seat::new(claim.enter(Box::new(StreamTransaction::new(access)), sink));
         self.state().places[index] = Place::Debug(Arc::clone(&seat));
-        let callback = self.request_callback();
-        self.hand_over(index, &seat, callback)
+        let callback = request_callback(access);
+        self.hand_over(access, index, &seat, callback)
     }
 
     /// Parks the transaction and queues a callback of it.
-    pub(super) fn hand_over(self: &Arc<Self>, index: Index, seat: &Arc<Seat>, callback: Callback) -> Then {
+    pub(super) fn hand_over(
+        self: &Arc<Self>,
+        access: &Access<'_>,
+        index: Index,
+        seat: &Arc<Seat>,
+        callback: Callback,
+    ) -> Then {
         {
             let _measuring = self.plugin.lane.measure();
-            parking::hold(self.txn);
-            self.plugin.watch.add(self.txn, seat);
+            parking::hold(access);
+            self.plugin.watch.add(access, seat);
             self.state().waiting = Waiting::Slot;
         }
         let flow = Arc::clone(self);
@@ -92,7 +104,12 @@ impl Flow {
     }
 
     /// A callback has returned in the debug lane. At home.
-    pub(super) fn called(self: &Arc<Self>, index: Index, mut action: Action) -> Option<Event> {
+    pub(super) fn called(
+        self: &Arc<Self>,
+        parked: &mut Option<Parked>,
+        index: Index,
+        mut action: Action,
+    ) -> Option<Event> {
         {
             let _measuring = self.plugin.lane.measure();
             let mut state = self.state();
@@ -111,15 +128,15 @@ impl Flow {
                 self.plugin.watch.remove(seat);
             }
         }
-        self.locked(|flow| flow.go_on(index, action))
+        self.locked(parked, |flow, access| flow.go_on(access, index, action))
     }
 
     /// TXN_CLOSE: the hook is held until the filter has finished on its slot.
-    pub(super) fn debug_close(self: &Arc<Self>, index: Index, seat: &Seat) -> Then {
+    pub(super) fn debug_close(self: &Arc<Self>, access: &Access<'_>, index: Index, seat: &Seat) -> Then {
         let _measuring = self.plugin.lane.measure();
         let Some(context) = seat.take() else { return Then::Next };
-        let status = self.txn.client_response().map(|response| u32::from(response.status()));
-        let ending = Ending { status: status.filter(|status| *status != 0), aborted: self.txn.is_aborted() };
+        let status = access.client_response().map(|response| u32::from(response.status()));
+        let ending = Ending { status: status.filter(|status| *status != 0), aborted: access.is_aborted() };
         self.state().waiting = Waiting::Slot;
         let flow = Arc::clone(self);
         let done = Box::new(move || {
@@ -152,8 +169,8 @@ impl Flow {
 }
 
 /// Appends the value of a request header field; whether there is one.
-fn request_header(txn: Txn, name: &str, value: &mut Vec<u8>) -> bool {
-    let Some(request) = txn.client_request() else { return false };
+fn request_header(access: &Access<'_>, name: &str, value: &mut Vec<u8>) -> bool {
+    let Some(request) = access.client_request() else { return false };
     let Some(field) = request.find(name.as_bytes()) else { return false };
     value.extend_from_slice(field.value());
     true

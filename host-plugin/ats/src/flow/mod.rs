@@ -19,18 +19,18 @@ mod state;
 pub(crate) mod worker;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use wasmdbg_proxy_wasm::{Action, LocalResponse};
 
 use self::answer::Answer;
+use self::fast::response_callback;
 use self::state::{Place, Stage, State, Waiting};
 use self::worker::Index;
-use crate::hooks::{self, Hooks};
 use crate::plugin::Plugin;
-use crate::transaction::{Framing, InHook};
-use crate::ts::{self, Event, EventThread, Hook, HookHandler, Txn};
+use crate::transaction::Framing;
+use crate::ts::{self, Access, Event, EventThread, Hook, Next, Parked, Txn, Visit};
 
 /// Transactions that have a flow.
 pub(crate) static IN_FLIGHT: AtomicU64 = AtomicU64::new(0);
@@ -54,7 +54,7 @@ pub(crate) enum Wake {
     /// A virtual machine of a filter has come, or will not.
     Machine { index: Index, there: bool },
     /// A hook that came on another thread is to be handled.
-    Hook(fn(&Arc<Flow>) -> Option<Event>),
+    Hook(fn(&Arc<Flow>, &mut Access<'_>) -> Option<Event>),
     /// A panic of ours beside the work of a hook.
     #[cfg(test)]
     Fault,
@@ -70,12 +70,47 @@ enum Then {
     Leave(Event),
 }
 
+/// Flows that were made before their request was read: nobody else needs to ask for one.
+static EARLY: AtomicUsize = AtomicUsize::new(0);
+
 impl Flow {
-    /// The flow of a transaction in a hook, on the calling thread.
-    pub(crate) fn new(plugin: &'static Plugin, txn: Txn, home: EventThread) -> Arc<Self> {
+    /// TXN_START of a stream while somebody is attached.
+    pub(crate) fn start(plugin: &'static Plugin, access: &mut Access<'_>, here: EventThread) {
+        EARLY.fetch_add(1, Ordering::Relaxed);
+        let flow = Self::new(plugin, access, here);
+        flow.prepare_parking(access);
+    }
+
+    /// READ_REQUEST_HDR: a flow that was made at TXN_START, or a new one.
+    pub(crate) fn of_request(plugin: &'static Plugin, access: &Access<'_>, here: EventThread) -> Arc<Self> {
+        let early = worker::flow(access.txn())
+            .or_else(|| if EARLY.load(Ordering::Relaxed) == 0 { None } else { plugin.marked(access) });
+        match early.filter(|flow| flow.is_early()) {
+            Some(flow) => flow,
+            None => Self::new(plugin, access, here),
+        }
+    }
+
+    /// The flow of a transaction in a later hook; none when its request could not be read.
+    pub(crate) fn of(plugin: &'static Plugin, access: &Access<'_>) -> Option<Arc<Self>> {
+        worker::flow(access.txn()).or_else(|| plugin.marked(access))
+    }
+
+    /// The flow of a transaction in a hook, on the calling thread, where it is kept.
+    fn new(plugin: &'static Plugin, access: &Access<'_>, home: EventThread) -> Arc<Self> {
         IN_FLIGHT.fetch_add(1, Ordering::Relaxed);
         let state = Mutex::new(State::new(plugin.filters.len()));
-        Arc::new(Self { plugin, txn, home, state, framing: Framing::default() })
+        let flow = Arc::new(Self { plugin, txn: access.txn(), home, state, framing: Framing::default() });
+        plugin.mark(access, &flow);
+        worker::keep(access.txn(), Arc::clone(&flow));
+        flow
+    }
+
+    /// The transaction stays in its hook until this flow lets it go on.
+    pub(crate) fn park<'hook>(&self, visit: Visit<'hook>) -> Next<'hook> {
+        let (parked, next) = visit.park();
+        self.state().parked = Some(parked);
+        next
     }
 
     /// The thread where its hooks come and its fast-lane contexts live.
@@ -89,7 +124,7 @@ impl Flow {
     }
 
     /// It was made at TXN_START, and its request has not been read.
-    pub(crate) fn is_early(&self) -> bool {
+    fn is_early(&self) -> bool {
         self.state().stage == Stage::Start
     }
 
@@ -99,53 +134,50 @@ impl Flow {
     }
 
     /// READ_REQUEST_HDR: with which event to go on; none: parked.
-    pub(crate) fn request(self: &Arc<Self>) -> Option<Event> {
-        let _hook = InHook::enter(self.txn);
+    pub(crate) fn request(self: &Arc<Self>, access: &mut Access<'_>) -> Option<Event> {
         let early = {
             let mut state = self.state();
             state.begin(Stage::Request);
             state.early
         };
         if early || self.plugin.lane.any_session() {
-            self.choose_lanes();
+            self.choose_lanes(access);
         }
-        self.run()
+        self.run(access)
     }
 
     /// SEND_RESPONSE_HDR, which comes again when a filter has answered in it.
-    pub(crate) fn response(self: &Arc<Self>) -> Option<Event> {
-        let _hook = InHook::enter(self.txn);
+    pub(crate) fn response(self: &Arc<Self>, access: &mut Access<'_>) -> Option<Event> {
         let (answer, seen) = {
             let mut state = self.state();
             state.begin(Stage::Response);
             (state.answer.take(), std::mem::replace(&mut state.response_seen, true))
         };
         if let Some(answer) = answer {
-            answer.set_fields(self.txn);
+            answer.set_fields(access);
         }
-        if seen { Some(Event::Continue) } else { self.run() }
+        if seen { Some(Event::Continue) } else { self.run(access) }
     }
 
     /// TXN_CLOSE, after [`Flow::abandon`]: the transaction waits for the slots of the debug lane that have it.
-    pub(crate) fn end_debugged(self: &Arc<Self>) -> Option<Event> {
+    fn end_debugged(self: &Arc<Self>, access: &mut Access<'_>) -> Option<Event> {
         if self.state().waiting == Waiting::Slot {
             return None;
         }
-        self.close()
+        self.close(access)
     }
 
     /// TXN_CLOSE.
-    pub(crate) fn close(self: &Arc<Self>) -> Option<Event> {
-        let _hook = InHook::enter(self.txn);
+    pub(crate) fn close(self: &Arc<Self>, access: &mut Access<'_>) -> Option<Event> {
         self.state().begin(Stage::Close);
-        self.run()
+        self.run(access)
     }
 
-    /// The chain, from the filter whose turn it is. With the transaction's mutex held.
-    fn run(self: &Arc<Self>) -> Option<Event> {
+    /// The chain, from the filter whose turn it is.
+    fn run(self: &Arc<Self>, access: &mut Access<'_>) -> Option<Event> {
         let mut state = self.state();
         while let Some(index) = state.turn {
-            match self.turn_of(index, state) {
+            match self.turn_of(access, index, state) {
                 Then::Next => {
                     state = self.state();
                     state.advance();
@@ -161,7 +193,12 @@ impl Flow {
         Some(Event::Continue)
     }
 
-    fn turn_of(self: &Arc<Self>, index: Index, mut state: MutexGuard<'_, State>) -> Then {
+    fn turn_of(
+        self: &Arc<Self>,
+        access: &mut Access<'_>,
+        index: Index,
+        mut state: MutexGuard<'_, State>,
+    ) -> Then {
         let filter = &self.plugin.filters[index];
         let stage = state.stage;
         let place = &mut state.places[index];
@@ -170,38 +207,38 @@ impl Flow {
                 let claimed = place.take();
                 drop(state);
                 match claimed {
-                    Place::Claimed(claim) => self.debug_request(index, claim),
+                    Place::Claimed(claim) => self.debug_request(access, index, claim),
                     _ => Then::Next,
                 }
             }
             (Stage::Request, _) => {
                 drop(state);
                 match filter.inactive_reason() {
-                    Some(_) => self.follow(index, Action::Failed),
-                    None => self.fast_request(index),
+                    Some(_) => self.follow(access, index, Action::Failed),
+                    None => self.fast_request(access, index),
                 }
             }
             (Stage::Response, Place::Fast(context)) if filter.wants_response_headers() => {
                 let context = *context;
                 drop(state);
-                self.fast_response(index, context)
+                self.fast_response(access, index, context)
             }
             (Stage::Response, Place::Debug(seat)) if filter.wants_response_headers() => {
                 let seat = Arc::clone(seat);
                 drop(state);
-                let callback = self.response_callback();
-                self.hand_over(index, &seat, callback)
+                let callback = response_callback(access);
+                self.hand_over(access, index, &seat, callback)
             }
             (Stage::Close, Place::Fast(context)) => {
                 let context = *context;
                 drop(state);
-                self.fast_close(index, context)
+                self.fast_close(access, index, context)
             }
             (Stage::Close, Place::Debug(_)) => {
                 let debugged = place.take();
                 drop(state);
                 match debugged {
-                    Place::Debug(seat) => self.debug_close(index, &seat),
+                    Place::Debug(seat) => self.debug_close(access, index, &seat),
                     _ => Then::Next,
                 }
             }
@@ -210,14 +247,14 @@ impl Flow {
     }
 
     /// What a filter's decision means for the transaction.
-    fn follow(&self, index: Index, action: Action) -> Then {
+    fn follow(&self, access: &mut Access<'_>, index: Index, action: Action) -> Then {
         match action {
             Action::Continue => Then::Next,
             Action::Pause => Then::Park,
-            Action::Respond(response) => self.answer(*response),
+            Action::Respond(response) => self.answer(access, *response),
             Action::Close => {
                 self.state().response_seen = true;
-                answer::refuse(self.txn);
+                answer::refuse(access);
                 Then::Leave(Event::Error)
             }
             Action::Failed => {
@@ -226,23 +263,23 @@ impl Flow {
                 if self.plugin.filters[index].config().fail_open {
                     Then::Next
                 } else {
-                    self.answer(answer::unavailable())
+                    self.answer(access, answer::unavailable())
                 }
             }
         }
     }
 
     /// Answers instead of the cache or the origin.
-    fn answer(&self, response: LocalResponse) -> Then {
+    fn answer(&self, access: &mut Access<'_>, response: LocalResponse) -> Then {
         let stage = self.state().stage;
         if stage == Stage::Close {
             // The client has had its response.
             return Then::Next;
         }
         self.drop_claims();
-        let answer = Answer::give(self.txn, response);
+        let answer = Answer::give(access, response);
         if !self.plugin.hooks_responses {
-            self.plugin.hook_response(self.txn);
+            self.plugin.hook_response(access);
         }
         self.state().answer = Some(answer);
         // In the later hook CONTINUE would ignore the answer; in the first ERROR would close the connection.
@@ -252,36 +289,48 @@ impl Flow {
     /// What it waits for may have come: re-enables the transaction if so, after a panic of ours by the fail
     /// policy. At home, and only from [`crate::flow::release`].
     pub(crate) fn wake(self: Arc<Self>, wake: Wake) {
-        let (txn, hook) = (self.txn, self.held_in(&wake));
-        // The flow is dropped in there: the next hooks run before a transaction is re-enabled.
-        let event = catch_unwind(AssertUnwindSafe(move || self.woken(wake)))
-            .unwrap_or_else(|panic| failed(txn, hook, &ts::reason(&panic)));
-        if let Some(event) = event {
-            txn.reenable(event);
+        // None: it stands in no hook, and nobody but the server lets it go on.
+        let mut parked = self.state().parked.take();
+        let event = catch_unwind(AssertUnwindSafe(|| self.woken(&mut parked, wake)))
+            .unwrap_or_else(|panic| self.failed(parked.as_mut(), &ts::reason(&panic)));
+        match (parked, event) {
+            (Some(parked), Some(event)) => {
+                // Its next hooks run before this returns.
+                drop(self);
+                parked.reenable(event);
+            }
+            (Some(parked), None) => self.state().parked = Some(parked),
+            (None, _) => {}
         }
     }
 
-    /// The hook where the transaction stands, if it does: nobody else re-enables it.
-    fn held_in(&self, wake: &Wake) -> Option<Hook> {
-        let state = self.state();
-        let held = matches!(wake, Wake::Hook(_)) || state.waiting != Waiting::Nothing;
-        held.then(|| state.stage.hook())
-    }
-
-    fn woken(self: Arc<Self>, wake: Wake) -> Option<Event> {
+    fn woken(self: &Arc<Self>, parked: &mut Option<Parked>, wake: Wake) -> Option<Event> {
         match wake {
-            Wake::Decided(index, action) => self.resume(index, action),
-            Wake::Returned(index, action) => self.called(index, action),
-            Wake::Machine { index, there } => self.virtual_machine(index, there),
-            Wake::Hook(stage) => self.locked(stage),
+            Wake::Decided(index, action) => self.resume(parked, index, action),
+            Wake::Returned(index, action) => self.called(parked, index, action),
+            Wake::Machine { index, there } => self.virtual_machine(parked, index, there),
+            Wake::Hook(stage) => self.locked(parked, stage),
             #[cfg(test)]
             Wake::Fault => panic!("a fault of ours"),
         }
     }
 
+    /// A panic of ours while the transaction was to go on, if it is parked: as in the hook where it stands.
+    #[cold]
+    fn failed(&self, parked: Option<&mut Parked>, reason: &str) -> Option<Event> {
+        let Some(parked) = parked else {
+            ts::error(&format!(
+                "a fault of this plugin, please report it: a panic beside a transaction: {reason}"
+            ));
+            return None;
+        };
+        let hook = self.state().stage.hook();
+        panicked(hook, &mut parked.lock(), reason).ok()
+    }
+
     /// The filter whose turn it is, or something it depends on, has decided about the transaction that
     /// it parked. At home; nothing is borrowed.
-    fn resume(self: &Arc<Self>, index: Index, action: Action) -> Option<Event> {
+    fn resume(self: &Arc<Self>, parked: &mut Option<Parked>, index: Index, action: Action) -> Option<Event> {
         {
             let mut state = self.state();
             if !state.end_wait(index, Waiting::Filter) {
@@ -293,26 +342,28 @@ impl Flow {
             }
         }
         self.unwatch(index);
-        self.locked(|flow| flow.go_on(index, action))
+        self.locked(parked, |flow, access| flow.go_on(access, index, action))
     }
 
     /// The chain, from behind a filter that has decided.
-    fn go_on(self: &Arc<Self>, index: Index, action: Action) -> Option<Event> {
-        match self.follow(index, action) {
+    fn go_on(self: &Arc<Self>, access: &mut Access<'_>, index: Index, action: Action) -> Option<Event> {
+        match self.follow(access, index, action) {
             Then::Next => {
                 self.state().advance();
-                self.run()
+                self.run(access)
             }
             Then::Park => None,
             Then::Leave(event) => Some(event),
         }
     }
 
-    /// Does `work` with the transaction's mutex: the transaction is parked.
-    fn locked(self: &Arc<Self>, work: impl FnOnce(&Arc<Self>) -> Option<Event>) -> Option<Event> {
-        let _guard = self.txn.lock();
-        let _hook = InHook::enter(self.txn);
-        work(self)
+    /// Does `work` with the mutex of the transaction, which is parked.
+    fn locked(
+        self: &Arc<Self>,
+        parked: &mut Option<Parked>,
+        work: impl FnOnce(&Arc<Self>, &mut Access<'_>) -> Option<Event>,
+    ) -> Option<Event> {
+        work(self, &mut parked.as_mut()?.lock())
     }
 
     /// A hook arrived on another thread than the home thread: counted, then handed over.
@@ -350,27 +401,32 @@ impl Flow {
     }
 }
 
-/// A panic of ours while `txn` was to go on from `hook`, if it stands in one: as in a hook of it.
-#[cold]
-fn failed(txn: Txn, hook: Option<Hook>, reason: &str) -> Option<Event> {
-    let Some(hook) = hook else {
-        ts::error(&format!(
-            "a fault of this plugin, please report it: a panic beside a transaction: {reason}"
-        ));
-        return None;
-    };
-    let _guard = txn.lock();
-    let _hook = InHook::enter(txn);
-    // The hook that it was in, unless another has begun.
-    let hook = worker::flow(txn).map_or(hook, |flow| flow.state().stage.hook());
-    Hooks::panicked(hook, txn, reason)
+/// A panic of ours in a hook of the transaction, or while it was parked there: no filter sees it again. With
+/// which event it goes on.
+///
+/// # Errors
+/// Its flow, for which it stays parked: a slot of the debug lane has it.
+pub(crate) fn panicked(hook: Hook, access: &mut Access<'_>, reason: &str) -> Result<Event, Arc<Flow>> {
+    // What was decided about others before: this thread may have no further hook or event.
+    release::run_later();
+    ts::error(&format!("a fault of this plugin, please report it: a panic in {hook:?}: {reason}"));
+    let flow = worker::flow(access.txn());
+    let passes = flow.as_ref().is_none_or(|flow| flow.abandon());
+    if hook == Hook::TxnClose {
+        return flow.map_or(Ok(Event::Continue), |flow| flow.end_debugged(access).ok_or(flow));
+    }
+    if passes || hook == Hook::TxnStart {
+        return Ok(Event::Continue);
+    }
+    drop(Answer::give(access, answer::unavailable()));
+    Ok(if hook == Hook::ReadRequestHeaders { Event::Continue } else { Event::Error })
 }
 
 impl Drop for Flow {
     fn drop(&mut self) {
         IN_FLIGHT.fetch_sub(1, Ordering::Relaxed);
         if self.state().early {
-            hooks::early_ended();
+            EARLY.fetch_sub(1, Ordering::Relaxed);
         }
     }
 }

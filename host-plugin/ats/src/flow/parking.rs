@@ -19,7 +19,7 @@ use wasmdbg_control::server::Waker;
 use wasmdbg_proxy_wasm::debug::DebugContext;
 
 use crate::ts::records::{self, Record};
-use crate::ts::{OverridableKey, Socket, Txn};
+use crate::ts::{Access, OverridableKey, Socket};
 
 /// Twice as long as a stop may last.
 const LONG: Duration = Duration::from_secs(1200);
@@ -43,29 +43,29 @@ fn keys() -> &'static [Option<OverridableKey>; 3] {
 
 impl Timeouts {
     /// Raises them, in TXN_START or READ_REQUEST_HDR.
-    pub(crate) fn raise(txn: Txn) -> Self {
+    pub(crate) fn raise(access: &mut Access<'_>) -> Self {
         Self(keys().map(|key| {
             let key = key?;
-            let before = key.get(txn)?;
-            key.set(txn, i64::try_from(LONG.as_secs()).unwrap_or(i64::MAX));
+            let before = key.get(access)?;
+            key.set(access, i64::try_from(LONG.as_secs()).unwrap_or(i64::MAX));
             Some(before)
         }))
     }
 
     /// Puts them back, in READ_REQUEST_HDR.
-    pub(crate) fn put_back(self, txn: Txn) {
+    pub(crate) fn put_back(self, access: &mut Access<'_>) {
         for (key, before) in keys().iter().zip(self.0) {
             if let (Some(key), Some(before)) = (key, before) {
-                key.set(txn, before);
+                key.set(access, before);
             }
         }
     }
 }
 
-/// Pushes the timeouts of the transaction's connections away. Called at each park, in a hook or with
-/// the transaction's mutex held; not in TXN_CLOSE, where the connections can be gone.
-pub(crate) fn hold(txn: Txn) {
-    for connection in [txn.client_connection(), txn.server_connection()].into_iter().flatten() {
+/// Pushes the timeouts of the transaction's connections away. Called at each park; not in TXN_CLOSE, where
+/// the connections can be gone.
+pub(crate) fn hold(access: &Access<'_>) {
+    for connection in [access.client_connection(), access.server_connection()].into_iter().flatten() {
         connection.set_inactivity_timeout(LONG);
         connection.cancel_active_timeout();
     }
@@ -104,11 +104,11 @@ impl Seat {
 /// The parked transactions and their clients' connections.
 #[derive(Default)]
 pub(crate) struct Watch {
-    parked: Mutex<Vec<Parked>>,
+    parked: Mutex<Vec<Watched>>,
     waker: OnceLock<Waker>,
 }
 
-struct Parked {
+struct Watched {
     seat: Weak<Seat>,
     socket: Socket,
 }
@@ -121,11 +121,11 @@ impl Watch {
     }
 
     /// A transaction is parked.
-    pub(crate) fn add(&self, txn: Txn, seat: &Arc<Seat>) {
-        let Some(socket) = txn.client_socket() else { return };
+    pub(crate) fn add(&self, access: &Access<'_>, seat: &Arc<Seat>) {
+        let Some(socket) = access.client_socket() else { return };
         let first = {
             let mut parked = self.parked.lock().unwrap_or_else(PoisonError::into_inner);
-            parked.push(Parked { seat: Arc::downgrade(seat), socket });
+            parked.push(Watched { seat: Arc::downgrade(seat), socket });
             parked.len() == 1
         };
         if first && let Some(waker) = self.waker.get() {
@@ -147,7 +147,7 @@ impl Watch {
 
     /// Looks at the connections and lets those transactions know whose client is gone, once.
     pub(crate) fn look(&self) {
-        let gone: Vec<Parked> = {
+        let gone: Vec<Watched> = {
             let mut parked = self.parked.lock().unwrap_or_else(PoisonError::into_inner);
             parked.extract_if(.., |parked| parked.socket.is_over()).collect()
         };

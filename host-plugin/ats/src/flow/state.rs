@@ -9,7 +9,7 @@ use wasmdbg_proxy_wasm::debug::Claim;
 use super::answer::Answer;
 use super::parking::{Seat, Timeouts};
 use super::worker::{FastContext, Index};
-use crate::ts::Hook;
+use crate::ts::{Hook, Parked};
 
 pub(super) struct State {
     pub(super) stage: Stage,
@@ -25,6 +25,8 @@ pub(super) struct State {
     pub(super) response_seen: bool,
     /// It was made at TXN_START.
     pub(super) early: bool,
+    /// The right to let it go on, while it is parked.
+    pub(super) parked: Option<Parked>,
     /// What the server's timeouts were, while they may still be put back.
     pub(super) timeouts: Option<Timeouts>,
 }
@@ -97,6 +99,7 @@ impl State {
             answer: None,
             response_seen: false,
             early: false,
+            parked: None,
             timeouts: None,
         }
     }

@@ -5,7 +5,7 @@ use wasmdbg_proxy_wasm::{HeaderMap, Transaction as _};
 use super::{PAUSING, filter};
 use crate::double::{At, Exchange, Message, serve};
 use crate::transaction::StreamTransaction;
-use crate::ts::Txn;
+use crate::ts::Access;
 
 const MAP: HeaderMap = HeaderMap::RequestHeaders;
 
@@ -18,7 +18,7 @@ fn parked(fields: usize) -> (&'static Message, StreamTransaction) {
     }
     let transaction = Exchange { request, ..Exchange::new() }.start();
     assert_eq!(transaction.at(), At::Request, "it waits");
-    (request, StreamTransaction::new(Txn::in_memory(transaction)))
+    (request, StreamTransaction::new(&Access::in_memory(transaction)))
 }
 
 fn pairs(stream: &mut StreamTransaction) -> Vec<(Vec<u8>, Vec<u8>)> {

@@ -8,7 +8,7 @@ use crate::double::{
     At, Exchange, Message, REQUEST_BYTES, RESPONSE_BYTES, STARTED, Transaction, locked, serve,
 };
 use crate::transaction::StreamTransaction;
-use crate::ts::Txn;
+use crate::ts::Access;
 
 type Pairs = Vec<(Vec<u8>, Vec<u8>)>;
 
@@ -21,7 +21,7 @@ fn parked(exchange: Exchange) -> (&'static Transaction, StreamTransaction) {
     serve(&[("pausing", &filter(PAUSING), true)], "limits: {pause: off}");
     let transaction = exchange.start();
     assert_eq!(transaction.at(), At::Request);
-    (transaction, StreamTransaction::new(Txn::in_memory(transaction)))
+    (transaction, StreamTransaction::new(&Access::in_memory(transaction)))
 }
 
 fn with(request: &'static Message) -> Exchange {
@@ -236,7 +236,7 @@ fn a_response_as_its_filters_see_it() {
     serve(&[("pausing", &text, true)], "limits: {pause: off}");
     let transaction = Transaction::start(false);
     assert_eq!(transaction.at(), At::Response);
-    let mut stream = StreamTransaction::new(Txn::in_memory(transaction));
+    let mut stream = StreamTransaction::new(&Access::in_memory(transaction));
     assert_eq!(all(&mut stream, ResponseHeaders), pairs(&[(":status", "200"), ("Content-Length", "2")]));
     assert_eq!((number(&mut stream, "response.code"), number(&mut stream, "response.size")), (200, 2));
     let total = RESPONSE_BYTES.0 as u64 + RESPONSE_BYTES.1 as u64;

@@ -16,12 +16,11 @@ use wasmdbg_control::filters::FilterCounters;
 use wasmdbg_proxy_wasm::{Action, Effect, FastVm, Outcome};
 
 use crate::double::{At, EventLoop, Transaction, attach, plugin, serve};
-use crate::flow::Wake;
 use crate::flow::release;
 use crate::flow::worker;
-use crate::hooks::Hooks;
+use crate::flow::{self, Flow, Wake};
 use crate::sys::event::{HTTP_CONTINUE, HTTP_ERROR};
-use crate::ts::{Event, Hook, HookHandler, Txn};
+use crate::ts::{Access, Event, Hook};
 
 /// A filter with `functions`, most of which call `$log` (a text at 0), `$continue`, `$respond` (403) or
 /// `$context`. It ticks if it does something then.
@@ -84,6 +83,10 @@ const LOGGING: &str = r#"(func (export "proxy_on_request_headers") (param i32 i3
         (call $log (i32.const 0) (i32.const 8)) (i32.const 0))
     (func (export "proxy_on_done") (param i32) (result i32)
         (call $log (i32.const 8) (i32.const 4)) (i32.const 1))"#;
+
+fn flow_of(transaction: &'static Transaction) -> Option<Arc<Flow>> {
+    worker::flow(Access::in_memory(transaction).txn())
+}
 
 fn counters(index: usize) -> FilterCounters {
     plugin().unwrap().filters[index].counters().snapshot()
@@ -275,8 +278,8 @@ fn a_panic_of_released_work_ends_the_filters_part_in_its_transaction() {
     let thread = serve(&[("logging", &texts[0], true), ("parking", &texts[1], true)], "");
     let transaction = Transaction::start(false);
     assert_eq!(transaction.at(), At::Request);
-    let flow = worker::flow(Txn::in_memory(transaction)).unwrap();
-    release::wake(flow, Wake::Hook(|_| panic!("a fault of ours")));
+    let flow = flow_of(transaction).unwrap();
+    release::wake(flow, Wake::Hook(|_, _| panic!("a fault of ours")));
     assert!(transaction.is_over());
     assert_eq!(thread.logged("a fault of ours"), 1, "{:?}", thread.log());
     assert_eq!((thread.logged("response"), thread.logged("done")), (0, 0), "{:?}", thread.log());
@@ -291,7 +294,7 @@ fn a_panic_of_released_work_ends_the_filters_part_in_its_transaction() {
 fn a_panic_while_one_transaction_goes_on_is_no_other_ones() {
     let thread = serve(&[("pausing", &filter(PAUSING), false)], "limits: {pause: off}");
     let parked: Vec<_> = (0..4).map(|_| Transaction::start(false)).collect();
-    let flow = |place: usize| worker::flow(Txn::in_memory(parked[place])).unwrap();
+    let flow = |place: usize| flow_of(parked[place]).unwrap();
     release::fault();
     let effects = vec![Effect { context: ContextId(4), action: Action::Continue }];
     worker::enter(0, None, |_, _| ((), Outcome { action: Action::Continue, effects }));
@@ -312,7 +315,7 @@ fn a_panic_while_one_transaction_goes_on_is_no_other_ones() {
 fn a_panic_about_a_transaction_that_does_not_wait_changes_nothing_for_it() {
     let thread = serve(&[("logging", &filter(LOGGING), false)], "");
     let transaction = Transaction::start(true);
-    let flow = worker::flow(Txn::in_memory(transaction)).unwrap();
+    let flow = flow_of(transaction).unwrap();
     release::wake(flow, Wake::Fault);
     assert_eq!((transaction.at(), thread.logged("a fault of ours")), (At::Origin, 1));
     transaction.respond();
@@ -332,7 +335,7 @@ fn a_decision_that_overtakes_its_callback_counts() {
     let thread = serve(&[("pausing", &text, true)], "limits: {pause: off}");
     let _client = attach(&[]);
     let transaction = Transaction::start(false);
-    let flow = worker::flow(Txn::in_memory(transaction)).unwrap();
+    let flow = flow_of(transaction).unwrap();
     release::wake(flow, Wake::Decided(0, Action::Continue));
     assert_eq!(transaction.at(), At::Request, "its callback may be under way");
     // This comes to the event of the callback's return.
@@ -368,8 +371,12 @@ fn what_was_decided_before_a_panic_in_a_hook_goes_on() {
     let continued = || Effect { context: ContextId(2), action: Action::Continue };
     let outcome = |effects| Outcome { action: Action::Continue, effects };
     worker::enter(0, None, |_, _| ((), outcome(vec![continued()])));
-    let event = Hooks::panicked(Hook::ReadRequestHeaders, Txn::in_memory(other), "a fault of ours");
-    assert_eq!((event, transaction.at()), (Some(Event::Continue), At::Request), "in an event of its own");
+    let event = flow::panicked(Hook::ReadRequestHeaders, &mut Access::in_memory(other), "a fault of ours");
+    assert_eq!(
+        (event.ok(), transaction.at()),
+        (Some(Event::Continue), At::Request),
+        "in an event of its own"
+    );
     thread.run(|| transaction.is_over());
 }
 
@@ -385,14 +392,14 @@ fn a_panic_at_the_end_waits_for_the_debug_lane() {
         let transaction = Transaction::start(false);
         thread.run(|| transaction.at() == At::Close);
         assert_eq!((counters(0).debug_contexts, counters(0).debug_missed), (served, 0), "the slot is free");
-        let flow = worker::flow(Txn::in_memory(transaction)).unwrap();
+        let flow = flow_of(transaction).unwrap();
         for _ in 0..2 {
             // The second one comes while the slot is at work.
-            release::wake(Arc::clone(&flow), Wake::Hook(|_| panic!("a fault of ours")));
+            release::wake(Arc::clone(&flow), Wake::Hook(|_, _| panic!("a fault of ours")));
             assert_eq!(transaction.at(), At::Close, "the slot still has it");
         }
         drop(flow);
         thread.run(|| transaction.is_over());
-        assert_eq!((worker::flow(Txn::in_memory(transaction)).is_none(), counters(1).paused), (true, 0));
+        assert_eq!((flow_of(transaction).is_none(), counters(1).paused), (true, 0));
     }
 }

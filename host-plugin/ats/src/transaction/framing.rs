@@ -10,7 +10,7 @@ use wasmdbg_proxy_wasm::part::is_framing;
 use wasmdbg_proxy_wasm::{HeaderMap, Status};
 
 use crate::plugin::plugin;
-use crate::ts::{Header, Txn};
+use crate::ts::{Access, Header};
 
 /// Header maps of all transactions that have a view of their own.
 static VIEWS: AtomicUsize = AtomicUsize::new(0);
@@ -52,22 +52,21 @@ impl Framing {
 }
 
 /// Does `work` with the view of `map`. None for a transaction without a flow: there is no filter either.
-/// With the transaction's mutex held.
-fn with<T>(txn: Txn, map: HeaderMap, work: impl FnOnce(&mut Option<View>) -> T) -> Option<T> {
-    let flow = plugin()?.marked(txn)?;
+fn with<T>(access: &Access<'_>, map: HeaderMap, work: impl FnOnce(&mut Option<View>) -> T) -> Option<T> {
+    let flow = plugin()?.marked(access)?;
     let mut view = flow.framing().of(map).lock().unwrap_or_else(PoisonError::into_inner);
     Some(work(&mut view))
 }
 
 /// The fields as filters see them; none when they are those of the header.
 #[inline]
-pub(super) fn written(txn: Txn, map: HeaderMap) -> Option<Vec<Field>> {
-    if VIEWS.load(Ordering::Relaxed) == 0 { None } else { view_of(txn, map) }
+pub(super) fn written(map: HeaderMap, header: &Header<'_>) -> Option<Vec<Field>> {
+    if VIEWS.load(Ordering::Relaxed) == 0 { None } else { view_of(map, header) }
 }
 
 #[cold]
-fn view_of(txn: Txn, map: HeaderMap) -> Option<Vec<Field>> {
-    with(txn, map, |view| view.as_ref().map(|view| view.0.clone()))?
+fn view_of(map: HeaderMap, header: &Header<'_>) -> Option<Vec<Field>> {
+    with(header.access(), map, |view| view.as_ref().map(|view| view.0.clone()))?
 }
 
 /// Changes what filters see.
@@ -75,12 +74,11 @@ fn view_of(txn: Txn, map: HeaderMap) -> Option<Vec<Field>> {
 /// # Errors
 /// It would grow beyond [`LIMIT`].
 pub(super) fn write(
-    txn: Txn,
     map: HeaderMap,
     header: &Header<'_>,
     change: impl FnOnce(&mut Vec<Field>),
 ) -> Result<(), Status> {
-    let changed = with(txn, map, |view| {
+    let changed = with(header.access(), map, |view| {
         let before = view.take().unwrap_or_else(|| View::new(own(header)));
         let mut fields = before.0.clone();
         change(&mut fields);
@@ -97,17 +95,17 @@ fn size(fields: &[Field]) -> usize {
 }
 
 /// Filters see `fields` from here on.
-pub(super) fn replace_all(txn: Txn, map: HeaderMap, header: &Header<'_>, fields: Vec<Field>) {
+pub(super) fn replace_all(map: HeaderMap, header: &Header<'_>, fields: Vec<Field>) {
     let differs = own(header) != fields;
     if differs || VIEWS.load(Ordering::Relaxed) != 0 {
-        with(txn, map, |view| *view = differs.then(|| View::new(fields)));
+        with(header.access(), map, |view| *view = differs.then(|| View::new(fields)));
     }
 }
 
 /// The message of `map` is another one: what was written into the old one is gone.
-pub(crate) fn forget(txn: Txn, map: HeaderMap) {
+pub(crate) fn forget(access: &Access<'_>, map: HeaderMap) {
     if VIEWS.load(Ordering::Relaxed) != 0 {
-        with(txn, map, |view| *view = None);
+        with(access, map, |view| *view = None);
     }
 }
 

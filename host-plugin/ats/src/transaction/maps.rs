@@ -7,38 +7,37 @@ use wasmdbg_proxy_wasm::part::is_framing;
 use wasmdbg_proxy_wasm::{HeaderMap, Part, Pseudo, Status};
 
 use super::{framing, pseudo};
-use crate::ts::{Edit, Header, Txn, WellKnown};
+use crate::ts::{Access, Edit, Header, HeaderMut, WellKnown};
 
 /// A map of more fields than this, before and after, is edited in place when it is written as a whole.
 const IN_ORDER: u32 = 64;
 
 /// One header map of a transaction, for the length of one call.
 pub(super) struct Map<'txn> {
-    txn: Txn,
     map: HeaderMap,
-    pub(super) header: Header<'txn>,
+    pub(super) header: HeaderMut<'txn>,
 }
 
 impl<'txn> Map<'txn> {
     /// None when the map is not there in this phase.
     #[inline(always)]
-    pub(super) fn new(txn: &'txn Txn, map: HeaderMap) -> Option<Self> {
+    pub(super) fn new(access: &'txn mut Access<'_>, map: HeaderMap) -> Option<Self> {
         let header = match map {
-            HeaderMap::RequestHeaders => txn.client_request(),
-            HeaderMap::ResponseHeaders => txn.client_response(),
+            HeaderMap::RequestHeaders => access.client_request_mut(),
+            HeaderMap::ResponseHeaders => access.client_response_mut(),
             // The server has no interface for trailers.
             HeaderMap::RequestTrailers | HeaderMap::ResponseTrailers => None,
         };
-        Some(Self { txn: *txn, map, header: header? })
+        Some(Self { map, header: header? })
     }
 
     /// Appends the values of `name`, joined by `,`.
     pub(super) fn get(&self, name: &[u8], value: &mut Vec<u8>) -> Result<(), Status> {
         if let Some(pseudo) = Pseudo::named(self.map, name)? {
-            return pseudo::get(pseudo, self.txn, &self.header, value);
+            return pseudo::get(pseudo, &self.header, value);
         }
         if is_framing(name)
-            && let Some(written) = framing::written(self.txn, self.map)
+            && let Some(written) = framing::written(self.map, &self.header)
         {
             let named = written.iter().filter(|(other, _)| other.eq_ignore_ascii_case(name));
             return join(named.map(|(_, value)| value.as_slice()), value);
@@ -59,10 +58,10 @@ impl<'txn> Map<'txn> {
         for pseudo in Pseudo::of(self.map) {
             value.clear();
             // One that is not there (the path of CONNECT) is listed empty: the count must hold.
-            let _ = pseudo::get(*pseudo, self.txn, &self.header, &mut value);
+            let _ = pseudo::get(*pseudo, &self.header, &mut value);
             each(pseudo.name(), &value);
         }
-        let written = framing::written(self.txn, self.map);
+        let written = framing::written(self.map, &self.header);
         let mut next = self.header.first();
         while let Some(field) = next {
             if written.is_none() || !is_framing(field.name()) {
@@ -77,7 +76,7 @@ impl<'txn> Map<'txn> {
 
     /// Number of pairs.
     pub(super) fn count(&self) -> u32 {
-        let fields = match framing::written(self.txn, self.map) {
+        let fields = match framing::written(self.map, &self.header) {
             None => self.header.count(),
             Some(written) => {
                 let own = framing::own(&self.header).len();
@@ -90,7 +89,7 @@ impl<'txn> Map<'txn> {
     pub(super) fn add(&mut self, name: &[u8], value: &[u8]) -> Result<(), Status> {
         match self.part(name, value)? {
             Part::Field { name, value } if is_framing(name) => {
-                framing::write(self.txn, self.map, &self.header, |fields| {
+                framing::write(self.map, &self.header, |fields| {
                     fields.push((name.into(), value.into()));
                 })
             }
@@ -108,7 +107,7 @@ impl<'txn> Map<'txn> {
     pub(super) fn set(&mut self, part: Part<'_>) -> Result<(), Status> {
         match part {
             Part::Field { name, value } if is_framing(name) => {
-                framing::write(self.txn, self.map, &self.header, |fields| {
+                framing::write(self.map, &self.header, |fields| {
                     fields.retain(|(other, _)| !other.eq_ignore_ascii_case(name));
                     fields.push((name.into(), value.into()));
                 })
@@ -126,7 +125,7 @@ impl<'txn> Map<'txn> {
         if !is_framing(name) {
             self.header.remove(name);
         } else if self.get(name, &mut Vec::new()).is_ok() {
-            framing::write(self.txn, self.map, &self.header, |fields| {
+            framing::write(self.map, &self.header, |fields| {
                 fields.retain(|(other, _)| !other.eq_ignore_ascii_case(name));
             })?;
         }
@@ -149,7 +148,7 @@ impl<'txn> Map<'txn> {
         }
         let small = self.header.count().min(plain.len() as u32) <= IN_ORDER;
         done(if small { self.rewrite(&plain) } else { self.edit(&plain) })?;
-        framing::replace_all(self.txn, self.map, &self.header, written);
+        framing::replace_all(self.map, &self.header, written);
         // Last: the authority wins over a field `Host`.
         for part in parts.into_iter().filter(|part| !matches!(part, Part::Field { .. })) {
             pseudo::set(part, &mut self.header)?;
@@ -197,19 +196,28 @@ impl<'txn> Map<'txn> {
     }
 
     fn part<'a>(&self, name: &'a [u8], value: &'a [u8]) -> Result<Part<'a>, Status> {
-        Part::of_map(self.map, name, value, &|name, value| self.has(name, value))
+        Part::of_map(self.map, name, value, &|name, value| has(self.map, &self.header, name, value))
     }
+}
 
-    /// Whether the message has this pseudo-header, or one field with this value.
-    pub(super) fn has(&self, name: &[u8], value: &[u8]) -> bool {
-        if let Ok(Some(pseudo)) = Pseudo::named(self.map, name) {
-            let mut now = Vec::new();
-            let _ = pseudo::get(pseudo, self.txn, &self.header, &mut now);
-            return now == value;
-        }
-        let first = self.header.find(name);
-        std::iter::successors(first, |field| field.next_same_name()).any(|field| field.value() == value)
+/// The header of a map; none when it is not there in this phase.
+pub(super) fn header_of<'txn>(access: &'txn Access<'_>, map: HeaderMap) -> Option<Header<'txn>> {
+    match map {
+        HeaderMap::RequestHeaders => access.client_request(),
+        HeaderMap::ResponseHeaders => access.client_response(),
+        HeaderMap::RequestTrailers | HeaderMap::ResponseTrailers => None,
     }
+}
+
+/// Whether the message has this pseudo-header, or one field with this value.
+pub(super) fn has(map: HeaderMap, header: &Header<'_>, name: &[u8], value: &[u8]) -> bool {
+    if let Ok(Some(pseudo)) = Pseudo::named(map, name) {
+        let mut now = Vec::new();
+        let _ = pseudo::get(pseudo, header, &mut now);
+        return now == value;
+    }
+    let first = header.find(name);
+    std::iter::successors(first, |field| field.next_same_name()).any(|field| field.value() == value)
 }
 
 fn join<'a>(mut values: impl Iterator<Item = &'a [u8]>, into: &mut Vec<u8>) -> Result<(), Status> {
@@ -234,12 +242,12 @@ pub(crate) fn request_ends_here(request: &Header<'_>) -> bool {
 }
 
 /// Whether no body follows the response's headers.
-pub(crate) fn response_ends_here(txn: &Txn, response: &Header<'_>) -> bool {
+pub(crate) fn response_ends_here(response: &Header<'_>) -> bool {
     if !wasmdbg_proxy_wasm::part::has_body(response.status()) {
         return true;
     }
     if response.find_known(WellKnown::ContentLength).is_some_and(|length| length.value() == b"0") {
         return true;
     }
-    txn.client_request().is_some_and(|request| request.method() == b"HEAD")
+    response.access().client_request().is_some_and(|request| request.method() == b"HEAD")
 }

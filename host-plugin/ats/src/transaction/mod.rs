@@ -8,71 +8,38 @@ mod maps;
 mod properties;
 mod pseudo;
 
-use std::cell::Cell;
-
 use wasmdbg_control::TransactionId;
 use wasmdbg_proxy_wasm::{HeaderMap, RequestFacts, Status, Transaction};
 
-use crate::ts::{Guard, Txn};
+use crate::ts::{Access, Lease, Locked};
 
 pub(crate) use self::framing::{Framing, forget};
 use self::maps::Map;
 pub(crate) use self::maps::{request_ends_here, response_ends_here};
 
-thread_local! {
-    /// The transaction whose hook runs on this thread: its mutex is held.
-    static IN_HOOK: Cell<Option<Txn>> = const { Cell::new(None) };
-}
-
-/// While it lives, `txn`'s mutex is held by the server for this thread.
-pub(crate) struct InHook {
-    before: Option<Txn>,
-}
-
-impl InHook {
-    /// Called first thing in a hook of `txn`; hooks nest when one re-enables another transaction.
-    pub(crate) fn enter(txn: Txn) -> Self {
-        Self { before: IN_HOOK.replace(Some(txn)) }
-    }
-}
-
-impl Drop for InHook {
-    fn drop(&mut self) {
-        IN_HOOK.set(self.before);
-    }
-}
-
 /// The transaction of one stream context. A context is deleted before its transaction ends, in both
 /// lanes: the hook of TXN_CLOSE is not re-enabled earlier.
 #[derive(Debug)]
 pub(crate) struct StreamTransaction {
-    txn: Txn,
+    lease: Lease,
     id: TransactionId,
 }
 
 impl StreamTransaction {
-    pub(crate) fn new(txn: Txn) -> Self {
-        Self { txn, id: TransactionId(txn.id()) }
+    pub(crate) fn new(access: &Access<'_>) -> Self {
+        Self { lease: access.lease(), id: TransactionId(access.id()) }
     }
 
-    /// Takes the transaction's mutex for the length of one call, unless this thread's hook has it.
-    fn access(&self) -> Access {
-        let held = IN_HOOK.get() == Some(self.txn);
-        Access { txn: self.txn, _guard: if held { None } else { self.txn.lock() } }
+    /// The transaction for the length of one call.
+    fn access(&mut self) -> Locked<'_> {
+        self.lease.access()
     }
 }
 
-/// A transaction that may be read and changed.
-struct Access {
-    txn: Txn,
-    _guard: Option<Guard>,
-}
-
-impl Access {
-    #[inline(always)]
-    fn map(&self, map: HeaderMap) -> Result<Map<'_>, Status> {
-        Map::new(&self.txn, map).ok_or(Status::BadArgument)
-    }
+/// A header map; none when it is not there in this phase.
+#[inline(always)]
+fn map<'txn>(access: &'txn mut Access<'_>, map: HeaderMap) -> Result<Map<'txn>, Status> {
+    Map::new(access, map).ok_or(Status::BadArgument)
 }
 
 impl Transaction for StreamTransaction {
@@ -81,55 +48,52 @@ impl Transaction for StreamTransaction {
     }
 
     fn facts(&mut self) -> RequestFacts {
-        let access = self.access();
-        facts(access.txn)
+        facts(&self.access())
     }
 
-    fn header(&mut self, map: HeaderMap, name: &[u8], value: &mut Vec<u8>) -> Result<(), Status> {
-        self.access().map(map)?.get(name, value)
+    fn header(&mut self, of: HeaderMap, name: &[u8], value: &mut Vec<u8>) -> Result<(), Status> {
+        map(&mut self.access(), of)?.get(name, value)
     }
 
-    fn pairs(&mut self, map: HeaderMap, each: &mut dyn FnMut(&[u8], &[u8])) -> Result<(), Status> {
-        self.access().map(map)?.pairs(each);
+    fn pairs(&mut self, of: HeaderMap, each: &mut dyn FnMut(&[u8], &[u8])) -> Result<(), Status> {
+        map(&mut self.access(), of)?.pairs(each);
         Ok(())
     }
 
-    fn header_count(&mut self, map: HeaderMap) -> Result<u32, Status> {
-        Ok(self.access().map(map)?.count())
+    fn header_count(&mut self, of: HeaderMap) -> Result<u32, Status> {
+        Ok(map(&mut self.access(), of)?.count())
     }
 
-    fn add_header(&mut self, map: HeaderMap, name: &[u8], value: &[u8]) -> Result<(), Status> {
-        self.access().map(map)?.add(name, value)
+    fn add_header(&mut self, of: HeaderMap, name: &[u8], value: &[u8]) -> Result<(), Status> {
+        map(&mut self.access(), of)?.add(name, value)
     }
 
-    fn replace_header(&mut self, map: HeaderMap, name: &[u8], value: &[u8]) -> Result<(), Status> {
-        self.access().map(map)?.replace(name, value)
+    fn replace_header(&mut self, of: HeaderMap, name: &[u8], value: &[u8]) -> Result<(), Status> {
+        map(&mut self.access(), of)?.replace(name, value)
     }
 
-    fn remove_header(&mut self, map: HeaderMap, name: &[u8]) -> Result<(), Status> {
-        self.access().map(map)?.remove(name)
+    fn remove_header(&mut self, of: HeaderMap, name: &[u8]) -> Result<(), Status> {
+        map(&mut self.access(), of)?.remove(name)
     }
 
-    fn set_pairs(&mut self, map: HeaderMap, pairs: &[(Vec<u8>, Vec<u8>)]) -> Result<(), Status> {
-        self.access().map(map)?.set_all(pairs)
+    fn set_pairs(&mut self, of: HeaderMap, pairs: &[(Vec<u8>, Vec<u8>)]) -> Result<(), Status> {
+        map(&mut self.access(), of)?.set_all(pairs)
     }
 
     fn property(&mut self, path: &[&[u8]], value: &mut Vec<u8>) -> Result<(), Status> {
-        let access = self.access();
-        properties::get(access.txn, path, value)
+        properties::get(&mut self.access(), path, value)
     }
 
     fn set_property(&mut self, path: &[&[u8]], value: &[u8]) -> Result<(), Status> {
-        let access = self.access();
-        properties::set(access.txn, path, value)
+        properties::set(&mut self.access(), path, value)
     }
 }
 
-/// What rules and the debugger ask, read in a hook of `txn` or with its mutex held.
-pub(crate) fn facts(txn: Txn) -> RequestFacts {
-    let client = txn.client_address();
+/// What rules and the debugger ask.
+pub(crate) fn facts(access: &Access<'_>) -> RequestFacts {
+    let client = access.client_address();
     let (mut method, mut path) = (String::new(), String::new());
-    if let Some(request) = txn.client_request() {
+    if let Some(request) = access.client_request() {
         method = String::from_utf8_lossy(request.method()).into_owned();
         let mut text = Vec::new();
         // A CONNECT request has no path: the empty text says so.

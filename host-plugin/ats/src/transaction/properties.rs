@@ -6,92 +6,94 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use wasmdbg_proxy_wasm::{HeaderMap, Part, Status};
 
-use super::maps::Map;
+use super::maps::{self, Map};
 use super::pseudo;
 use crate::sys::milestone;
-use crate::ts::{Endpoint, Header, Txn, WellKnown};
+use crate::ts::{Access, Endpoint, Header, WellKnown};
 
 type Answer = Result<(), Status>;
 
 /// Appends the value of `path`.
-pub(super) fn get(txn: Txn, path: &[&[u8]], value: &mut Vec<u8>) -> Answer {
+pub(super) fn get(access: &mut Access<'_>, path: &[&[u8]], value: &mut Vec<u8>) -> Answer {
     match path {
-        [b"request", rest @ ..] => request(txn, rest, value),
-        [b"response", rest @ ..] => response(txn, rest, value),
-        [b"source", rest @ ..] => endpoint(txn.client_address(), rest, b"address", b"port", value),
-        [b"destination", rest @ ..] => endpoint(txn.local_address(), rest, b"address", b"port", value),
-        [b"connection", rest @ ..] => connection(txn, rest, value),
-        [b"upstream", rest @ ..] => upstream(txn, rest, value),
+        [b"request", rest @ ..] => request(access, rest, value),
+        [b"response", rest @ ..] => response(access, rest, value),
+        [b"source", rest @ ..] => endpoint(access.client_address(), rest, b"address", b"port", value),
+        [b"destination", rest @ ..] => endpoint(access.local_address(), rest, b"address", b"port", value),
+        [b"connection", rest @ ..] => connection(access, rest, value),
+        [b"upstream", rest @ ..] => upstream(access, rest, value),
         _ => Err(Status::NotFound),
     }
 }
 
-fn request(txn: Txn, path: &[&[u8]], value: &mut Vec<u8>) -> Answer {
-    let fields = map(&txn, HeaderMap::RequestHeaders)?;
-    let header = &fields.header;
+fn request(access: &mut Access<'_>, path: &[&[u8]], value: &mut Vec<u8>) -> Answer {
+    let fields = map(access, HeaderMap::RequestHeaders)?;
+    let header = &*fields.header;
+    let access = header.access();
     match path {
         [b"path"] => pseudo::path(header, value),
         [b"url_path"] => pseudo::url_path(header, value),
         [b"query"] => text(value, header.url().ok_or(Status::NotFound)?.query()),
         [b"host"] => pseudo::authority(header, value),
-        [b"scheme"] => text(value, pseudo::scheme(txn, header)),
+        [b"scheme"] => text(value, pseudo::scheme(header)),
         [b"method"] => text(value, header.method()),
         [b"headers", name] => fields.get(name, value),
         [b"referer"] => fields.get(b"Referer", value),
         [b"useragent"] => fields.get(b"User-Agent", value),
         [b"id"] => fields.get(b"x-request-id", value),
-        [b"protocol"] => text(value, protocol(txn, header)),
-        [b"time"] => integer(value, started(txn)?),
-        [b"duration"] => integer(value, now().saturating_sub(started(txn)?)),
-        [b"size"] => integer(value, content_length(header).unwrap_or_else(|| txn.request_bytes().1)),
+        [b"protocol"] => text(value, protocol(header)),
+        [b"time"] => integer(value, started(access)?),
+        [b"duration"] => integer(value, now().saturating_sub(started(access)?)),
+        [b"size"] => integer(value, content_length(header).unwrap_or_else(|| access.request_bytes().1)),
         [b"total_size"] => {
-            let (head, body) = txn.request_bytes();
+            let (head, body) = access.request_bytes();
             integer(value, head + body)
         }
         _ => Err(Status::NotFound),
     }
 }
 
-fn response(txn: Txn, path: &[&[u8]], value: &mut Vec<u8>) -> Answer {
-    let fields = map(&txn, HeaderMap::ResponseHeaders)?;
-    let header = &fields.header;
+fn response(access: &mut Access<'_>, path: &[&[u8]], value: &mut Vec<u8>) -> Answer {
+    let fields = map(access, HeaderMap::ResponseHeaders)?;
+    let header = &*fields.header;
+    let access = header.access();
     match path {
         [b"code"] => integer(value, u64::from(header.status())),
         [b"headers", name] => fields.get(name, value),
-        [b"size"] => integer(value, content_length(header).unwrap_or_else(|| txn.response_bytes().1)),
+        [b"size"] => integer(value, content_length(header).unwrap_or_else(|| access.response_bytes().1)),
         [b"total_size"] => {
-            let (head, body) = txn.response_bytes();
+            let (head, body) = access.response_bytes();
             integer(value, head + body)
         }
         _ => Err(Status::NotFound),
     }
 }
 
-fn connection(txn: Txn, path: &[&[u8]], value: &mut Vec<u8>) -> Answer {
+fn connection(access: &Access<'_>, path: &[&[u8]], value: &mut Vec<u8>) -> Answer {
     match path {
-        [b"id"] => integer(value, txn.session_id().ok_or(Status::NotFound)?),
+        [b"id"] => integer(value, access.session_id().ok_or(Status::NotFound)?),
         [b"requested_server_name"] => {
-            let name = txn.client_connection().and_then(|client| client.requested_server_name());
+            let name = access.client_connection().and_then(|client| client.requested_server_name());
             text(value, &name.ok_or(Status::NotFound)?)
         }
         [b"tls_version"] => {
-            let version = txn.client_connection().and_then(|client| client.tls_version());
+            let version = access.client_connection().and_then(|client| client.tls_version());
             text(value, &version.ok_or(Status::NotFound)?)
         }
         // With TLS the server's interface does not tell whether the client showed a certificate.
-        [b"mtls"] if !tls(txn) => text(value, &[0]),
+        [b"mtls"] if !tls(access) => text(value, &[0]),
         _ => Err(Status::NotFound),
     }
 }
 
-fn upstream(txn: Txn, path: &[&[u8]], value: &mut Vec<u8>) -> Answer {
+fn upstream(access: &Access<'_>, path: &[&[u8]], value: &mut Vec<u8>) -> Answer {
     match path {
         [b"local_address" | b"local_port"] => {
-            endpoint(txn.outgoing_address(), path, b"local_address", b"local_port", value)
+            endpoint(access.outgoing_address(), path, b"local_address", b"local_port", value)
         }
         [b"tls_version"] => {
             let mut version: &[u8] = b"";
-            txn.server_protocols(|name| {
+            access.server_protocols(|name| {
                 if let Some(number) = name.strip_prefix(b"tls/") {
                     version = number;
                 }
@@ -102,7 +104,7 @@ fn upstream(txn: Txn, path: &[&[u8]], value: &mut Vec<u8>) -> Answer {
             text(value, b"TLSv")?;
             text(value, version)
         }
-        _ => endpoint(txn.server_address(), path, b"address", b"port", value),
+        _ => endpoint(access.server_address(), path, b"address", b"port", value),
     }
 }
 
@@ -124,15 +126,17 @@ fn endpoint(
 }
 
 /// Sets `path`.
-pub(super) fn set(txn: Txn, path: &[&[u8]], value: &[u8]) -> Answer {
-    let has = |of: HeaderMap, name: &[u8], value: &[u8]| map(&txn, of).is_ok_and(|map| map.has(name, value));
+pub(super) fn set(access: &mut Access<'_>, path: &[&[u8]], value: &[u8]) -> Answer {
+    let has = |of: HeaderMap, name: &[u8], value: &[u8]| {
+        maps::header_of(access, of).is_some_and(|header| maps::has(of, &header, name, value))
+    };
     let (of, part) = Part::of_property(path, value, has)?;
-    map(&txn, of)?.set(part)
+    map(access, of)?.set(part)
 }
 
 /// The map of a header that is there in this phase.
-fn map(txn: &Txn, of: HeaderMap) -> Result<Map<'_>, Status> {
-    Map::new(txn, of).ok_or(Status::NotFound)
+fn map<'txn>(access: &'txn mut Access<'_>, of: HeaderMap) -> Result<Map<'txn>, Status> {
+    Map::new(access, of).ok_or(Status::NotFound)
 }
 
 fn text(value: &mut Vec<u8>, text: &[u8]) -> Answer {
@@ -150,15 +154,15 @@ fn content_length(header: &Header<'_>) -> Option<u64> {
     std::str::from_utf8(field.value()).ok()?.trim().parse().ok()
 }
 
-fn tls(txn: Txn) -> bool {
+fn tls(access: &Access<'_>) -> bool {
     let mut tls = false;
-    txn.client_protocols(|name| tls |= name.starts_with(b"tls"));
+    access.client_protocols(|name| tls |= name.starts_with(b"tls"));
     tls
 }
 
-fn protocol(txn: Txn, request: &Header<'_>) -> &'static [u8] {
+fn protocol(request: &Header<'_>) -> &'static [u8] {
     let mut http2 = false;
-    txn.client_protocols(|name| http2 |= name == b"h2");
+    request.access().client_protocols(|name| http2 |= name == b"h2");
     match (http2, request.version()) {
         (true, _) => b"HTTP/2",
         (false, (1, 0)) => b"HTTP/1.0",
@@ -166,8 +170,8 @@ fn protocol(txn: Txn, request: &Header<'_>) -> &'static [u8] {
     }
 }
 
-fn started(txn: Txn) -> Result<u64, Status> {
-    txn.milestone(milestone::SM_START).ok_or(Status::NotFound)
+fn started(access: &Access<'_>) -> Result<u64, Status> {
+    access.milestone(milestone::SM_START).ok_or(Status::NotFound)
 }
 
 fn now() -> u64 {

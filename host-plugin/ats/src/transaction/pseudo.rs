@@ -3,29 +3,29 @@
 use wasmdbg_proxy_wasm::{Part, Pseudo, Status};
 
 use super::maps::done;
-use crate::ts::{Header, Txn, WellKnown};
+use crate::ts::{Header, HeaderMut, WellKnown};
 
 /// Appends the value of a pseudo-header. `header` is of its direction.
-pub(super) fn get(pseudo: Pseudo, txn: Txn, header: &Header<'_>, value: &mut Vec<u8>) -> Result<(), Status> {
+pub(super) fn get(pseudo: Pseudo, header: &Header<'_>, value: &mut Vec<u8>) -> Result<(), Status> {
     match pseudo {
         Pseudo::Method => value.extend_from_slice(header.method()),
         Pseudo::Path => path(header, value)?,
         Pseudo::Authority => authority(header, value)?,
-        Pseudo::Scheme => value.extend_from_slice(scheme(txn, header)),
+        Pseudo::Scheme => value.extend_from_slice(scheme(header)),
         Pseudo::Status => value.extend_from_slice(header.status().to_string().as_bytes()),
     }
     Ok(())
 }
 
 /// Sets a part of the start line. `header` is of its direction.
-pub(super) fn set(part: Part<'_>, header: &mut Header<'_>) -> Result<(), Status> {
+pub(super) fn set(part: Part<'_>, header: &mut HeaderMut<'_>) -> Result<(), Status> {
     done(match part {
         Part::Method(method) => header.set_method(method),
         Part::Path { path, query } => set_url_path(header, path) && set_query(header, query),
         Part::UrlPath(path) => set_url_path(header, path),
         Part::Query(query) => set_query(header, query),
         Part::Authority(authority) => set_authority(header, authority),
-        Part::Scheme(scheme) => header.url().is_some_and(|mut url| url.set_scheme(scheme)),
+        Part::Scheme(scheme) => header.url_mut().is_some_and(|mut url| url.set_scheme(scheme)),
         Part::Status(status) => header.set_status(status),
         Part::Unchanged => true,
         Part::Field { .. } => false,
@@ -59,13 +59,13 @@ pub(super) fn url_path(request: &Header<'_>, value: &mut Vec<u8>) -> Result<(), 
     Ok(())
 }
 
-fn set_url_path(request: &mut Header<'_>, path: &[u8]) -> bool {
+fn set_url_path(request: &mut HeaderMut<'_>, path: &[u8]) -> bool {
     let path = path.strip_prefix(b"/").unwrap_or(path);
-    request.url().is_some_and(|mut url| url.set_path(path))
+    request.url_mut().is_some_and(|mut url| url.set_path(path))
 }
 
-fn set_query(request: &mut Header<'_>, query: &[u8]) -> bool {
-    let Some(mut url) = request.url() else { return false };
+fn set_query(request: &mut HeaderMut<'_>, query: &[u8]) -> bool {
+    let Some(mut url) = request.url_mut() else { return false };
     url.query() == query || url.set_query(query)
 }
 
@@ -87,9 +87,9 @@ pub(super) fn authority(request: &Header<'_>, value: &mut Vec<u8>) -> Result<(),
     Ok(())
 }
 
-fn set_authority(request: &mut Header<'_>, value: &[u8]) -> bool {
+fn set_authority(request: &mut HeaderMut<'_>, value: &[u8]) -> bool {
     // An absolute request line wins over the field, so both must say the same.
-    if let Some(mut url) = request.url().filter(|url| !url.host().is_empty()) {
+    if let Some(mut url) = request.url_mut().filter(|url| !url.host().is_empty()) {
         let (host, port) = split_authority(value);
         if !url.set_host(host) || !url.set_port(port.unwrap_or(0)) {
             return false;
@@ -110,14 +110,14 @@ fn split_authority(authority: &[u8]) -> (&[u8], Option<u16>) {
 }
 
 /// The URL's scheme; before the server has filled it in, what the client's connection says.
-pub(super) fn scheme(txn: Txn, request: &Header<'_>) -> &'static [u8] {
+pub(super) fn scheme(request: &Header<'_>) -> &'static [u8] {
     let named = request
         .url()
         .map(|url| url.scheme() == b"https")
         .filter(|_| request.url().is_some_and(|url| !url.scheme().is_empty()));
     let secure = named.unwrap_or_else(|| {
         let mut tls = false;
-        txn.client_protocols(|name| tls |= name.starts_with(b"tls"));
+        request.access().client_protocols(|name| tls |= name.starts_with(b"tls"));
         tls
     });
     if secure { b"https" } else { b"http" }

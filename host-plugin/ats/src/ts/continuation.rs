@@ -2,14 +2,17 @@
 //!
 //! All calls come through one trampoline per kind of handler. It keeps panics inside: the handler is
 //! told and applies the fail policy. Re-enabling a transaction runs the next hooks before it returns,
-//! so a hook's handler returns what to re-enable and the trampoline does it, with nothing borrowed.
+//! so a hook's handler returns what follows and the trampoline does it, with nothing borrowed.
 
 use std::any::Any;
+use std::cell::Cell;
 use std::ffi::{c_int, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::NonNull;
 
-use super::{EventThread, Txn};
+use super::EventThread;
+use super::access::Access;
+use super::parked::{Next, Visit};
 use crate::sys::{self, TSCont, api};
 
 /// A hook of a transaction.
@@ -48,7 +51,7 @@ impl Hook {
 
 /// With which event a transaction goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Event {
+pub enum Event {
     /// TS_EVENT_HTTP_CONTINUE
     Continue,
     /// TS_EVENT_HTTP_ERROR
@@ -66,12 +69,11 @@ impl Event {
 
 /// What the plugin does in a hook. Static: the continuation has no data, and no mutex.
 pub(crate) trait HookHandler: 'static {
-    /// Handles `hook` on the transaction's home thread, with its mutex held. The transaction is
-    /// re-enabled with the event that is returned, or stays parked.
-    fn handle(hook: Hook, txn: Txn) -> Option<Event>;
+    /// Handles `hook`.
+    fn handle(hook: Hook, visit: Visit<'_>) -> Next<'_>;
 
-    /// [`HookHandler::handle`] panicked. Must not panic.
-    fn panicked(hook: Hook, txn: Txn, reason: &str) -> Option<Event>;
+    /// [`HookHandler::handle`] panicked before it had parked the transaction. Must not panic.
+    fn panicked<'hook>(hook: Hook, visit: Visit<'hook>, reason: &str) -> Next<'hook>;
 }
 
 /// A continuation that calls `H`, for hooks of all transactions or of one.
@@ -102,9 +104,9 @@ impl HookContinuation {
     }
 
     /// Calls it at `hook` of this transaction.
-    pub(crate) fn add(&self, txn: Txn, hook: Hook) {
-        // SAFETY: as `add_global`; the transaction stands in a hook of ours.
-        unsafe { (api().TSHttpTxnHookAdd)(txn.as_ptr(), hook.id(), self.0.as_ptr()) };
+    pub(crate) fn add(&self, access: &mut Access<'_>, hook: Hook) {
+        // SAFETY: as `add_global`; the transaction is valid while it is accessed.
+        unsafe { (api().TSHttpTxnHookAdd)(access.as_ptr(), hook.id(), self.0.as_ptr()) };
     }
 }
 
@@ -113,14 +115,24 @@ unsafe extern "C" fn hook_trampoline<H: HookHandler>(
     event: c_int,
     data: *mut c_void,
 ) -> c_int {
-    let (Some(hook), Some(txn)) = (Hook::of_event(event), Txn::new(data.cast())) else { return 0 };
-    let next = match catch_unwind(|| H::handle(hook, txn)) {
-        Ok(next) => next,
-        Err(panic) => H::panicked(hook, txn, &reason(&panic)),
+    let (Some(hook), Some(txn)) = (Hook::of_event(event), NonNull::new(data.cast())) else { return 0 };
+    let parked = Cell::new(false);
+    // SAFETY: the server calls a hook with the transaction's mutex held and lets the transaction stand until
+    // it is re-enabled. There is a second one only when the first has ended without deciding what follows.
+    let visit = || unsafe { Visit::new(txn, &parked) };
+    let event = match catch_unwind(AssertUnwindSafe(|| H::handle(hook, visit()))) {
+        Ok(next) => next.event(),
+        // Whoever has got the right to let it go on will use it.
+        Err(panic) if parked.get() => {
+            super::error(&format!("a panic in {hook:?}, of a parked transaction: {}", reason(&panic)));
+            None
+        }
+        Err(panic) => H::panicked(hook, visit(), &reason(&panic)).event(),
     };
     // Last statement: this may run the transaction's next hooks, and end it, before it returns.
-    if let Some(event) = next {
-        txn.reenable(event);
+    if let Some(event) = event {
+        // SAFETY: it stands in this hook, and nobody has the right to let it go on but its end.
+        unsafe { (api().TSHttpTxnReenable)(txn.as_ptr(), event.number()) };
     }
     0
 }

@@ -1,13 +1,14 @@
 //! A request's or response's header: its start line and its fields.
 //!
-//! A [`Header`] is a loan for the length of one host call; handles are released when they drop. Slices
-//! that it gives point into the server's storage and end with the next change.
+//! A [`Header`] is borrowed from the access to its transaction; handles are released when they drop. Slices
+//! that it gives point into the server's storage and end with the next change, which takes a [`HeaderMut`].
 
 use std::ffi::{c_char, c_int};
-use std::marker::PhantomData;
+use std::ops::Deref;
 use std::sync::OnceLock;
 
-use super::Url;
+use super::access::Access;
+use super::url::{UrlMut, UrlRef};
 use crate::sys::{self, TS_SUCCESS, TSMBuffer, TSMLoc, api};
 
 /// Fields that the plugin looks for in every transaction: the server compares pointers for these.
@@ -38,13 +39,52 @@ impl WellKnown {
     }
 }
 
-/// A header of a transaction.
+/// A header of a transaction, to read.
 #[derive(Debug)]
-pub(crate) struct Header<'txn> {
+pub struct Header<'txn> {
+    access: Access<'txn>,
     buffer: TSMBuffer,
     location: TSMLoc,
-    _txn: PhantomData<&'txn ()>,
 }
+
+/// A header of a transaction, which nobody else reads or changes meanwhile.
+///
+/// A change ends what was read before, URLs included:
+///
+/// ```
+/// use wasmdbg_ats::ts::HeaderMut;
+///
+/// fn both(header: &mut HeaderMut<'_>) {
+///     let empty = header.url().is_some_and(|url| url.path().is_empty());
+///     if let Some(mut url) = header.url_mut() {
+///         url.set_path(if empty { b"index" } else { b"other" });
+///     }
+///     header.set_method(b"GET");
+/// }
+/// ```
+///
+/// ```compile_fail
+/// use wasmdbg_ats::ts::HeaderMut;
+///
+/// fn both(header: &mut HeaderMut<'_>) {
+///     if let Some(mut url) = header.url_mut() {
+///         header.set_method(b"GET");
+///         url.set_path(b"index");
+///     }
+/// }
+/// ```
+///
+/// ```compile_fail
+/// use wasmdbg_ats::ts::HeaderMut;
+///
+/// fn read(header: &mut HeaderMut<'_>) -> usize {
+///     let method = header.method();
+///     header.set_method(b"GET");
+///     method.len()
+/// }
+/// ```
+#[derive(Debug)]
+pub struct HeaderMut<'txn>(Header<'txn>);
 
 impl Drop for Header<'_> {
     fn drop(&mut self) {
@@ -55,8 +95,14 @@ impl Drop for Header<'_> {
 
 impl<'txn> Header<'txn> {
     /// Takes over a handle; none when the server gave none.
-    pub(super) fn new(buffer: TSMBuffer, location: TSMLoc) -> Option<Self> {
-        (!buffer.is_null() && !location.is_null()).then(|| Self { buffer, location, _txn: PhantomData })
+    pub(super) fn new(access: Access<'txn>, buffer: TSMBuffer, location: TSMLoc) -> Option<Self> {
+        // Made only if it is there: it gives its handle back when it drops.
+        (!buffer.is_null() && !location.is_null()).then(|| Self { access, buffer, location })
+    }
+
+    /// The transaction that it is of.
+    pub(crate) fn access(&self) -> &Access<'txn> {
+        &self.access
     }
 
     /// Number of fields, every one of a repeated name counted.
@@ -90,6 +136,58 @@ impl<'txn> Header<'txn> {
     fn field(&self, location: TSMLoc) -> Option<Field<'_>> {
         // Made only if it is there: it gives its handle back when it drops.
         (!location.is_null()).then(|| Field { header: self, location })
+    }
+
+    /// The request's method.
+    pub fn method(&self) -> &[u8] {
+        let mut size = 0;
+        // SAFETY: see `count`; the server's text is valid until the next change, which needs `&mut`.
+        unsafe { bytes((api().TSHttpHdrMethodGet)(self.buffer, self.location, &raw mut size), size) }
+            .unwrap_or(b"")
+    }
+
+    /// The host that the request names, in its URL or in `Host`, without a port.
+    pub(crate) fn host(&self) -> &[u8] {
+        let mut size = 0;
+        // SAFETY: as `method`.
+        unsafe { bytes((api().TSHttpHdrHostGet)(self.buffer, self.location, &raw mut size), size) }
+            .unwrap_or(b"")
+    }
+
+    /// The request's URL.
+    pub fn url(&self) -> Option<UrlRef<'_>> {
+        let mut url = std::ptr::null_mut();
+        // SAFETY: see `count`; the handle is passed on to the URL, which releases it.
+        let result = unsafe { (api().TSHttpHdrUrlGet)(self.buffer, self.location, &raw mut url) };
+        if result == TS_SUCCESS { UrlRef::new(self.buffer, self.location, url) } else { None }
+    }
+
+    /// Major and minor number of the HTTP version.
+    pub(crate) fn version(&self) -> (u16, u16) {
+        // SAFETY: see `count`.
+        let version = unsafe { (api().TSHttpHdrVersionGet)(self.buffer, self.location) };
+        (((version >> 16) & 0xffff) as u16, (version & 0xffff) as u16)
+    }
+
+    /// The response's status.
+    pub(crate) fn status(&self) -> u16 {
+        // SAFETY: see `count`.
+        u16::try_from(unsafe { (api().TSHttpHdrStatusGet)(self.buffer, self.location) }).unwrap_or(0)
+    }
+}
+
+impl<'txn> Deref for HeaderMut<'txn> {
+    type Target = Header<'txn>;
+
+    fn deref(&self) -> &Header<'txn> {
+        &self.0
+    }
+}
+
+impl<'txn> HeaderMut<'txn> {
+    /// `header` was made from an exclusive access.
+    pub(super) fn new(header: Header<'txn>) -> Self {
+        Self(header)
     }
 
     /// Adds a field behind the others.
@@ -159,50 +257,13 @@ impl<'txn> Header<'txn> {
         unsafe { (api().TSMimeHdrFieldsClear)(self.buffer, self.location) };
     }
 
-    /// The request's method.
-    pub(crate) fn method(&self) -> &[u8] {
-        let mut size = 0;
-        // SAFETY: see `count`; the server's text is valid until the next change, which needs `&mut`.
-        unsafe { bytes((api().TSHttpHdrMethodGet)(self.buffer, self.location, &raw mut size), size) }
-            .unwrap_or(b"")
-    }
-
     /// Sets the request's method.
-    pub(crate) fn set_method(&mut self, method: &[u8]) -> bool {
+    pub fn set_method(&mut self, method: &[u8]) -> bool {
         // SAFETY: see `append`.
         unsafe {
             (api().TSHttpHdrMethodSet)(self.buffer, self.location, method.as_ptr().cast(), length(method))
                 == TS_SUCCESS
         }
-    }
-
-    /// The host that the request names, in its URL or in `Host`, without a port.
-    pub(crate) fn host(&self) -> &[u8] {
-        let mut size = 0;
-        // SAFETY: as `method`.
-        unsafe { bytes((api().TSHttpHdrHostGet)(self.buffer, self.location, &raw mut size), size) }
-            .unwrap_or(b"")
-    }
-
-    /// The request's URL.
-    pub(crate) fn url(&self) -> Option<Url<'_>> {
-        let mut url = std::ptr::null_mut();
-        // SAFETY: see `count`; the handle is passed on to `Url`, which releases it.
-        let result = unsafe { (api().TSHttpHdrUrlGet)(self.buffer, self.location, &raw mut url) };
-        if result == TS_SUCCESS { Url::new(self.buffer, self.location, url) } else { None }
-    }
-
-    /// Major and minor number of the HTTP version.
-    pub(crate) fn version(&self) -> (u16, u16) {
-        // SAFETY: see `count`.
-        let version = unsafe { (api().TSHttpHdrVersionGet)(self.buffer, self.location) };
-        (((version >> 16) & 0xffff) as u16, (version & 0xffff) as u16)
-    }
-
-    /// The response's status.
-    pub(crate) fn status(&self) -> u16 {
-        // SAFETY: see `count`.
-        u16::try_from(unsafe { (api().TSHttpHdrStatusGet)(self.buffer, self.location) }).unwrap_or(0)
     }
 
     /// Sets the response's status and the usual reason for it.
@@ -223,6 +284,11 @@ impl<'txn> Header<'txn> {
             );
         }
         true
+    }
+
+    /// The request's URL, to change it.
+    pub fn url_mut(&mut self) -> Option<UrlMut<'_>> {
+        self.0.url().map(UrlMut::new)
     }
 }
 
@@ -295,7 +361,7 @@ impl<'header> Field<'header> {
         self.header.field(unsafe { (api().TSMimeHdrFieldNextDup)(buffer, location, self.location) })
     }
 
-    /// Only for [`Header`]'s own functions, which hold it exclusively.
+    /// Only for [`HeaderMut`]'s own functions: the header is theirs alone.
     fn set_value(&self, value: &[u8]) -> bool {
         let Header { buffer, location, .. } = *self.header;
         // SAFETY: as `name`; the value is copied.

@@ -1,15 +1,20 @@
 //! Traffic Server's objects as safe types: thin newtypes over the pointers of `crate::sys`.
 //!
-//! The one rule that the types cannot state: a [`Txn`] is valid from its TXN_START until its TXN_CLOSE
-//! is re-enabled. Whoever keeps one (the flow of a transaction, a stream context) is gone by then.
-//! Header and URL handles never leave the function that made them.
+//! A transaction has a name, [`Txn`], which is good for nothing but to find what belongs to it. Only an
+//! [`Access`] asks or changes anything, and what it gives is borrowed from it: it exists in a hook
+//! ([`Visit`]) and under a transaction's mutex ([`Parked::lock`], [`Lease::access`]). The one rule that the types
+//! cannot state: a [`Lease`] is gone when its transaction's TXN_CLOSE is re-enabled.
+//!
+//! Public for the examples in it that must not compile; nothing outside this crate uses it.
 
+mod access;
 mod address;
 mod continuation;
 mod header;
 mod host;
 mod log;
 mod mutex;
+mod parked;
 pub(crate) mod records;
 mod session;
 mod socket;
@@ -18,17 +23,21 @@ mod txn;
 mod url;
 mod vconn;
 
+pub(crate) use access::Lease;
+pub use access::{Access, Locked, Txn};
 pub(crate) use address::Endpoint;
+pub use continuation::Event;
 pub(crate) use continuation::{
-    Event, Hook, HookContinuation, HookHandler, Timer, TimerHandler, lifecycle_hook, post, post_after,
-    post_task, reason,
+    Hook, HookContinuation, HookHandler, Timer, TimerHandler, lifecycle_hook, post, post_after, post_task,
+    reason,
 };
-pub(crate) use header::{Edit, Header, WellKnown};
+pub(crate) use header::{Edit, WellKnown};
+pub use header::{Header, HeaderMut};
 pub(crate) use host::{config_dir, config_fraction, config_integer, prepare, runtime_dir, version};
 pub(crate) use log::{error, note, warning};
-pub(crate) use mutex::Guard;
+pub use parked::{Next, Parked, Visit};
 pub(crate) use session::{ClientSession, ClientSessionHandler, client_session_hook};
 pub(crate) use socket::Socket;
 pub(crate) use thread::{EventThread, is_server_thread, name_thread, spawn};
-pub(crate) use txn::{ArgSlot, OverridableKey, Txn};
-pub(crate) use url::Url;
+pub(crate) use txn::{ArgSlot, OverridableKey};
+pub use url::{UrlMut, UrlRef};

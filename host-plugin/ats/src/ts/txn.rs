@@ -1,80 +1,53 @@
-//! A transaction.
+//! What can be asked of a transaction, and done to it.
 
 use std::ffi::{CString, c_int, c_void};
-use std::ptr::NonNull;
 use std::sync::Arc;
 
+use super::access::Access;
 use super::address::Endpoint;
-use super::continuation::Event;
-use super::header::Header;
+use super::header::{Header, HeaderMut};
 use super::host;
-use super::mutex::Guard;
 use super::records::Record;
 use super::socket::Socket;
 use super::vconn::VConn;
-use crate::sys::{self, TS_SUCCESS, TxnTag, api};
+use crate::sys::{self, TS_SUCCESS, api};
 
-/// A transaction between its TXN_START and the end of its TXN_CLOSE.
-///
-/// Functions are called on its home thread in a hook, or with [`Txn::lock`] held.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct Txn(NonNull<TxnTag>);
-
-// SAFETY: a name for a transaction; every call on it is made on the home thread or with its mutex.
-unsafe impl Send for Txn {}
-// SAFETY: as above.
-unsafe impl Sync for Txn {}
-
-impl Txn {
-    pub(super) fn new(pointer: sys::TSHttpTxn) -> Option<Self> {
-        NonNull::new(pointer).map(Self)
-    }
-
-    /// One of a server in memory.
-    #[cfg(test)]
-    pub(crate) fn in_memory(transaction: &'static crate::double::Transaction) -> Self {
-        Self(NonNull::from(transaction).cast())
-    }
-
-    pub(super) fn as_ptr(self) -> sys::TSHttpTxn {
-        self.0.as_ptr()
-    }
-
-    /// Lets it go on from the hook where it stands. On the home thread this runs its next hooks, and
-    /// can end it, before it returns: nothing may be borrowed, and nothing done afterwards. From other
-    /// threads the server moves it home.
-    pub(crate) fn reenable(self, event: Event) {
-        // SAFETY: the transaction stands in a hook of ours; its owner calls this once per hook.
-        unsafe { (api().TSHttpTxnReenable)(self.as_ptr(), event.number()) };
-    }
-
-    /// Takes its mutex; recursive. Released before [`Txn::reenable`] is called.
-    pub(crate) fn lock(self) -> Option<Guard> {
-        // SAFETY: valid by the type's rule; a transaction is a continuation, so it has a mutex.
-        Guard::lock(unsafe { (api().TSContMutexGet)(self.as_ptr().cast()) })
-    }
-
+impl Access<'_> {
     /// Whether the client or the origin has left before the end. Asked in TXN_CLOSE.
-    pub(crate) fn is_aborted(self) -> bool {
+    pub(crate) fn is_aborted(&self) -> bool {
         let mut by_client = false;
         // SAFETY: see `id`. Version 9.2 takes one argument and does not look at the second.
         unsafe { (api().TSHttpTxnAborted)(self.as_ptr(), &raw mut by_client) == TS_SUCCESS }
     }
 
     /// The server's own number for it.
-    pub(crate) fn id(self) -> u64 {
-        // SAFETY: valid by the type's rule; so in all functions below.
+    pub fn id(&self) -> u64 {
+        // SAFETY: valid while it is accessed; so in all functions below.
         unsafe { (api().TSHttpTxnIdGet)(self.as_ptr()) }
     }
 
     /// The client's request.
-    pub(crate) fn client_request(&self) -> Option<Header<'_>> {
+    #[inline]
+    pub fn client_request(&self) -> Option<Header<'_>> {
         self.header(api().TSHttpTxnClientReqGet)
     }
 
+    /// The client's request, to change it.
+    #[inline]
+    pub fn client_request_mut(&mut self) -> Option<HeaderMut<'_>> {
+        self.header(api().TSHttpTxnClientReqGet).map(HeaderMut::new)
+    }
+
     /// The response as the client gets it; none before there is one.
-    pub(crate) fn client_response(&self) -> Option<Header<'_>> {
+    #[inline]
+    pub fn client_response(&self) -> Option<Header<'_>> {
         self.header(api().TSHttpTxnClientRespGet)
+    }
+
+    /// That response, to change it.
+    #[inline]
+    pub fn client_response_mut(&mut self) -> Option<HeaderMut<'_>> {
+        self.header(api().TSHttpTxnClientRespGet).map(HeaderMut::new)
     }
 
     fn header(
@@ -84,17 +57,17 @@ impl Txn {
         let (mut buffer, mut location) = (std::ptr::null_mut(), std::ptr::null_mut());
         // SAFETY: see `id`; both are written on success.
         let result = unsafe { get(self.as_ptr(), &raw mut buffer, &raw mut location) };
-        if result == TS_SUCCESS { Header::new(buffer, location) } else { None }
+        if result == TS_SUCCESS { Header::new(self.again(), buffer, location) } else { None }
     }
 
-    /// Answers with `status` instead of going on; see [`Txn::set_body`] and the event to re-enable with.
-    pub(crate) fn set_status(self, status: u16) {
+    /// Answers with `status` instead of going on; see [`Access::set_body`] and the event to re-enable with.
+    pub(crate) fn set_status(&mut self, status: u16) {
         // SAFETY: see `id`.
         unsafe { (api().TSHttpTxnStatusSet)(self.as_ptr(), c_int::from(status)) };
     }
 
     /// The body of an answer made here, with its content type.
-    pub(crate) fn set_body(self, body: &[u8], content_type: &[u8]) {
+    pub(crate) fn set_body(&mut self, body: &[u8], content_type: &[u8]) {
         let (Some(text), Some(mime)) = (server_copy(body, false), server_copy(content_type, true)) else {
             return;
         };
@@ -103,31 +76,31 @@ impl Txn {
     }
 
     /// The client's address.
-    pub(crate) fn client_address(self) -> Option<Endpoint> {
+    pub(crate) fn client_address(&self) -> Option<Endpoint> {
         // SAFETY: see `id`; null or an address that the transaction owns.
         unsafe { Endpoint::read((api().TSHttpTxnClientAddrGet)(self.as_ptr())) }
     }
 
     /// The address at which the client connected.
-    pub(crate) fn local_address(self) -> Option<Endpoint> {
+    pub(crate) fn local_address(&self) -> Option<Endpoint> {
         // SAFETY: as `client_address`.
         unsafe { Endpoint::read((api().TSHttpTxnIncomingAddrGet)(self.as_ptr())) }
     }
 
     /// The origin's address, once there is one.
-    pub(crate) fn server_address(self) -> Option<Endpoint> {
+    pub(crate) fn server_address(&self) -> Option<Endpoint> {
         // SAFETY: as `client_address`.
         unsafe { Endpoint::read((api().TSHttpTxnServerAddrGet)(self.as_ptr())) }
     }
 
     /// The own address towards the origin, once there is one.
-    pub(crate) fn outgoing_address(self) -> Option<Endpoint> {
+    pub(crate) fn outgoing_address(&self) -> Option<Endpoint> {
         // SAFETY: as `client_address`.
         unsafe { Endpoint::read((api().TSHttpTxnOutgoingAddrGet)(self.as_ptr())) }
     }
 
     /// The number of the client's session.
-    pub(crate) fn session_id(self) -> Option<u64> {
+    pub(crate) fn session_id(&self) -> Option<u64> {
         // SAFETY: see `id`; the session is asked only when there is one.
         unsafe {
             let session = (api().TSHttpTxnSsnGet)(self.as_ptr());
@@ -136,7 +109,7 @@ impl Txn {
     }
 
     /// The client's connection; none once it is gone.
-    pub(crate) fn client_connection(self) -> Option<VConn> {
+    pub(crate) fn client_connection(&self) -> Option<VConn<'_>> {
         // SAFETY: see `id`; the session is asked only when there is one.
         unsafe {
             let session = (api().TSHttpTxnSsnGet)(self.as_ptr());
@@ -145,13 +118,13 @@ impl Txn {
     }
 
     /// The connection to the origin; none without one.
-    pub(crate) fn server_connection(self) -> Option<VConn> {
+    pub(crate) fn server_connection(&self) -> Option<VConn<'_>> {
         // SAFETY: see `id`.
         VConn::new(unsafe { (api().TSHttpTxnServerVConnGet)(self.as_ptr()) })
     }
 
     /// The socket of the client's connection, which streams of HTTP/2 share.
-    pub(crate) fn client_socket(self) -> Option<Socket> {
+    pub(crate) fn client_socket(&self) -> Option<Socket> {
         let mut socket = -1;
         // SAFETY: see `id`; written on success.
         let result = unsafe { (api().TSHttpTxnClientFdGet)(self.as_ptr(), &raw mut socket) };
@@ -159,17 +132,17 @@ impl Txn {
     }
 
     /// Calls `each` with the client's protocols from the top: `h2`, `http/1.1`, `tls/1.3`, `tcp`, `ipv4`.
-    pub(crate) fn client_protocols(self, mut each: impl FnMut(&'static [u8])) {
+    pub(crate) fn client_protocols(&self, mut each: impl FnMut(&'static [u8])) {
         self.protocols(api().TSHttpTxnClientProtocolStackGet, &mut each);
     }
 
     /// The same towards the origin; nothing without a connection.
-    pub(crate) fn server_protocols(self, mut each: impl FnMut(&'static [u8])) {
+    pub(crate) fn server_protocols(&self, mut each: impl FnMut(&'static [u8])) {
         self.protocols(api().TSHttpTxnServerProtocolStackGet, &mut each);
     }
 
     fn protocols(
-        self,
+        &self,
         get: unsafe extern "C" fn(sys::TSHttpTxn, c_int, *mut *const std::ffi::c_char, *mut c_int) -> c_int,
         each: &mut dyn FnMut(&'static [u8]),
     ) {
@@ -189,7 +162,7 @@ impl Txn {
     }
 
     /// A point in its life in nanoseconds since 1970; none when it was not reached.
-    pub(crate) fn milestone(self, milestone: c_int) -> Option<u64> {
+    pub(crate) fn milestone(&self, milestone: c_int) -> Option<u64> {
         let mut time = 0;
         // SAFETY: see `id`; written on success.
         let result = unsafe { (api().TSHttpTxnMilestoneGet)(self.as_ptr(), milestone, &raw mut time) };
@@ -197,7 +170,7 @@ impl Txn {
     }
 
     /// Bytes of the client's request header and body so far.
-    pub(crate) fn request_bytes(self) -> (u64, u64) {
+    pub(crate) fn request_bytes(&self) -> (u64, u64) {
         // SAFETY: see `id`.
         let (header, body) = unsafe {
             (
@@ -209,7 +182,7 @@ impl Txn {
     }
 
     /// Bytes of the response's header and body sent to the client so far.
-    pub(crate) fn response_bytes(self) -> (u64, u64) {
+    pub(crate) fn response_bytes(&self) -> (u64, u64) {
         // SAFETY: see `id`.
         let (header, body) = unsafe {
             (
@@ -253,18 +226,18 @@ impl OverridableKey {
         (result == TS_SUCCESS).then_some(Self(key))
     }
 
-    /// Its value for `txn`.
-    pub(crate) fn get(self, txn: Txn) -> Option<i64> {
+    /// Its value for one transaction.
+    pub(crate) fn get(self, access: &Access<'_>) -> Option<i64> {
         let mut value = 0;
-        // SAFETY: the transaction is valid by its type's rule.
-        let result = unsafe { (api().TSHttpTxnConfigIntGet)(txn.as_ptr(), self.0, &raw mut value) };
+        // SAFETY: the transaction is valid while it is accessed.
+        let result = unsafe { (api().TSHttpTxnConfigIntGet)(access.as_ptr(), self.0, &raw mut value) };
         (result == TS_SUCCESS).then_some(value)
     }
 
-    /// Sets it for `txn` alone.
-    pub(crate) fn set(self, txn: Txn, value: i64) {
+    /// Sets it for one transaction alone.
+    pub(crate) fn set(self, access: &mut Access<'_>, value: i64) {
         // SAFETY: as in `get`.
-        unsafe { (api().TSHttpTxnConfigIntSet)(txn.as_ptr(), self.0, value) };
+        unsafe { (api().TSHttpTxnConfigIntSet)(access.as_ptr(), self.0, value) };
     }
 }
 
@@ -296,16 +269,16 @@ impl<T: Send + Sync + 'static> ArgSlot<T> {
 
     /// Has the transaction carry `value`. Its owner keeps a count of it until the transaction's TXN_CLOSE
     /// has been handled; the transaction itself has none.
-    pub(crate) fn set(&self, txn: Txn, value: &Arc<T>) {
+    pub(crate) fn set(&self, access: &Access<'_>, value: &Arc<T>) {
         // SAFETY: the index is ours; the pointer is only read in `get`.
         unsafe {
-            (api().TSUserArgSet)(txn.as_ptr().cast(), self.index, Arc::as_ptr(value).cast_mut().cast())
+            (api().TSUserArgSet)(access.as_ptr().cast(), self.index, Arc::as_ptr(value).cast_mut().cast())
         };
     }
 
     /// A share of what the transaction carries, in a hook of it.
-    pub(crate) fn get(&self, txn: Txn) -> Option<Arc<T>> {
-        let pointer = self.pointer(txn);
+    pub(crate) fn get(&self, access: &Access<'_>) -> Option<Arc<T>> {
+        let pointer = self.pointer(access);
         if pointer.is_null() {
             return None;
         }
@@ -317,8 +290,8 @@ impl<T: Send + Sync + 'static> ArgSlot<T> {
         }
     }
 
-    fn pointer(&self, txn: Txn) -> *const T {
-        // SAFETY: the transaction is valid by its type's rule and the index is ours.
-        unsafe { (api().TSUserArgGet)(txn.as_ptr().cast(), self.index) }.cast_const().cast()
+    fn pointer(&self, access: &Access<'_>) -> *const T {
+        // SAFETY: the transaction is valid while it is accessed and the index is ours.
+        unsafe { (api().TSUserArgGet)(access.as_ptr().cast(), self.index) }.cast_const().cast()
     }
 }

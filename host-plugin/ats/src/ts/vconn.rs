@@ -1,31 +1,34 @@
 //! The connections below a transaction, as far as their timeouts go.
 
+use std::marker::PhantomData;
 use std::ptr::NonNull;
 use std::time::Duration;
 
 use crate::sys::{ContTag, api};
 
-/// A network connection. Used at once, never kept: it can be gone at the next event.
+/// A network connection, borrowed from its transaction: it can be gone at the next event.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct VConn(NonNull<ContTag>);
+pub(crate) struct VConn<'txn> {
+    pointer: NonNull<ContTag>,
+    _txn: PhantomData<&'txn ()>,
+}
 
-impl VConn {
+impl VConn<'_> {
     pub(super) fn new(pointer: *mut ContTag) -> Option<Self> {
-        NonNull::new(pointer).map(Self)
+        NonNull::new(pointer).map(|pointer| Self { pointer, _txn: PhantomData })
     }
 
     /// Closes the connection after `timeout` without traffic, instead of what the server had set.
     pub(crate) fn set_inactivity_timeout(self, timeout: Duration) {
         let nanoseconds = i64::try_from(timeout.as_nanos()).unwrap_or(i64::MAX);
-        // SAFETY: the caller got the connection from its transaction in this call, with the
-        // transaction's mutex held.
-        unsafe { (api().TSVConnInactivityTimeoutSet)(self.0.as_ptr(), nanoseconds) };
+        // SAFETY: borrowed from its transaction, whose mutex is held.
+        unsafe { (api().TSVConnInactivityTimeoutSet)(self.pointer.as_ptr(), nanoseconds) };
     }
 
     /// No limit on the connection's age any more.
     pub(crate) fn cancel_active_timeout(self) {
         // SAFETY: as in `set_inactivity_timeout`.
-        unsafe { (api().TSVConnActiveTimeoutCancel)(self.0.as_ptr()) };
+        unsafe { (api().TSVConnActiveTimeoutCancel)(self.pointer.as_ptr()) };
     }
 
     /// The name the client asked for in its TLS greeting; none without TLS.
@@ -33,7 +36,7 @@ impl VConn {
         let get = api().TSVConnSslSniGet?;
         let mut length = 0;
         // SAFETY: as in `set_inactivity_timeout`; the length is written.
-        let name = unsafe { get(self.0.as_ptr(), &raw mut length) };
+        let name = unsafe { get(self.pointer.as_ptr(), &raw mut length) };
         // SAFETY: the server returned this many bytes, valid while the connection is.
         unsafe { super::header::bytes(name, length) }.filter(|name| !name.is_empty()).map(<[u8]>::to_vec)
     }
@@ -42,7 +45,7 @@ impl VConn {
     pub(crate) fn tls_version(self) -> Option<Vec<u8>> {
         let get = api().TSVConnSslProtocolGet?;
         // SAFETY: as in `set_inactivity_timeout`.
-        let name = unsafe { get(self.0.as_ptr()) };
+        let name = unsafe { get(self.pointer.as_ptr()) };
         if name.is_null() {
             return None;
         }
