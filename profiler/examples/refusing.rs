@@ -2,6 +2,8 @@
 //!
 //!     refusing perf_event_open|process_vm_readv ERRNO PROGRAM [ARGUMENT…]
 
+#![expect(unsafe_code, reason = "system calls without a safe wrapper")]
+
 use std::io;
 use std::os::unix::process::CommandExt;
 use std::process::Command;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-fn root() -> PathBuf {
+pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
@@ -16,7 +16,7 @@ fn document() -> Result<String> {
 }
 
 /// The crates of the workspace, as its manifest names them.
-fn crates() -> Result<BTreeSet<String>> {
+pub(crate) fn crates() -> Result<BTreeSet<String>> {
     let manifest = fs::read_to_string(root().join("Cargo.toml"))?;
     let members = manifest.split("members = [").nth(1).and_then(|rest| rest.split(']').next());
     let members = members.context("Cargo.toml: members")?;

@@ -35,6 +35,7 @@ mod state;
 mod stops;
 mod stream_state;
 mod transactions;
+mod unsafe_code;
 mod values;
 mod vscode;
 mod wire;

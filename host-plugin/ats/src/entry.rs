@@ -1,6 +1,8 @@
 //! The one function that the server looks for in the plugin. Turns its arguments into Rust and does
 //! nothing else.
 
+#![expect(unsafe_code, reason = "the C entry point")]
+
 use std::ffi::{CStr, c_char, c_int};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 

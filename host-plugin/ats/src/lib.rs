@@ -11,26 +11,20 @@
 //!                                         └─► parking           transactions that stand in a debugger
 //! ```
 
-#![deny(unsafe_code)]
-
 mod agent;
 #[cfg(test)]
-#[expect(unsafe_code, reason = "the server's C interface, from the other side")]
 mod double;
 mod embedder;
-#[expect(unsafe_code, reason = "the C entry point")]
 mod entry;
 mod flow;
 mod hooks;
 mod init;
 mod plugin;
 mod symbolise;
-#[expect(unsafe_code, reason = "the server's C interface")]
 mod sys;
 #[cfg(test)]
 mod tests;
 mod transaction;
-#[expect(unsafe_code, reason = "safe types over the C interface")]
 pub mod ts;
 
 pub use entry::TSPluginInit;

@@ -1,6 +1,8 @@
 //! The system calls of perf events, their filters, the mapping of a ring, and a thread's nice value. The only
 //! file of this crate with unsafe code; it decides nothing.
 
+#![expect(unsafe_code, reason = "system calls without a safe wrapper, and a ring that the kernel writes")]
+
 use std::io;
 use std::ops::Range;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};

@@ -4,6 +4,8 @@
 //!
 //! A test is an event thread; other threads of it become one by [`EventLoop::new`].
 
+#![expect(unsafe_code, reason = "the server's C interface, from the other side")]
+
 mod connections;
 mod messages;
 mod threads;

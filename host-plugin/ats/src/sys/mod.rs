@@ -4,6 +4,8 @@
 //! Nothing here has an opinion; the safe side is `crate::ts`. Raw pointers from here must not be kept
 //! anywhere but in that folder's newtypes.
 
+#![expect(unsafe_code, reason = "the server's C interface")]
+
 mod mangled;
 mod table;
 mod types;

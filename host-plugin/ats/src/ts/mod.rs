@@ -7,6 +7,8 @@
 //!
 //! Public for the examples in it that must not compile; nothing outside this crate uses it.
 
+#![expect(unsafe_code, reason = "safe types over the C interface")]
+
 mod access;
 mod address;
 mod continuation;

@@ -4,8 +4,6 @@
 //!
 //! Runs on one thread of its own, never on an event thread: the host gives it to
 //! [`ServerLoop::run`](wasmdbg_control::server::ServerLoop::run).
-#![forbid(unsafe_code)]
-
 mod attach;
 mod audit;
 mod code;

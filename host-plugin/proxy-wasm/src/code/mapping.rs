@@ -1,6 +1,7 @@
 //! The executable mapping of a jitdump's first page, by which `perf record` learns that there is one.
 //! Nothing reads or runs it.
-#![allow(unsafe_code)]
+
+#![expect(unsafe_code, reason = "an executable mapping, which perf records")]
 
 use std::fs::File;
 use std::io;

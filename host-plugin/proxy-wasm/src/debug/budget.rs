@@ -1,7 +1,5 @@
 //! The CPU time of a guest in the debug lane: what it runs, not what it stands, and more of it while
 //! somebody debugs. Once nobody does, the plain budget holds again.
-#![forbid(unsafe_code)]
-
 use std::time::Duration;
 
 use crate::vm::limits::thread_cpu;

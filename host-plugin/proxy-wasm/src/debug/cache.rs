@@ -4,6 +4,8 @@
 //! that nobody else can write, both ours. Its checksum finds accidents. Anything else is refused with a
 //! reason, and compiled anew.
 
+#![expect(unsafe_code, reason = "compiled code of our own is read back")]
+
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, Read, Write};

@@ -1,7 +1,5 @@
 //! The engine of the debug lane: its configuration, its epochs, and one compile after the other. It
 //! exists while a session does; nothing here knows sessions.
-#![forbid(unsafe_code)]
-
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, mpsc};
 use std::thread::JoinHandle;

@@ -4,8 +4,6 @@
 //! The stack can hold several activations: a host function that allocates in the guest enters it
 //! again. Frames are numbered across all of them, 0 being the innermost; the depth of a frame counts
 //! from the outermost, which has depth 1, and stays the same while the frame lives.
-#![forbid(unsafe_code)]
-
 use wasmdbg_control::state::Value;
 use wasmdbg_control::stop::Frame;
 use wasmdbg_control::{MAX_LIST, ModulePc};

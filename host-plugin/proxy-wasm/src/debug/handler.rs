@@ -11,8 +11,6 @@
 //!
 //! A stop is nothing but a thread that waits on its stop's channel. No lock is held then but the
 //! handler's own, which only this thread takes.
-#![forbid(unsafe_code)]
-
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::{Duration, Instant};

@@ -1,7 +1,5 @@
 //! How long event threads work for the debug lane, in CPU time of the thread. Lock-free: it is written
 //! on event threads.
-#![forbid(unsafe_code)]
-
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 

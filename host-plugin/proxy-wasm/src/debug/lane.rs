@@ -4,8 +4,6 @@
 //!
 //! Event threads come here. They never compile, never wait, and pay one relaxed load while nobody is
 //! attached; everything else they do here is measured.
-#![forbid(unsafe_code)]
-
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicUsize, Ordering, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, mpsc};

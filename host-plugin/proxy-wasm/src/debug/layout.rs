@@ -1,7 +1,5 @@
 //! What the debug lane must know of a module's bytes: where its function bodies lie, and which sections
 //! only cost memory. Reads no DWARF and executes nothing.
-#![forbid(unsafe_code)]
-
 use wasmdbg_control::{ModulePc, PcRange};
 use wasmparser::{BinaryReaderError, Parser, Payload, TypeRef};
 

@@ -1,7 +1,5 @@
 //! The breakpoints that stand in one store's copy of the code, and its single-step switch. Edits are
 //! batched: each edit makes the code writable and executable again, which costs time by its size.
-#![forbid(unsafe_code)]
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 

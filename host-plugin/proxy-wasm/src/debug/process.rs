@@ -1,6 +1,8 @@
 //! Two calls of the C library that no safe crate offers: one thread's nice value, and the heap's unused
 //! pages. Owns nothing else.
 
+#![expect(unsafe_code, reason = "libc calls without a safe wrapper")]
+
 use nix::libc;
 
 /// Makes the calling thread give way to everybody else. On Linux the nice value belongs to a thread,

@@ -1,7 +1,5 @@
 //! Answers to requests about a standing guest: frames, memory, globals. Reads and writes the guest's
 //! state, never its control flow.
-#![forbid(unsafe_code)]
-
 use wasmdbg_control::state::{
     GlobalValues, GlobalWritten, MemoryBytes, MemoryWritten, ReadMemory, WriteGlobal, WriteMemory,
 };

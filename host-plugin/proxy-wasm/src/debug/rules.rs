@@ -1,7 +1,5 @@
 //! Whether a transaction is one that a session wants. Runs on event threads: no allocation but for a
 //! header's value, no lock.
-#![forbid(unsafe_code)]
-
 use std::cell::OnceCell;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,7 +1,5 @@
 //! One attached session as the debug lane sees it: which transactions it wants, where it wants to stop,
 //! and when its user was last heard of. Sends events; decides nothing.
-#![forbid(unsafe_code)]
-
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};

@@ -1,7 +1,5 @@
 //! A slot as other threads see it: what it is, whom it serves, and the ways to reach its thread. The
 //! thread itself is [`super::worker`].
-#![forbid(unsafe_code)]
-
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::Instant;

@@ -7,8 +7,6 @@
 //! waits until the events have cost as much.
 //!
 //! Decides only; breakpoints are edited by [`super::plant`], commands are read by [`super::handler`].
-#![forbid(unsafe_code)]
-
 use std::collections::BTreeSet;
 use std::time::Duration;
 

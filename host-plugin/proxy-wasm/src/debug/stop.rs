@@ -1,7 +1,5 @@
 //! The stops of all slots: who may resume each, and the channel on which the standing thread waits. A
 //! stop's channel lives exactly as long as the stop, so that a late command finds nothing.
-#![forbid(unsafe_code)]
-
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 

@@ -1,7 +1,5 @@
 //! What a stopped callback works on: the header maps and properties of its transaction, as its host
 //! functions would see them. Only looks.
-#![forbid(unsafe_code)]
-
 use wasmdbg_control::MAX_LIST;
 use wasmdbg_control::codec::fitting;
 use wasmdbg_control::stream::{Field, Property, StreamState};

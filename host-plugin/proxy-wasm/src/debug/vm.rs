@@ -1,7 +1,5 @@
 //! A virtual machine of the debug lane: the same filter, linked and started as on the fast lane, entered
 //! on a stack of its own with a debug handler. Lives on one slot's thread.
-#![forbid(unsafe_code)]
-
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;

@@ -2,8 +2,6 @@
 //! between, makes a new machine after a trap, and ends when the slot is no longer wanted.
 //!
 //! The proxy hears of a callback's outcome as the last thing: it may hand the next one over at once.
-#![forbid(unsafe_code)]
-
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
