@@ -98,14 +98,17 @@ fn try_tests(tree: &Path, build: &Path, tests: &[String]) -> Result<Seen> {
     let cargo = || {
         let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         command.arg("test").args(["--release", "--locked"]).current_dir(tree).env("CARGO_TARGET_DIR", build);
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        command
+        // What they said last, for those who look into it.
+        let log = fs::File::options().create(true).append(true).open(tree.with_file_name("log"))?;
+        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        anyhow::Ok(command)
     };
+    fs::write(tree.with_file_name("log"), "")?;
     let words: Vec<&String> = tests.iter().take_while(|word| *word != "--").collect();
-    if !cargo().args(words).arg("--no-run").status()?.success() {
+    if !cargo()?.args(words).arg("--no-run").status()?.success() {
         return Ok(Seen::NoBuild);
     }
-    let mut running = cargo().args(tests).process_group(0).spawn()?;
+    let mut running = cargo()?.args(tests).process_group(0).spawn()?;
     let began = Instant::now();
     loop {
         if let Some(status) = running.try_wait()? {

@@ -127,6 +127,7 @@ unsafe extern "C" fn tls_version(_connected: sys::TSVConn) -> *const c_char {
     c"TLSv1.3".as_ptr()
 }
 
+/// Of a transaction or of its session, which are the same here.
 unsafe extern "C" fn client_protocols(
     txn: sys::TSHttpTxn,
     _most: c_int,
@@ -241,7 +242,9 @@ pub(super) fn find(name: &str) -> Option<*mut c_void> {
         "TSHttpTxnClientFdGet" => client_socket as *mut c_void,
         "TSVConnSslSniGet" => server_name as *mut c_void,
         "TSVConnSslProtocolGet" => tls_version as *mut c_void,
-        "TSHttpTxnClientProtocolStackGet" => client_protocols as *mut c_void,
+        "TSHttpTxnClientProtocolStackGet" | "TSHttpSsnClientProtocolStackGet" => {
+            client_protocols as *mut c_void
+        }
         "TSHttpTxnServerProtocolStackGet" => server_protocols as *mut c_void,
         "TSHttpTxnClientAddrGet" => client_address as *mut c_void,
         "TSHttpTxnIncomingAddrGet" => local_address as *mut c_void,

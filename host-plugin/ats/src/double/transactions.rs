@@ -8,12 +8,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use super::FAILURE;
 use super::connections::{Addresses, Connection, settings};
 use super::messages::Message;
-use super::threads::{EventLoop, Pointer};
+use super::threads::{Continuation, EventLoop, Pointer};
 use crate::sys::{self, TS_SUCCESS, TSCont};
 
 /// A hook, or what comes between.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum At {
+    Connected,
     Start,
     Request,
     Origin,
@@ -51,10 +52,11 @@ impl Exchange {
     pub(crate) fn start(self) -> &'static Transaction {
         static NUMBER: AtomicU64 = AtomicU64::new(1);
         let state = TransactionState {
-            at: At::Start,
+            at: At::Connected,
             argument: 0,
             answer: None,
             answered: false,
+            own_start_hook: None,
             own_response_hook: false,
             left: Vec::new(),
             response: None,
@@ -101,6 +103,8 @@ struct TransactionState {
     answer: Option<(u16, Vec<u8>, String)>,
     /// The response is that of `answer`.
     answered: bool,
+    /// Its session has TXN_START handled there.
+    own_start_hook: Option<Pointer<Continuation>>,
     own_response_hook: bool,
     left: Vec<(At, c_int)>,
     response: Option<&'static Message>,
@@ -161,6 +165,11 @@ impl Transaction {
         !self.state.lock().unwrap().closes
     }
 
+    /// Whether its TXN_START is handled.
+    pub(crate) fn has_start_hook(&self) -> bool {
+        self.state.lock().unwrap().own_start_hook.is_some()
+    }
+
     pub(super) fn sent(&self) -> bool {
         self.state.lock().unwrap().sent
     }
@@ -171,7 +180,7 @@ impl Transaction {
 
     /// Calls the plugin at a hook, or goes on when it is not called there.
     fn arrive(&'static self) {
-        let (at, own) = {
+        let (at, start, own) = {
             let mut state = self.state.lock().unwrap();
             if state.at == At::Response && state.response.is_none() {
                 state.response = Some(match &state.answer {
@@ -180,9 +189,10 @@ impl Transaction {
                 });
                 state.answered = state.answer.is_some();
             }
-            (state.at, state.own_response_hook)
+            (state.at, state.own_start_hook.filter(|_| state.at == At::Start), state.own_response_hook)
         };
         let (hook, event) = match at {
+            At::Connected => (sys::hook::SSN_START, sys::event::HTTP_SSN_START),
             At::Start => (sys::hook::TXN_START, sys::event::HTTP_TXN_START),
             At::Request => (sys::hook::READ_REQUEST_HDR, sys::event::HTTP_READ_REQUEST_HDR),
             At::Response => (sys::hook::SEND_RESPONSE_HDR, sys::event::HTTP_SEND_RESPONSE_HDR),
@@ -192,8 +202,8 @@ impl Transaction {
         let hooks = self.home.hooks.lock().unwrap().clone();
         let global = hooks.iter().find(|(own, _)| *own == hook);
         let added = hooks.first().filter(|_| own && at == At::Response);
-        match global.or(added) {
-            Some((_, continuation)) => continuation.call(event, std::ptr::from_ref(self).cast_mut().cast()),
+        match start.or(global.or(added).map(|(_, continuation)| *continuation)) {
+            Some(continuation) => continuation.call(event, std::ptr::from_ref(self).cast_mut().cast()),
             None => self.go_on(sys::event::HTTP_CONTINUE),
         }
     }
@@ -202,11 +212,12 @@ impl Transaction {
         {
             let mut state = self.state.lock().unwrap();
             let at = state.at;
-            if at != At::Start {
+            if !matches!(at, At::Connected | At::Start) {
                 state.left.push((at, event));
             }
             let failed = event == sys::event::HTTP_ERROR;
             state.at = match at {
+                At::Connected => At::Start,
                 At::Start => At::Request,
                 At::Request if failed => {
                     state.closes = true;
@@ -263,6 +274,18 @@ unsafe extern "C" fn add_own_hook(txn: sys::TSHttpTxn, hook: c_int, _cont: TSCon
     transaction(txn).state.lock().unwrap().own_response_hook = true;
 }
 
+/// A session has one transaction.
+unsafe extern "C" fn add_session_hook(session: sys::TSHttpSsn, hook: c_int, cont: TSCont) {
+    assert_eq!(hook, sys::hook::TXN_START);
+    transaction(session.cast()).state.lock().unwrap().own_start_hook = Some(Pointer::of(cont));
+}
+
+unsafe extern "C" fn reenable_session(session: sys::TSHttpSsn, event: c_int) {
+    let transaction = transaction(session.cast());
+    assert_eq!(transaction.at(), At::Connected);
+    transaction.go_on(event);
+}
+
 unsafe extern "C" fn reserve(
     _kind: c_int,
     _name: *const c_char,
@@ -300,7 +323,7 @@ unsafe extern "C" fn client_request(
 ) -> c_int {
     let transaction = transaction(txn);
     // It cannot be read before.
-    if transaction.at() == At::Start {
+    if matches!(transaction.at(), At::Connected | At::Start) {
         return FAILURE;
     }
     // SAFETY: by the caller.
@@ -347,6 +370,8 @@ pub(super) fn find(name: &str) -> Option<*mut c_void> {
     Some(match name {
         "TSHttpHookAdd" => add_hook as *mut c_void,
         "TSHttpTxnHookAdd" => add_own_hook as *mut c_void,
+        "TSHttpSsnHookAdd" => add_session_hook as *mut c_void,
+        "TSHttpSsnReenable" => reenable_session as *mut c_void,
         "TSHttpTxnReenable" => reenable as *mut c_void,
         "TSUserArgIndexReserve" => reserve as *mut c_void,
         "TSUserArgSet" => set_argument as *mut c_void,

@@ -86,10 +86,13 @@ fn a_stream_that_is_closed_takes_its_connection_along() {
 /// Its client has had its response.
 #[test]
 fn an_answer_at_the_end_is_none() {
-    let text =
-        filter(r#"(func (export "proxy_on_done") (param i32) (result i32) (call $respond) (i32.const 1))"#);
-    serve(&[("late", &text, true)], "");
+    let text = filter(r#"(func (export "proxy_on_done") (param i32) (result i32) (i32.const 0))"#);
+    serve(&[("late", &text, true)], "limits: {done: off}");
     let transaction = Transaction::start(false);
+    assert_eq!(transaction.at(), At::Close, "it is held");
+    let effects = vec![Effect { context: ContextId(2), action: response(403, &[]) }];
+    worker::enter(0, None, |_, _| ((), Outcome { action: Action::Continue, effects }));
+    release::run();
     assert_eq!((transaction.is_over(), transaction.answer()), (true, None));
     assert!(transaction.left().iter().all(|(_, event)| *event == HTTP_CONTINUE));
 }

@@ -31,7 +31,7 @@ fn time_outs_are_raised_for_what_a_rule_takes_and_put_back_for_the_rest() {
         let passed = exchange("/there", stream).start();
         assert!(passed.is_over());
         assert_eq!(*passed.settings.lock().unwrap(), [30, 31, 900], "stream: {stream}");
-        assert_eq!(passed.client.held(), (0, false));
+        assert_eq!((passed.client.held(), passed.has_start_hook()), ((0, false), stream));
     }
     assert_eq!(counters(0).debug_contexts, 2);
 }
