@@ -77,20 +77,25 @@ fn the_end_says_the_status_and_whether_the_client_was_still_there() {
     }
 }
 
-/// Its filter pauses it in its slot; the agent asks for its socket meanwhile.
+/// In its callback, and while its filter pauses it.
 #[test]
 fn a_client_is_watched_while_its_transaction_waits() {
-    let thread = serve(&[("pausing", &filter(PAUSING), true)], "limits: {pause: 300ms}");
-    let _client = attach(&[]);
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let _other = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     let (socket, _) = listener.accept().unwrap();
     let watched = || plugin().unwrap().watch.next_look(Instant::now()).is_some();
-    assert!(!watched());
-    let transaction = Exchange { socket: Some(socket.as_raw_fd()), ..Exchange::new() }.start();
-    assert!(watched());
-    thread.run(|| transaction.is_over());
-    assert!(!watched(), "it has gone on");
+    for (lane, text) in [("logging", LOGGING), ("pausing", PAUSING)] {
+        let thread = serve(&[(lane, &filter(text), true)], "limits: {pause: 300ms}");
+        let _client = attach(&[]);
+        let exchange = Exchange { socket: Some(socket.as_raw_fd()), origin_waits: true, ..Exchange::new() };
+        assert!(!watched());
+        let transaction = exchange.start();
+        assert!(watched(), "{lane}");
+        thread.run(|| transaction.at() == At::Origin);
+        assert!(!watched(), "{lane}: it has gone on");
+        transaction.respond();
+        thread.run(|| transaction.is_over());
+    }
 }
 
 #[test]
