@@ -45,11 +45,14 @@ pub enum Action {
     Failed,
 }
 
-/// Something that a callback (a tick, another transaction's callback) did to a parked transaction.
+/// Something that a callback (a tick, another transaction's callback, one of the other direction) did to a
+/// parked transaction.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Effect {
     /// The stream context of the parked transaction, in the same virtual machine.
     pub context: ContextId,
+    /// The direction that goes on; none: the transaction as a whole, which is answered, closed, failed or over.
+    pub stream: Option<StreamType>,
     /// What shall happen; never [`Action::Pause`].
     pub action: Action,
 }
@@ -59,6 +62,7 @@ pub struct Effect {
 pub struct Outcome {
     /// For the context that was called.
     pub action: Action,
-    /// For other contexts of the same virtual machine, in the order in which they were caused.
+    /// For other contexts of the same virtual machine, or the other direction of this one, in the order in
+    /// which they were caused.
     pub effects: Vec<Effect>,
 }

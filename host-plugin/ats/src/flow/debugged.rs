@@ -65,7 +65,7 @@ impl Flow {
     ) -> Then {
         // Not measured here: the lane measures its own part.
         let flow = Arc::clone(self);
-        let sink = Box::new(move |action| {
+        let sink = Box::new(move |_, action| {
             let flow = Arc::clone(&flow);
             ts::post(flow.home, Box::new(move || release::wake(flow, Wake::Decided(index, action))));
         });

@@ -106,9 +106,9 @@ pub(crate) fn decided(index: Index, generation: Generation, effects: Vec<Effect>
 
 #[cold]
 fn queue(index: Index, generation: Generation, effects: Vec<Effect>) {
-    let ready = effects
-        .into_iter()
-        .map(|Effect { context, action }| Ready::Context(index, FastContext { generation, context }, action));
+    let ready = effects.into_iter().map(|Effect { context, action, .. }| {
+        Ready::Context(index, FastContext { generation, context }, action)
+    });
     here().ready.borrow_mut().extend(ready);
 }
 

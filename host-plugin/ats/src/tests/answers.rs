@@ -16,7 +16,7 @@ fn decided(phase: &'static str, action: Action) -> &'static Transaction {
         let text = filter(&PAUSING.replace("request", phase));
         serve(&[("pausing", &text, true)], "limits: {pause: off}");
         let transaction = Transaction::start(false);
-        let effects = vec![Effect { context: ContextId(2), action }];
+        let effects = vec![Effect { context: ContextId(2), stream: None, action }];
         worker::enter(0, None, |_, _| ((), Outcome { action: Action::Continue, effects }));
         release::run();
         assert!(transaction.is_over());
@@ -90,7 +90,7 @@ fn an_answer_at_the_end_is_none() {
     serve(&[("late", &text, true)], "limits: {done: off}");
     let transaction = Transaction::start(false);
     assert_eq!(transaction.at(), At::Close, "it is held");
-    let effects = vec![Effect { context: ContextId(2), action: response(403, &[]) }];
+    let effects = vec![Effect { context: ContextId(2), stream: None, action: response(403, &[]) }];
     worker::enter(0, None, |_, _| ((), Outcome { action: Action::Continue, effects }));
     release::run();
     assert_eq!((transaction.is_over(), transaction.answer()), (true, None));

@@ -296,7 +296,7 @@ fn a_panic_while_one_transaction_goes_on_is_no_other_ones() {
     let parked: Vec<_> = (0..4).map(|_| Transaction::start(false)).collect();
     let flow = |place: usize| flow_of(parked[place]).unwrap();
     release::fault();
-    let effects = vec![Effect { context: ContextId(4), action: Action::Continue }];
+    let effects = vec![Effect { context: ContextId(4), stream: None, action: Action::Continue }];
     worker::enter(0, None, |_, _| ((), Outcome { action: Action::Continue, effects }));
     release::wake_all(vec![flow(0), flow(1)], &Wake::Fault);
     thread.run(|| parked[..3].iter().all(|transaction| transaction.is_over()));
@@ -368,7 +368,7 @@ fn what_was_decided_before_a_panic_in_a_hook_goes_on() {
     let text = filter(PAUSING);
     let thread = serve(&[("pausing", &text, true)], "limits: {pause: off}");
     let (transaction, other) = (Transaction::start(false), Transaction::start(false));
-    let continued = || Effect { context: ContextId(2), action: Action::Continue };
+    let continued = || Effect { context: ContextId(2), stream: None, action: Action::Continue };
     let outcome = |effects| Outcome { action: Action::Continue, effects };
     worker::enter(0, None, |_, _| ((), outcome(vec![continued()])));
     let event = flow::panicked(Hook::ReadRequestHeaders, &mut Access::in_memory(other), "a fault of ours");

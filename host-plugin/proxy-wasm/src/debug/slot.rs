@@ -13,15 +13,16 @@ use wasmdbg_control::{FilterId, ModuleHash, ModulePc, RequestId, SessionId, Slot
 use wasmtime::EngineWeak;
 
 use crate::embedder::{RequestFacts, Transaction};
-use crate::outcome::{Action, Outcome};
+use crate::outcome::{Action, Outcome, StreamType};
 use crate::vm::entry::Callback;
 
 /// Called on the slot's thread with the result of a callback, as the last thing the slot does for it.
 pub type Done = Box<dyn FnOnce(Outcome) + Send>;
 
-/// Called on the slot's thread when something else (a tick) decided about the parked transaction. Never
+/// Called on the slot's thread when something else (a tick) decided about the parked transaction, in one direction
+/// or as a whole. Never
 /// gets [`Action::Pause`].
-pub type EffectSink = Box<dyn FnMut(Action) + Send>;
+pub type EffectSink = Box<dyn FnMut(Option<StreamType>, Action) + Send>;
 
 /// How a transaction of the debug lane ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

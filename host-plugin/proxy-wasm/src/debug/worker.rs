@@ -181,7 +181,7 @@ impl Worker {
 
     /// What happened to the bound transaction in another entry than its own callback.
     fn deliver(&mut self, effects: Vec<Effect>) {
-        for Effect { context, action } in effects {
+        for Effect { context, stream, action } in effects {
             let Some(bound) = &mut self.bound else { return };
             if bound.context != Some(context) {
                 continue;
@@ -195,7 +195,7 @@ impl Worker {
             }
             self.set_activity(Activity::Proxy);
             if let Some(bound) = &mut self.bound {
-                (bound.effects)(action);
+                (bound.effects)(stream, action);
             }
         }
     }
@@ -261,7 +261,7 @@ impl Worker {
             && bound.ending.is_none()
         {
             // It may be parked, and nothing else would decide about it.
-            (bound.effects)(Action::Failed);
+            (bound.effects)(None, Action::Failed);
         }
         self.farewell();
         while !self.close() {

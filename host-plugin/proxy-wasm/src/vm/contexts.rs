@@ -10,17 +10,15 @@ use wasmdbg_control::{ContextId, TransactionId};
 use crate::config::Limits;
 use crate::embedder::{HeaderMap, Status, Transaction};
 use crate::outcome::{Action, Effect, StreamType};
-use crate::vm::deadlines::{Deadline, Deadlines};
 use crate::vm::entry::{Entry, NO_CONTEXT, ROOT_CONTEXT};
+use crate::vm::waits::{Wait, Waiting, Waits};
 
 /// A transaction's context.
 struct Stream {
     transaction: Box<dyn Transaction>,
-    stage: Stage,
+    waits: Waits,
     /// What host functions decided during the callback that runs.
     decided: Option<Action>,
-    /// The end of its time, while it waits for the filter and there is a limit.
-    deadline: Option<Deadline>,
     /// What the filter has written into each header map, and into properties.
     written: [Written; 5],
 }
@@ -44,16 +42,6 @@ pub(crate) struct Write {
     pub(crate) replaced: usize,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stage {
-    /// The proxy works on the transaction, or a callback of it runs.
-    Open,
-    /// The filter returned Pause.
-    Paused(StreamType),
-    /// `proxy_on_done` returned false; `proxy_done` ends it.
-    Ending,
-}
-
 /// What a context waited for longer than it may.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Overdue {
@@ -61,18 +49,6 @@ pub(crate) enum Overdue {
     Pause,
     /// `proxy_on_done` returned false.
     Done,
-}
-
-impl Stream {
-    /// It waits for nothing of its filter any more.
-    fn open(&mut self, context: ContextId, paused: &mut u64, deadlines: &mut Deadlines) {
-        if matches!(std::mem::replace(&mut self.stage, Stage::Open), Stage::Paused(_)) {
-            *paused -= 1;
-        }
-        if let Some(deadline) = self.deadline.take() {
-            deadlines.remove(context, deadline);
-        }
-    }
 }
 
 /// See the module.
@@ -83,14 +59,13 @@ pub(crate) struct Contexts {
     effective: ContextId,
     /// The running callback's result can be overruled by host functions.
     decides: bool,
+    /// The direction that the running callback is about.
+    direction: Option<StreamType>,
     /// The map that the running callback is about, with the number of its fields when it began.
     counted: Option<(HeaderMap, u32)>,
     effects: Vec<Effect>,
     ended: Vec<ContextId>,
-    paused: u64,
-    pause_limit: Option<Duration>,
-    done_limit: Option<Duration>,
-    deadlines: Deadlines,
+    waiting: Waiting,
 }
 
 impl Contexts {
@@ -101,13 +76,11 @@ impl Contexts {
             current: NO_CONTEXT,
             effective: NO_CONTEXT,
             decides: false,
+            direction: None,
             counted: None,
             effects: Vec::new(),
             ended: Vec::new(),
-            paused: 0,
-            pause_limit: limits.pause,
-            done_limit: limits.done,
-            deadlines: Deadlines::default(),
+            waiting: Waiting::new(limits),
         }
     }
 
@@ -118,9 +91,8 @@ impl Contexts {
             if let hash_map::Entry::Vacant(free) = self.streams.entry(self.last) {
                 free.insert(Stream {
                     transaction,
-                    stage: Stage::Open,
+                    waits: Waits::default(),
                     decided: None,
-                    deadline: None,
                     written: Default::default(),
                 });
                 return ContextId(self.last);
@@ -130,33 +102,33 @@ impl Contexts {
 
     pub(crate) fn remove(&mut self, context: ContextId) {
         if let Some(mut stream) = self.streams.remove(&context.0) {
-            stream.open(context, &mut self.paused, &mut self.deadlines);
+            self.waiting.end_all(context, &mut stream.waits);
         }
     }
 
     /// When [`Contexts::overdue`] has something; `None`: nothing waits.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
-        self.deadlines.next()
+        self.waiting.next_deadline()
     }
 
     /// Whether a context waits for its filter, and not for ever.
     #[inline]
     pub(crate) fn waits(&self) -> bool {
-        !self.deadlines.is_empty()
+        self.waiting.any_deadline()
     }
 
     /// A context that has waited for its filter as long as it may. It does not wait any more.
     pub(crate) fn overdue(&mut self, now: Instant) -> Option<(ContextId, Overdue)> {
-        let context = self.deadlines.overdue(now)?;
+        let context = self.waiting.overdue(now)?;
         let stream = self.streams.get_mut(&context.0)?;
-        let overdue = if stream.stage == Stage::Ending { Overdue::Done } else { Overdue::Pause };
-        stream.open(context, &mut self.paused, &mut self.deadlines);
+        let overdue = if stream.waits.contains(Wait::Done) { Overdue::Done } else { Overdue::Pause };
+        self.waiting.end_all(context, &mut stream.waits);
         Some((context, overdue))
     }
 
     /// A debugger held the virtual machine for `time`, which is not the filter's.
     pub(crate) fn hold(&mut self, time: Duration) {
-        self.deadlines.hold(time);
+        self.waiting.hold(time);
     }
 
     pub(crate) fn is_alive(&self, context: ContextId) -> bool {
@@ -165,7 +137,7 @@ impl Contexts {
 
     /// Contexts parked by the filter.
     pub(crate) fn paused(&self) -> u64 {
-        self.paused
+        self.waiting.paused()
     }
 
     /// Before an entry into the guest.
@@ -173,9 +145,11 @@ impl Contexts {
         self.current = entry.context();
         self.effective = self.current;
         self.decides = entry.decides();
-        self.counted = match entry {
-            Entry::Stream { callback, size, .. } => Some((callback.sized_by(), size)),
-            _ => None,
+        (self.direction, self.counted) = match entry {
+            Entry::Stream { callback, size, .. } => {
+                (Some(callback.stream()), Some((callback.sized_by(), size)))
+            }
+            _ => (None, None),
         };
     }
 
@@ -193,16 +167,17 @@ impl Contexts {
     fn decision(&mut self, entry: Entry, result: i32) -> Action {
         let Some(stream) = self.streams.get_mut(&self.current.0) else { return Action::Continue };
         if let Some(action) = stream.decided.take() {
+            if action != Action::Continue {
+                // Neither direction goes on.
+                self.waiting.end_all(self.current, &mut stream.waits);
+            }
             return action;
         }
         match entry {
             // 2 (continue and end the stream) is what older SDKs return.
             Entry::Stream { callback, .. } if result != 0 && result != 2 => {
-                stream.open(self.current, &mut self.paused, &mut self.deadlines);
-                stream.stage = Stage::Paused(callback.stream());
-                self.paused += 1;
-                if let Some(limit) = self.pause_limit {
-                    stream.deadline = self.deadlines.add(self.current, Instant::now(), limit);
+                if let Some(wait) = Wait::of_stream(callback.stream()) {
+                    self.waiting.begin(self.current, &mut stream.waits, wait, Instant::now());
                 }
                 Action::Pause
             }
@@ -215,26 +190,24 @@ impl Contexts {
         std::mem::take(&mut self.effects)
     }
 
+    /// It has happened to the transaction of `context` as a whole.
     pub(crate) fn push_effect(&mut self, context: ContextId, action: Action) {
-        self.effects.push(Effect { context, action });
+        self.effects.push(Effect { context, stream: None, action });
     }
 
     /// The transaction is over: it is not parked any more, and nothing can be decided for it. Whether there
     /// is such a context.
     pub(crate) fn closing(&mut self, context: ContextId) -> bool {
         let Some(stream) = self.streams.get_mut(&context.0) else { return false };
-        stream.open(context, &mut self.paused, &mut self.deadlines);
+        self.waiting.end_all(context, &mut stream.waits);
         true
     }
 
     /// `proxy_on_done` returned false.
     pub(crate) fn ending(&mut self, context: ContextId) {
         if let Some(stream) = self.streams.get_mut(&context.0) {
-            stream.open(context, &mut self.paused, &mut self.deadlines);
-            stream.stage = Stage::Ending;
-            if let Some(limit) = self.done_limit {
-                stream.deadline = self.deadlines.add(context, Instant::now(), limit);
-            }
+            self.waiting.end_all(context, &mut stream.waits);
+            self.waiting.begin(context, &mut stream.waits, Wait::Done, Instant::now());
         }
     }
 
@@ -245,14 +218,12 @@ impl Contexts {
 
     /// `proxy_done`
     pub(crate) fn done(&mut self) -> Result<(), Status> {
-        match self.streams.get_mut(&self.effective.0) {
-            Some(stream) if stream.stage == Stage::Ending => {
-                stream.open(self.effective, &mut self.paused, &mut self.deadlines);
-                self.ended.push(self.effective);
-                Ok(())
-            }
-            _ => Err(Status::NotFound),
+        let stream = self.streams.get_mut(&self.effective.0).ok_or(Status::NotFound)?;
+        if !self.waiting.end(self.effective, &mut stream.waits, Wait::Done) {
+            return Err(Status::NotFound);
         }
+        self.ended.push(self.effective);
+        Ok(())
     }
 
     /// `proxy_set_effective_context`
@@ -312,11 +283,13 @@ impl Contexts {
     pub(crate) fn resume(&mut self, stream_type: StreamType) -> Result<(), Status> {
         let own = self.decides && self.effective == self.current;
         let stream = self.streams.get_mut(&self.effective.0).ok_or(Status::BadArgument)?;
-        if own {
+        if own && self.direction.is_none_or(|direction| direction == stream_type) {
             stream.decided.get_or_insert(Action::Continue);
-        } else if stream.stage == Stage::Paused(stream_type) {
-            stream.open(self.effective, &mut self.paused, &mut self.deadlines);
-            self.effects.push(Effect { context: self.effective, action: Action::Continue });
+        } else if let Some(wait) = Wait::of_stream(stream_type)
+            && self.waiting.end(self.effective, &mut stream.waits, wait)
+        {
+            let stream = Some(stream_type);
+            self.effects.push(Effect { context: self.effective, stream, action: Action::Continue });
         }
         Ok(())
     }
@@ -331,11 +304,11 @@ impl Contexts {
             }
             return Ok(());
         }
-        if !matches!(stream.stage, Stage::Paused(_)) {
+        if !stream.waits.paused() {
             return Err(Status::BadArgument);
         }
-        stream.open(self.effective, &mut self.paused, &mut self.deadlines);
-        self.effects.push(Effect { context: self.effective, action });
+        self.waiting.end_all(self.effective, &mut stream.waits);
+        self.push_effect(self.effective, action);
         Ok(())
     }
 
@@ -346,13 +319,11 @@ impl Contexts {
         self.effects.retain(|effect| !self.streams.contains_key(&effect.context.0));
         self.streams.remove(&called.0);
         self.ended.clear();
-        self.deadlines.clear();
-        self.paused = 0;
+        self.waiting.clear();
         let mut lost: Vec<u32> = self.streams.drain().map(|(id, _)| id).collect();
         lost.sort_unstable();
         let count = lost.len() as u64;
-        self.effects
-            .extend(lost.into_iter().map(|id| Effect { context: ContextId(id), action: Action::Failed }));
+        lost.into_iter().for_each(|id| self.push_effect(ContextId(id), Action::Failed));
         count
     }
 }
@@ -364,9 +335,9 @@ mod tests {
     #[test]
     fn a_deadline_without_its_context_is_over_once() {
         let limit = Duration::from_secs(1);
-        let mut contexts = Contexts::new(&Limits::default());
+        let mut contexts = Contexts::new(&Limits { pause: Some(limit), ..Limits::default() });
         let now = Instant::now();
-        contexts.deadlines.add(ContextId(2), now, limit).unwrap();
+        contexts.waiting.begin(ContextId(2), &mut Waits::default(), Wait::Request, now);
         assert_eq!(contexts.next_deadline(), Some(now + limit));
         assert_eq!(contexts.overdue(now + limit), None);
         assert_eq!(contexts.next_deadline(), None);

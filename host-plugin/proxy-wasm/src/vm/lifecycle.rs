@@ -103,7 +103,7 @@ pub(crate) trait Machine: Sized {
             }
             vm.settle(action, context)
         });
-        effects.push(Effect { context, action });
+        effects.push(Effect { context, stream: None, action });
         Some(effects)
     }
 

@@ -13,6 +13,7 @@ pub(crate) mod output;
 pub(crate) mod start;
 pub(crate) mod state;
 pub(crate) mod trap;
+mod waits;
 
 pub use self::entry::Callback;
 pub use self::fast::FastVm;

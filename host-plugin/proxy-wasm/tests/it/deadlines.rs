@@ -61,8 +61,12 @@ fn a_context_that_pauses_again_waits_once() {
     let (loaded, mut vm) = start(&pausing(0), "limits: {pause: 20s}", "");
     let context = park(&mut vm, 1);
     let first = vm.next_deadline().unwrap();
+    assert_eq!(vm.call(context, REQUEST).action, Action::Pause);
+    let second = vm.next_deadline().unwrap();
+    assert!(second > first, "only the second counts");
+    // The other direction has a time of its own.
     assert_eq!(vm.call(context, RESPONSE).action, Action::Pause);
-    assert!(vm.next_deadline().unwrap() > first, "only the second counts");
+    assert_eq!(vm.next_deadline(), Some(second));
     assert_eq!(loaded.filter.counters().snapshot().paused, 1);
     vm.end(context);
     assert_eq!((vm.next_deadline(), loaded.filter.counters().snapshot().paused), (None, 0));
@@ -81,7 +85,7 @@ fn a_pause_that_the_filter_forgets_ends_by_the_fail_policy() {
     assert_eq!(vm.next_deadline(), Some(deadline), "the oldest one");
     assert!(vm.expire(deadline - Duration::from_nanos(1)).is_none());
     let effects = vm.expire(deadline).unwrap();
-    assert_eq!(effects, [Effect { context: first, action: Action::Failed }]);
+    assert_eq!(effects, [Effect { context: first, stream: None, action: Action::Failed }]);
     // The filter sees the end of the stream, whatever it says to it.
     assert!(loaded.proxy.text().ends_with("done\nlogs\ndelete\n"), "{}", loaded.proxy.text());
     let counters = loaded.filter.counters().snapshot();
@@ -92,7 +96,7 @@ fn a_pause_that_the_filter_forgets_ends_by_the_fail_policy() {
     assert_eq!(outcome.effects, []);
     assert_eq!(vm.call(first, RESPONSE).action, Action::Failed);
     let effects = vm.expire(deadline + 60 * SECOND).unwrap();
-    assert_eq!(effects, [Effect { context: second, action: Action::Failed }]);
+    assert_eq!(effects, [Effect { context: second, stream: None, action: Action::Failed }]);
     assert!(vm.expire(deadline + 60 * SECOND).is_none());
     assert_eq!(vm.next_deadline(), None);
     assert_eq!(loaded.filter.counters().snapshot().pause_timeouts, 2);
@@ -110,7 +114,7 @@ fn a_filter_that_is_never_done_loses_its_context() {
     assert_eq!(loaded.proxy.text(), "done\n");
     let deadline = vm.next_deadline().unwrap();
     let effects = vm.expire(deadline).unwrap();
-    assert_eq!(effects, [Effect { context, action: Action::Continue }]);
+    assert_eq!(effects, [Effect { context, stream: None, action: Action::Continue }]);
     let text = loaded.proxy.text();
     let lines: Vec<&str> = text.lines().collect();
     assert_eq!((lines[0], &lines[2..]), ("done", &["logs", "delete"][..]), "{text}");
@@ -161,7 +165,7 @@ fn a_trap_while_a_forgotten_context_ends_fails_all_that_are_parked() {
     let second = park(&mut vm, 2);
     let effects = vm.expire(deadline).unwrap();
     assert!(vm.is_dead());
-    let failed = |context| Effect { context, action: Action::Failed };
+    let failed = |context| Effect { context, stream: None, action: Action::Failed };
     assert_eq!(effects, [failed(second), failed(first)]);
     assert_eq!(loaded.filter.counters().snapshot().paused, 0);
 }

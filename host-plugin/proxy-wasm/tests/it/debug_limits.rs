@@ -375,7 +375,7 @@ fn a_parked_transaction_does_not_wait_for_a_thread_that_panicked() {
     let (claim, request) = stage.claim(0, 1, &[]).unwrap();
     let (decisions, decided) = mpsc::channel();
     let mut panicked = false;
-    let sink = move |action| {
+    let sink = move |_, action| {
         if !std::mem::replace(&mut panicked, true) {
             panic!("a fault of the proxy's part");
         }

@@ -239,7 +239,7 @@ impl Stage {
         let (claim, request) = self.claim(filter, id, headers)?;
         let (outcomes, receiver) = mpsc::channel();
         let (effects, effect_receiver) = mpsc::channel();
-        let context = claim.enter(request.boxed(), Box::new(move |action| _ = effects.send(action)));
+        let context = claim.enter(request.boxed(), Box::new(move |_, action| _ = effects.send(action)));
         Some(Flow { request, context, outcomes, receiver, effects: effect_receiver })
     }
 

@@ -2,7 +2,7 @@
 //! others.
 
 use wasmdbg_control::ContextId;
-use wasmdbg_proxy_wasm::{Action, Callback, Effect, LocalResponse};
+use wasmdbg_proxy_wasm::{Action, Callback, Effect, LocalResponse, StreamType};
 
 use crate::double::Request;
 use crate::wat::start;
@@ -37,7 +37,9 @@ fn teapot() -> Action {
 }
 
 fn effect(context: u32, action: Action) -> Effect {
-    Effect { context: ContextId(context), action }
+    // What continues goes on in one direction; all else is for the whole transaction.
+    let stream = (action == Action::Continue).then_some(StreamType::Request);
+    Effect { context: ContextId(context), stream, action }
 }
 
 #[test]
@@ -60,6 +62,46 @@ fn the_direction_of_the_stream_counts() {
     let (first, _) = vm.create_context(Request::new(1, &[]).boxed());
     assert_eq!(vm.call(first, RESPONSE).action, Action::Pause);
     assert_eq!(vm.tick().effects, [], "the response is parked, not the request");
+}
+
+/// Bodies of both directions are on their way at once.
+#[test]
+fn directions_are_paused_and_continued_by_themselves() {
+    let (loaded, mut vm) = start(&pausing("(drop (call $proxy_continue_stream (i32.const 1)))"));
+    let (first, _) = vm.create_context(Request::new(1, &[]).boxed());
+    assert_eq!(vm.call(first, REQUEST).action, Action::Pause);
+    assert_eq!(vm.call(first, RESPONSE).action, Action::Pause);
+    let paused = || loaded.filter.counters().snapshot().paused;
+    assert_eq!(paused(), 1, "one transaction");
+    let response = Effect { context: first, stream: Some(StreamType::Response), action: Action::Continue };
+    assert_eq!(vm.tick().effects, [response]);
+    assert_eq!((vm.tick().effects, paused()), (vec![], 1), "the request stays parked");
+}
+
+#[test]
+fn an_answer_ends_the_pauses_of_both_directions() {
+    let (loaded, mut vm) = start(&pausing("(drop (call $respond))"));
+    let (first, _) = vm.create_context(Request::new(1, &[]).boxed());
+    assert_eq!(vm.call(first, REQUEST).action, Action::Pause);
+    assert_eq!(vm.call(first, RESPONSE).action, Action::Pause);
+    assert_eq!(vm.tick().effects, [effect(2, teapot())]);
+    assert_eq!((vm.tick().effects, loaded.filter.counters().snapshot().paused), (vec![], 0));
+}
+
+/// Its own callback of one direction lets the other one go on, and pauses.
+#[test]
+fn a_callback_continues_the_other_direction_of_its_transaction() {
+    let body = r#"
+        (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32) (i32.const 1))
+        (func (export "proxy_on_response_headers") (param i32 i32 i32) (result i32)
+            (drop (call $proxy_continue_stream (i32.const 0)))
+            (i32.const 1))"#;
+    let (loaded, mut vm) = start(body);
+    let (first, _) = vm.create_context(Request::new(1, &[]).boxed());
+    assert_eq!(vm.call(first, REQUEST).action, Action::Pause);
+    let outcome = vm.call(first, RESPONSE);
+    assert_eq!((outcome.action, outcome.effects), (Action::Pause, vec![effect(2, Action::Continue)]));
+    assert_eq!(loaded.filter.counters().snapshot().paused, 1);
 }
 
 #[test]

@@ -159,7 +159,7 @@ fn a_panic_in_a_host_call() {
     request.maps.lock().unwrap().poisoned = true;
     let outcome = vm.tick();
     assert_eq!(outcome.action, Action::Failed);
-    assert_eq!(outcome.effects, [Effect { context, action: Action::Failed }]);
+    assert_eq!(outcome.effects, [Effect { context, stream: None, action: Action::Failed }]);
     let report = loaded.traps.try_recv().unwrap();
     assert_eq!(report.kind, TrapKind::Panic);
     assert!(report.message.ends_with("the transaction is poisoned"), "{}", report.message);
@@ -181,7 +181,7 @@ fn a_panic_beside_the_guest() {
     request.maps.lock().unwrap().poisoned = true;
     let outcome = vm.call(context, REQUEST);
     assert_eq!(outcome.action, Action::Failed);
-    assert_eq!(outcome.effects, [Effect { context: other, action: Action::Failed }]);
+    assert_eq!(outcome.effects, [Effect { context: other, stream: None, action: Action::Failed }]);
     assert!(vm.is_dead());
     let report = loaded.traps.try_recv().unwrap();
     assert_eq!((report.kind, report.callback), (TrapKind::Panic, "proxy_on_request_headers"));
@@ -196,7 +196,7 @@ fn a_panic_of_the_proxy_while_it_has_a_virtual_machine() {
     let (loaded, mut vm) = crate::wat::start(PAUSING);
     let (context, _) = vm.create_context(Request::new(1, &[]).boxed());
     assert_eq!(vm.call(context, REQUEST).action, Action::Pause);
-    assert_eq!(vm.retire(), [Effect { context, action: Action::Failed }]);
+    assert_eq!(vm.retire(), [Effect { context, stream: None, action: Action::Failed }]);
     assert!(vm.is_dead());
     assert_eq!(vm.retire(), [], "once");
     let counters = loaded.filter.counters().snapshot();
@@ -238,7 +238,7 @@ fn a_trap_in_the_end_of_another_transaction() {
     let (context, _) = vm.create_context(Request::new(2, &[]).boxed());
     let outcome = vm.call(context, REQUEST);
     assert_eq!(outcome.action, Action::Failed);
-    assert_eq!(outcome.effects, [Effect { context: over, action: Action::Failed }]);
+    assert_eq!(outcome.effects, [Effect { context: over, stream: None, action: Action::Failed }]);
     assert_eq!(loaded.traps.try_recv().unwrap().transaction.map(|id| id.0), Some(1));
 }
 
@@ -266,7 +266,7 @@ fn one_trap_among_many() {
     let others: Vec<Effect> = contexts
         .iter()
         .filter(|context| context.0 != 20)
-        .map(|context| Effect { context: *context, action: Action::Failed })
+        .map(|context| Effect { context: *context, stream: None, action: Action::Failed })
         .collect();
     assert_eq!(others.len(), 31);
     assert_eq!(outcome.effects, others);
@@ -290,7 +290,7 @@ fn a_trap_at_the_end_of_a_transaction() {
         let (second, _) = vm.create_context(Request::new(2, &[]).boxed());
         let outcome = vm.end(first);
         assert_eq!(outcome.action, Action::Failed);
-        assert_eq!(outcome.effects, [Effect { context: second, action: Action::Failed }]);
+        assert_eq!(outcome.effects, [Effect { context: second, stream: None, action: Action::Failed }]);
         assert_eq!(loaded.traps.try_recv().unwrap().callback, callback);
     }
 }
@@ -305,7 +305,7 @@ fn what_a_dying_callback_did_to_others_does_not_count() {
     let (_loaded, mut vm) = crate::wat::start(body);
     let (context, _) = vm.create_context(Request::new(1, &[]).boxed());
     vm.call(context, REQUEST);
-    assert_eq!(vm.tick().effects, [Effect { context, action: Action::Failed }]);
+    assert_eq!(vm.tick().effects, [Effect { context, stream: None, action: Action::Failed }]);
 }
 
 #[test]

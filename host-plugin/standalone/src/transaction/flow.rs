@@ -52,7 +52,7 @@ impl Flow {
         let transaction = Box::new(ExchangeTransaction(Arc::clone(exchange)));
         if let Some(claim) = shared.lane.choose(shared.filter.id(), exchange.id, &request) {
             let (sink, effects) = mpsc::unbounded_channel();
-            let sink = Box::new(move |action| drop(sink.send(action)));
+            let sink = Box::new(move |_, action| drop(sink.send(action)));
             flow.context =
                 FilterContext::Debug(DebuggedContext::new(claim.enter(transaction, sink), effects));
             return (flow, Next::Pass);
