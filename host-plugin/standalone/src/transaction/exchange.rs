@@ -153,3 +153,23 @@ impl Transaction for ExchangeTransaction {
         properties::set(&mut self.0.lock(), path, value)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_protocol_is_that_of_the_request() {
+        for (version, name) in [
+            (http::Version::HTTP_10, "HTTP/1.0"),
+            (http::Version::HTTP_11, "HTTP/1.1"),
+            (http::Version::HTTP_2, "HTTP/2"),
+        ] {
+            let (request, ()) = http::Request::builder().version(version).body(()).unwrap().into_parts();
+            let exchange = Exchange::new(TransactionId(1), &request, Peers::default());
+            let mut value = Vec::new();
+            ExchangeTransaction(exchange).property(&[b"request", b"protocol"], &mut value).unwrap();
+            assert_eq!(String::from_utf8(value).unwrap(), name);
+        }
+    }
+}
