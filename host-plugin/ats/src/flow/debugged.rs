@@ -8,12 +8,12 @@ use wasmdbg_control::TransactionId;
 use wasmdbg_proxy_wasm::debug::{Candidate, Claim, Ending};
 use wasmdbg_proxy_wasm::{Action, Callback};
 
+use super::chain::{Index, Stage, Step, Waiting};
 use super::fast::request_callback;
 use super::parking::{self, Seat, Timeouts};
 use super::release;
-use super::state::{Place, Stage, Waiting};
-use super::worker::Index;
-use super::{Flow, Then, Wake};
+use super::state::Place;
+use super::{Flow, Wake};
 use crate::transaction::{StreamTransaction, facts};
 use crate::ts::{self, Access, Event, Parked};
 
@@ -62,32 +62,33 @@ impl Flow {
         access: &mut Access<'_>,
         index: Index,
         claim: Claim,
-    ) -> Then {
+    ) -> Step {
         // Not measured here: the lane measures its own part.
         let flow = Arc::clone(self);
-        let sink = Box::new(move |_, action| {
+        let sink = Box::new(move |stream, action| {
             let flow = Arc::clone(&flow);
-            ts::post(flow.home, Box::new(move || release::wake(flow, Wake::Decided(index, action))));
+            ts::post(flow.home, Box::new(move || release::wake(flow, Wake::Decided(index, stream, action))));
         });
         let seat = Seat::new(claim.enter(Box::new(StreamTransaction::new(access)), sink));
         self.state().places[index] = Place::Debug(Arc::clone(&seat));
         let callback = request_callback(access);
-        self.hand_over(access, index, &seat, callback)
+        self.hand_over(access, Stage::Request, index, &seat, callback)
     }
 
     /// Parks the transaction and queues a callback of it.
     pub(super) fn hand_over(
         self: &Arc<Self>,
         access: &Access<'_>,
+        stage: Stage,
         index: Index,
         seat: &Arc<Seat>,
         callback: Callback,
-    ) -> Then {
+    ) -> Step {
         {
             let _measuring = self.plugin.lane.measure();
             parking::hold(access);
             self.plugin.watch.add(access, seat);
-            self.state().waiting = Waiting::Slot;
+            self.state().chain.wait(stage, Waiting::Slot);
         }
         let flow = Arc::clone(self);
         seat.with(|context| {
@@ -96,11 +97,14 @@ impl Flow {
                 Box::new(move |outcome| {
                     // A slot holds one transaction: there are no effects on others.
                     let action = outcome.action;
-                    ts::post(flow.home, Box::new(move || release::wake(flow, Wake::Returned(index, action))));
+                    ts::post(
+                        flow.home,
+                        Box::new(move || release::wake(flow, Wake::Returned(index, stage, action))),
+                    );
                 }),
             );
         });
-        Then::Park
+        Step::Park
     }
 
     /// A callback has returned in the debug lane. At home.
@@ -108,43 +112,40 @@ impl Flow {
         self: &Arc<Self>,
         parked: &mut Option<Parked>,
         index: Index,
-        mut action: Action,
+        stage: Stage,
+        action: Action,
     ) -> Option<Event> {
-        {
+        let action = {
             let _measuring = self.plugin.lane.measure();
             let mut state = self.state();
-            if !state.end_wait(index, Waiting::Slot) {
-                return None;
-            }
-            let decided = state.decided.take();
-            if action == Action::Pause {
-                let Some(decided) = decided else {
-                    state.waiting = Waiting::Filter;
-                    return None;
-                };
-                action = decided;
-            }
+            let action = state.chain.returned(stage, index, action)?;
             if let Some(Place::Debug(seat)) = state.places.get(index) {
                 self.plugin.watch.remove(seat);
             }
-        }
-        self.locked(parked, |flow, access| flow.go_on(access, index, action))
+            action
+        };
+        self.locked(parked, |flow, access| flow.go_on(access, stage, index, action))
     }
 
     /// TXN_CLOSE: the hook is held until the filter has finished on its slot.
-    pub(super) fn debug_close(self: &Arc<Self>, access: &Access<'_>, index: Index, seat: &Seat) -> Then {
+    pub(super) fn debug_close(self: &Arc<Self>, access: &Access<'_>, index: Index, seat: &Seat) -> Step {
         let _measuring = self.plugin.lane.measure();
-        let Some(context) = seat.take() else { return Then::Next };
+        let Some(context) = seat.take() else {
+            return self.follow(Stage::Close, index, Action::Continue);
+        };
         let status = access.client_response().map(|response| u32::from(response.status()));
         let ending = Ending { status: status.filter(|status| *status != 0), aborted: access.is_aborted() };
-        self.state().waiting = Waiting::Slot;
+        self.state().chain.wait(Stage::Close, Waiting::Slot);
         let flow = Arc::clone(self);
         let done = Box::new(move || {
             let home = flow.home;
-            ts::post(home, Box::new(move || release::wake(flow, Wake::Returned(index, Action::Continue))));
+            ts::post(
+                home,
+                Box::new(move || release::wake(flow, Wake::Returned(index, Stage::Close, Action::Continue))),
+            );
         });
         context.end(ending, done);
-        Then::Park
+        Step::Park
     }
 
     /// Frees the slots of filters whose turn does not come.
@@ -161,7 +162,7 @@ impl Flow {
     pub(super) fn unwatch(&self, index: Index) {
         let state = self.state();
         if let Some(Place::Debug(seat)) = state.places.get(index)
-            && state.stage != Stage::Close
+            && state.chain.stage() != Stage::Close
         {
             self.plugin.watch.remove(seat);
         }

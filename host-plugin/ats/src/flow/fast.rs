@@ -4,14 +4,15 @@ use std::sync::Arc;
 
 use wasmdbg_proxy_wasm::{Action, Callback};
 
-use super::state::{Place, Waiting};
-use super::worker::{self, FastContext, Index};
-use super::{Flow, Then};
+use super::Flow;
+use super::chain::{Index, Stage, Step, Waiting};
+use super::state::Place;
+use super::worker::{self, FastContext};
 use crate::transaction::{StreamTransaction, request_ends_here, response_ends_here};
 use crate::ts::{Access, Event, Parked};
 
 impl Flow {
-    pub(super) fn fast_request(self: &Arc<Self>, access: &mut Access<'_>, index: Index) -> Then {
+    pub(super) fn fast_request(self: &Arc<Self>, access: &mut Access<'_>, index: Index) -> Step {
         let callback = self.plugin.filters[index].wants_request_headers().then(|| request_callback(access));
         let transaction = Box::new(StreamTransaction::new(access));
         let entered = access.lend(|| {
@@ -31,12 +32,12 @@ impl Flow {
             })
         });
         let Some((context, action)) = entered else {
-            self.state().waiting = Waiting::Vm;
+            self.state().chain.wait(Stage::Request, Waiting::Machine);
             worker::wait(index, Arc::clone(self));
-            return Then::Park;
+            return Step::Park;
         };
         self.state().places[index] = Place::Fast(context);
-        self.after_fast(access, index, context, action)
+        self.after_fast(Stage::Request, index, context, action)
     }
 
     pub(super) fn fast_response(
@@ -44,14 +45,14 @@ impl Flow {
         access: &mut Access<'_>,
         index: Index,
         context: FastContext,
-    ) -> Then {
+    ) -> Step {
         let callback = response_callback(access);
         let entered = access.lend(|| {
             worker::enter(index, Some(context.generation), |vm, _| ((), vm.call(context.context, callback)))
         });
         // Without its virtual machine the context is lost.
         let action = entered.map_or(Action::Failed, |((), action)| action);
-        self.after_fast(access, index, context, action)
+        self.after_fast(Stage::Response, index, context, action)
     }
 
     pub(super) fn fast_close(
@@ -59,36 +60,30 @@ impl Flow {
         access: &mut Access<'_>,
         index: Index,
         context: FastContext,
-    ) -> Then {
+    ) -> Step {
         let entered = access
             .lend(|| worker::enter(index, Some(context.generation), |vm, _| ((), vm.end(context.context))));
-        match entered {
-            Some(((), Action::Pause)) => self.park_fast(index, context),
+        let action = match entered {
+            Some(((), Action::Pause)) => Action::Pause,
             _ => {
                 self.state().places[index] = Place::Empty;
-                Then::Next
+                Action::Continue
             }
-        }
+        };
+        self.after_fast(Stage::Close, index, context, action)
     }
 
     fn after_fast(
         self: &Arc<Self>,
-        access: &mut Access<'_>,
+        stage: Stage,
         index: Index,
         context: FastContext,
         action: Action,
-    ) -> Then {
+    ) -> Step {
         if action == Action::Pause {
-            self.park_fast(index, context)
-        } else {
-            self.follow(access, index, action)
+            worker::park(index, context, Arc::clone(self));
         }
-    }
-
-    fn park_fast(self: &Arc<Self>, index: Index, context: FastContext) -> Then {
-        self.state().waiting = Waiting::Filter;
-        worker::park(index, context, Arc::clone(self));
-        Then::Park
+        self.follow(stage, index, action)
     }
 
     /// A virtual machine that the transaction waited for is there, or will not come.
@@ -98,13 +93,13 @@ impl Flow {
         index: Index,
         there: bool,
     ) -> Option<Event> {
-        if !self.state().end_wait(index, Waiting::Vm) {
+        if !self.state().chain.end_wait(Stage::Request, index, Waiting::Machine) {
             return None;
         }
         if there {
-            self.locked(parked, Self::run)
+            self.locked(parked, |flow, access| flow.run(access, Stage::Request))
         } else {
-            self.locked(parked, |flow, access| flow.go_on(access, index, Action::Failed))
+            self.locked(parked, |flow, access| flow.go_on(access, Stage::Request, index, Action::Failed))
         }
     }
 }

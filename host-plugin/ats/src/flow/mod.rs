@@ -6,11 +6,12 @@
 //!   TXN_CLOSE           filters in reverse    on_done, on_log, on_delete
 //! ```
 //!
-//! A [`Flow`] is touched on its home thread alone; what arrives elsewhere is posted there. It stands at
-//! one filter of one stage, or waits for something of that filter. It never re-enables its transaction
-//! inside a callback, and always as the last thing: the next hooks run before that returns.
+//! A [`Flow`] is touched on its home thread alone; what arrives elsewhere is posted there. Where it stands is
+//! in its [`chain`]; here it goes from one filter to the next. It never re-enables its transaction inside a
+//! callback, and always as the last thing: the next hooks run before that returns.
 
 pub(crate) mod answer;
+pub(crate) mod chain;
 mod debugged;
 mod fast;
 pub(crate) mod parking;
@@ -22,12 +23,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use wasmdbg_proxy_wasm::{Action, LocalResponse};
+use wasmdbg_proxy_wasm::{Action, LocalResponse, StreamType};
 
 use self::answer::Answer;
+use self::chain::{Index, Stage, Step};
 use self::fast::response_callback;
-use self::state::{Place, Stage, State, Waiting};
-use self::worker::Index;
+use self::state::{Place, State};
 use crate::plugin::Plugin;
 use crate::transaction::Framing;
 use crate::ts::{self, Access, Event, EventThread, Hook, Next, Parked, Txn, Visit};
@@ -47,10 +48,11 @@ pub(crate) struct Flow {
 /// Why a parked transaction may go on.
 #[derive(Clone)]
 pub(crate) enum Wake {
-    /// Something else than its own callback has decided about what a filter parked.
-    Decided(Index, Action),
+    /// Something else than its own callback has decided about what a filter parked, in one direction or as a
+    /// whole.
+    Decided(Index, Option<StreamType>, Action),
     /// A callback has returned in the debug lane.
-    Returned(Index, Action),
+    Returned(Index, Stage, Action),
     /// A virtual machine of a filter has come, or will not.
     Machine { index: Index, there: bool },
     /// A hook that came on another thread is to be handled.
@@ -58,16 +60,6 @@ pub(crate) enum Wake {
     /// A panic of ours beside the work of a hook.
     #[cfg(test)]
     Fault,
-}
-
-/// What follows from a filter's turn.
-enum Then {
-    /// The next filter's turn.
-    Next,
-    /// The transaction stays where it is.
-    Park,
-    /// The transaction leaves the hook at once.
-    Leave(Event),
 }
 
 /// Flows that were made before their request was read: nobody else needs to ask for one.
@@ -125,7 +117,7 @@ impl Flow {
 
     /// It was made at TXN_START, and its request has not been read.
     fn is_early(&self) -> bool {
-        self.state().stage == Stage::Start
+        self.state().chain.stage() == Stage::Start
     }
 
     /// Never contended, and never held while anything of a filter or of the server runs.
@@ -137,31 +129,31 @@ impl Flow {
     pub(crate) fn request(self: &Arc<Self>, access: &mut Access<'_>) -> Option<Event> {
         let early = {
             let mut state = self.state();
-            state.begin(Stage::Request);
+            state.chain.begin(Stage::Request);
             state.early
         };
         if early || self.plugin.lane.any_session() {
             self.choose_lanes(access);
         }
-        self.run(access)
+        self.run(access, Stage::Request)
     }
 
     /// SEND_RESPONSE_HDR, which comes again when a filter has answered in it.
     pub(crate) fn response(self: &Arc<Self>, access: &mut Access<'_>) -> Option<Event> {
-        let (answer, seen) = {
+        let answer = {
             let mut state = self.state();
-            state.begin(Stage::Response);
-            (state.answer.take(), std::mem::replace(&mut state.response_seen, true))
+            state.chain.begin(Stage::Response);
+            state.answer.take()
         };
         if let Some(answer) = answer {
             answer.set_fields(access);
         }
-        if seen { Some(Event::Continue) } else { self.run(access) }
+        self.run(access, Stage::Response)
     }
 
     /// TXN_CLOSE, after [`Flow::abandon`]: the transaction waits for the slots of the debug lane that have it.
     fn end_debugged(self: &Arc<Self>, access: &mut Access<'_>) -> Option<Event> {
-        if self.state().waiting == Waiting::Slot {
+        if self.state().chain.ends_in_slot() {
             return None;
         }
         self.close(access)
@@ -169,38 +161,52 @@ impl Flow {
 
     /// TXN_CLOSE.
     pub(crate) fn close(self: &Arc<Self>, access: &mut Access<'_>) -> Option<Event> {
-        self.state().begin(Stage::Close);
-        self.run(access)
+        self.state().chain.begin(Stage::Close);
+        self.run(access, Stage::Close)
     }
 
     /// The chain, from the filter whose turn it is.
-    fn run(self: &Arc<Self>, access: &mut Access<'_>) -> Option<Event> {
-        let mut state = self.state();
-        while let Some(index) = state.turn {
-            match self.turn_of(access, index, state) {
-                Then::Next => {
-                    state = self.state();
-                    state.advance();
-                }
-                Then::Park => return None,
-                Then::Leave(event) => return Some(event),
-            }
-        }
-        if state.stage == Stage::Close {
-            drop(state);
-            worker::forget(self.txn);
-        }
-        Some(Event::Continue)
+    fn run(self: &Arc<Self>, access: &mut Access<'_>, stage: Stage) -> Option<Event> {
+        let step = self.state().chain.step(stage);
+        self.walk(access, stage, step)
     }
 
-    fn turn_of(
+    /// The chain, from behind a filter that has decided.
+    fn go_on(
         self: &Arc<Self>,
         access: &mut Access<'_>,
+        stage: Stage,
         index: Index,
-        mut state: MutexGuard<'_, State>,
-    ) -> Then {
+        action: Action,
+    ) -> Option<Event> {
+        let step = self.follow(stage, index, action);
+        self.walk(access, stage, step)
+    }
+
+    fn walk(self: &Arc<Self>, access: &mut Access<'_>, stage: Stage, mut step: Step) -> Option<Event> {
+        while let Step::Turn(index) = step {
+            step = self.turn_of(access, stage, index);
+        }
+        match step {
+            Step::Turn(_) | Step::Park => None,
+            Step::Pass => {
+                if stage == Stage::Close {
+                    worker::forget(self.txn);
+                }
+                Some(Event::Continue)
+            }
+            Step::Answer(response) => Some(self.answer(access, stage, *response)),
+            Step::Unavailable => Some(self.answer(access, stage, answer::unavailable())),
+            Step::Refuse => {
+                answer::refuse(access);
+                Some(Event::Error)
+            }
+        }
+    }
+
+    fn turn_of(self: &Arc<Self>, access: &mut Access<'_>, stage: Stage, index: Index) -> Step {
         let filter = &self.plugin.filters[index];
-        let stage = state.stage;
+        let mut state = self.state();
         let place = &mut state.places[index];
         match (stage, &*place) {
             (Stage::Request, Place::Claimed(_)) => {
@@ -208,13 +214,13 @@ impl Flow {
                 drop(state);
                 match claimed {
                     Place::Claimed(claim) => self.debug_request(access, index, claim),
-                    _ => Then::Next,
+                    _ => self.follow(stage, index, Action::Continue),
                 }
             }
             (Stage::Request, _) => {
                 drop(state);
                 match filter.inactive_reason() {
-                    Some(_) => self.follow(access, index, Action::Failed),
+                    Some(_) => self.follow(stage, index, Action::Failed),
                     None => self.fast_request(access, index),
                 }
             }
@@ -227,7 +233,7 @@ impl Flow {
                 let seat = Arc::clone(seat);
                 drop(state);
                 let callback = response_callback(access);
-                self.hand_over(access, index, &seat, callback)
+                self.hand_over(access, stage, index, &seat, callback)
             }
             (Stage::Close, Place::Fast(context)) => {
                 let context = *context;
@@ -239,43 +245,29 @@ impl Flow {
                 drop(state);
                 match debugged {
                     Place::Debug(seat) => self.debug_close(access, index, &seat),
-                    _ => Then::Next,
+                    _ => self.follow(stage, index, Action::Continue),
                 }
             }
-            _ => Then::Next,
+            _ => state.chain.follow(stage, Action::Continue, true),
         }
     }
 
     /// What a filter's decision means for the transaction.
-    fn follow(&self, access: &mut Access<'_>, index: Index, action: Action) -> Then {
-        match action {
-            Action::Continue => Then::Next,
-            Action::Pause => Then::Park,
-            Action::Respond(response) => self.answer(access, *response),
-            Action::Close => {
-                self.state().response_seen = true;
-                answer::refuse(access);
-                Then::Leave(Event::Error)
-            }
-            Action::Failed => {
-                // Dropped after the borrow has ended: the end of a context in the debug lane takes locks.
-                let _lost = self.state().places.get_mut(index).map(Place::take);
-                if self.plugin.filters[index].config().fail_open {
-                    Then::Next
-                } else {
-                    self.answer(access, answer::unavailable())
-                }
-            }
+    fn follow(&self, stage: Stage, index: Index, action: Action) -> Step {
+        let mut state = self.state();
+        if !matches!(action, Action::Failed) {
+            return state.chain.follow(stage, action, true);
         }
+        // Dropped after the borrow has ended: the end of a context in the debug lane takes locks.
+        let lost = state.places[index].take();
+        let step = state.chain.follow(stage, action, self.plugin.filters[index].config().fail_open);
+        drop(state);
+        drop(lost);
+        step
     }
 
     /// Answers instead of the cache or the origin.
-    fn answer(&self, access: &mut Access<'_>, response: LocalResponse) -> Then {
-        let stage = self.state().stage;
-        if stage == Stage::Close {
-            // The client has had its response.
-            return Then::Next;
-        }
+    fn answer(&self, access: &mut Access<'_>, stage: Stage, response: LocalResponse) -> Event {
         self.drop_claims();
         let answer = Answer::give(access, response);
         if !self.plugin.hooks_responses {
@@ -283,7 +275,7 @@ impl Flow {
         }
         self.state().answer = Some(answer);
         // In the later hook CONTINUE would ignore the answer; in the first ERROR would close the connection.
-        Then::Leave(if stage == Stage::Request { Event::Continue } else { Event::Error })
+        if stage == Stage::Request { Event::Continue } else { Event::Error }
     }
 
     /// What it waits for may have come: re-enables the transaction if so, after a panic of ours by the fail
@@ -306,8 +298,8 @@ impl Flow {
 
     fn woken(self: &Arc<Self>, parked: &mut Option<Parked>, wake: Wake) -> Option<Event> {
         match wake {
-            Wake::Decided(index, action) => self.resume(parked, index, action),
-            Wake::Returned(index, action) => self.called(parked, index, action),
+            Wake::Decided(index, stream, action) => self.resume(parked, index, stream, action),
+            Wake::Returned(index, stage, action) => self.called(parked, index, stage, action),
             Wake::Machine { index, there } => self.virtual_machine(parked, index, there),
             Wake::Hook(stage) => self.locked(parked, stage),
             #[cfg(test)]
@@ -324,37 +316,32 @@ impl Flow {
             ));
             return None;
         };
-        let hook = self.state().stage.hook();
+        let hook = hook_of(self.state().chain.stage());
         panicked(hook, &mut parked.lock(), reason).ok()
     }
 
-    /// The filter whose turn it is, or something it depends on, has decided about the transaction that
-    /// it parked. At home; nothing is borrowed.
-    fn resume(self: &Arc<Self>, parked: &mut Option<Parked>, index: Index, action: Action) -> Option<Event> {
-        {
+    /// Something else than its own callback has decided about the transaction that a filter parked. At home;
+    /// nothing is borrowed.
+    fn resume(
+        self: &Arc<Self>,
+        parked: &mut Option<Parked>,
+        index: Index,
+        stream: Option<StreamType>,
+        action: Action,
+    ) -> Option<Event> {
+        let (stage, action) = {
             let mut state = self.state();
-            if !state.end_wait(index, Waiting::Filter) {
-                // The server can run the event that says so before the one of the callback's return.
-                if state.waits(index, Waiting::Slot) && state.stage != Stage::Close {
-                    state.decided = Some(action);
-                }
-                return None;
+            let decided = state.chain.decided(index, stream, action)?;
+            if let Place::Fast(context) = state.places[index]
+                && state.chain.waits_for(index)
+            {
+                // The other direction.
+                worker::park(index, context, Arc::clone(self));
             }
-        }
+            decided
+        };
         self.unwatch(index);
-        self.locked(parked, |flow, access| flow.go_on(access, index, action))
-    }
-
-    /// The chain, from behind a filter that has decided.
-    fn go_on(self: &Arc<Self>, access: &mut Access<'_>, index: Index, action: Action) -> Option<Event> {
-        match self.follow(access, index, action) {
-            Then::Next => {
-                self.state().advance();
-                self.run(access)
-            }
-            Then::Park => None,
-            Then::Leave(event) => Some(event),
-        }
+        self.locked(parked, |flow, access| flow.go_on(access, stage, index, action))
     }
 
     /// Does `work` with the mutex of the transaction, which is parked.
@@ -379,12 +366,7 @@ impl Flow {
     pub(crate) fn abandon(&self) -> bool {
         let ended: Vec<Place> = {
             let mut state = self.state();
-            state.response_seen = true;
-            // A slot that ends its part in TXN_CLOSE is waited for.
-            if (state.stage, state.waiting) != (Stage::Close, Waiting::Slot) {
-                state.turn = None;
-                state.waiting = Waiting::Nothing;
-            }
+            state.chain.abandon();
             let places = state.places.iter_mut().map(|place| match place {
                 // Its slot may still use the transaction, so TXN_CLOSE waits for it.
                 Place::Debug(_) => Place::Empty,
@@ -420,6 +402,15 @@ pub(crate) fn panicked(hook: Hook, access: &mut Access<'_>, reason: &str) -> Res
     }
     drop(Answer::give(access, answer::unavailable()));
     Ok(if hook == Hook::ReadRequestHeaders { Event::Continue } else { Event::Error })
+}
+
+fn hook_of(stage: Stage) -> Hook {
+    match stage {
+        Stage::Start => Hook::TxnStart,
+        Stage::Request => Hook::ReadRequestHeaders,
+        Stage::Response => Hook::SendResponseHeaders,
+        Stage::Close => Hook::TxnClose,
+    }
 }
 
 impl Drop for Flow {

@@ -14,9 +14,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use wasmdbg_proxy_wasm::{Action, Effect};
+use wasmdbg_proxy_wasm::{Action, Effect, StreamType};
 
-use super::worker::{self, FastContext, Generation, Index};
+use super::chain::Index;
+use super::worker::{self, FastContext, Generation};
 use super::{Flow, Wake};
 use crate::plugin::plugin;
 use crate::ts::{self, Timer, TimerHandler};
@@ -32,7 +33,7 @@ const PAUSE: u32 = 1;
 /// What may go on.
 enum Ready {
     /// A callback decided about a context; its transaction is parked, or has gone on already.
-    Context(Index, FastContext, Action),
+    Context(Index, FastContext, Option<StreamType>, Action),
     /// What a flow waits for has come.
     Flow(Arc<Flow>, Wake),
     /// A panic of ours before it is known which transaction goes on.
@@ -54,10 +55,10 @@ impl Ready {
 
     fn wake(self) {
         match self {
-            Self::Context(index, context, action) => {
+            Self::Context(index, context, stream, action) => {
                 // A context that is lost without being parked is noticed at its next callback.
                 if let Some(flow) = worker::unpark(index, context) {
-                    flow.wake(Wake::Decided(index, action));
+                    flow.wake(Wake::Decided(index, stream, action));
                 }
             }
             Self::Flow(flow, wake) => flow.wake(wake),
@@ -106,8 +107,8 @@ pub(crate) fn decided(index: Index, generation: Generation, effects: Vec<Effect>
 
 #[cold]
 fn queue(index: Index, generation: Generation, effects: Vec<Effect>) {
-    let ready = effects.into_iter().map(|Effect { context, action, .. }| {
-        Ready::Context(index, FastContext { generation, context }, action)
+    let ready = effects.into_iter().map(|Effect { context, stream, action }| {
+        Ready::Context(index, FastContext { generation, context }, stream, action)
     });
     here().ready.borrow_mut().extend(ready);
 }

@@ -14,13 +14,11 @@ use rustc_hash::FxBuildHasher;
 use wasmdbg_control::ContextId;
 use wasmdbg_proxy_wasm::{Action, Effect, FastVm, Outcome, Unavailable};
 
+use super::chain::Index;
 use super::release;
 use super::{Flow, Wake};
 use crate::plugin::plugin;
 use crate::ts::{self, EventThread, Timer, TimerHandler, Txn};
-
-/// Place of a filter in the configuration.
-pub(crate) type Index = usize;
 
 /// Names one virtual machine of a filter on this thread: contexts of an earlier one are lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]

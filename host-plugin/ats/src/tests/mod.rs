@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use wasmdbg_control::ContextId;
 use wasmdbg_control::filters::FilterCounters;
-use wasmdbg_proxy_wasm::{Action, Effect, FastVm, Outcome};
+use wasmdbg_proxy_wasm::{Action, Effect, FastVm, Outcome, StreamType};
 
 use crate::double::{At, EventLoop, Transaction, attach, plugin, serve};
 use crate::flow::release;
@@ -336,7 +336,7 @@ fn a_decision_that_overtakes_its_callback_counts() {
     let _client = attach(&[]);
     let transaction = Transaction::start(false);
     let flow = flow_of(transaction).unwrap();
-    release::wake(flow, Wake::Decided(0, Action::Continue));
+    release::wake(flow, Wake::Decided(0, Some(StreamType::Request), Action::Continue));
     assert_eq!(transaction.at(), At::Request, "its callback may be under way");
     // This comes to the event of the callback's return.
     thread.run(|| transaction.is_over());
