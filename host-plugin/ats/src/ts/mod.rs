@@ -2,8 +2,8 @@
 //!
 //! A transaction has a name, [`Txn`], which is good for nothing but to find what belongs to it. Only an
 //! [`Access`] asks or changes anything, and what it gives is borrowed from it: it exists in a hook
-//! ([`Visit`]) and under a transaction's mutex ([`Parked::lock`], [`Lease::access`]). The one rule that the types
-//! cannot state: a [`Lease`] is gone when its transaction's TXN_CLOSE is re-enabled.
+//! ([`Visit`]) and under a transaction's mutex ([`Parked::lock`], `Lease::access`). The one rule that the types
+//! cannot state: a `Lease` is gone when its transaction's TXN_CLOSE is re-enabled.
 //!
 //! Public for the examples in it that must not compile; nothing outside this crate uses it.
 
