@@ -4,13 +4,37 @@
 use std::sync::Arc;
 
 use crate::flow::{self, Flow, Wake, release};
-use crate::plugin::plugin;
+use crate::plugin::{Plugin, plugin};
 use crate::ts::{
-    self, Access, ClientSession, ClientSessionHandler, Event, EventThread, Hook, HookHandler, Next, Visit,
+    self, Access, ClientSession, ClientSessionHandler, Event, EventThread, Hook, HookContinuation,
+    HookHandler, Next, Visit,
 };
 
-/// See the module.
-pub(crate) struct Hooks;
+/// What the server calls at hooks, for the plugin of this process.
+///
+/// # Errors
+/// The server makes none, or has no place left in transactions.
+pub(crate) fn continuation() -> Result<HookContinuation, String> {
+    flow::reserve_mark()?;
+    HookContinuation::new::<Hooks>()
+        .ok_or_else(|| "the server made no continuation (TSContCreate)".to_owned())
+}
+
+/// Has the server call the plugin of this process.
+pub(crate) fn register(plugin: &Plugin) {
+    let mut hooks = vec![Hook::ReadRequestHeaders, Hook::TxnClose];
+    if plugin.hooks_responses {
+        hooks.push(Hook::SendResponseHeaders);
+    }
+    for hook in hooks {
+        plugin.continuation.add_global(hook);
+    }
+    if plugin.socket.is_some() {
+        ts::client_session_hook::<Hooks>();
+    }
+}
+
+struct Hooks;
 
 impl HookHandler for Hooks {
     fn handle(hook: Hook, mut visit: Visit<'_>) -> Next<'_> {
@@ -28,7 +52,7 @@ impl HookHandler for Hooks {
             Hook::ReadRequestHeaders => {
                 at_home(Flow::of_request(plugin, &visit, here), visit, here, Flow::request)
             }
-            Hook::SendResponseHeaders | Hook::TxnClose => match Flow::of(plugin, &visit) {
+            Hook::SendResponseHeaders | Hook::TxnClose => match Flow::of(&visit) {
                 Some(flow) if hook == Hook::TxnClose => at_home(flow, visit, here, Flow::close),
                 Some(flow) => at_home(flow, visit, here, Flow::response),
                 // A request that could not be read has a response and no flow.
@@ -49,11 +73,13 @@ impl HookHandler for Hooks {
 }
 
 impl ClientSessionHandler for Hooks {
+    /// TXN_START of a stream is the only chance to keep it alive when it will be parked in a debugger: it comes
+    /// here for sessions that have streams. Others are spared the hook.
     fn started(session: &ClientSession) {
         if let Some(plugin) = plugin()
             && session.has_streams()
         {
-            plugin.hook_streams(session);
+            session.add(&plugin.continuation, Hook::TxnStart);
         }
     }
 }

@@ -9,6 +9,7 @@ use wasmdbg_proxy_wasm::{Embedder, Filter, FilterConfig, Runtime, Settings};
 
 use crate::agent;
 use crate::embedder::Server;
+use crate::hooks;
 use crate::plugin::{Plugin, plugin};
 use crate::ts::{self, records};
 
@@ -68,9 +69,11 @@ fn start(words: &[String]) -> Result<(), String> {
     };
     let filters = load(&runtime, &directory, &filters, refusal.as_deref());
     let socket = control.enabled.then(|| control.socket.unwrap_or_else(agent::default_socket));
-    let plugin = Plugin::new(runtime, filters, socket)?;
+    let plugin = Plugin::new(runtime, filters, socket, hooks::continuation()?);
     agent::prepare(&plugin, traps);
-    plugin.install();
+    if let Some(plugin) = plugin.install() {
+        hooks::register(plugin);
+    }
     ts::lifecycle_hook(agent::start, agent::stop);
     Ok(())
 }

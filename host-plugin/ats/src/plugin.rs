@@ -1,5 +1,5 @@
-//! What the plugin is in this process: its filters in order, and where transactions keep their flow.
-//! Made once, before the server serves; never changes.
+//! What the plugin is in this process: its filters in order, and what their transactions have in common. Made
+//! once, before the server serves; never changes.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -8,10 +8,8 @@ use std::time::Duration;
 use wasmdbg_proxy_wasm::debug::DebugLane;
 use wasmdbg_proxy_wasm::{Filter, Runtime};
 
-use crate::flow::Flow;
-use crate::flow::parking::Watch;
-use crate::hooks::Hooks;
-use crate::ts::{self, Access, ArgSlot, ClientSession, Hook, HookContinuation};
+use crate::flow::watch::Watch;
+use crate::ts::HookContinuation;
 
 #[cfg(test)]
 use crate::double as process;
@@ -37,7 +35,7 @@ mod process {
     }
 }
 
-/// See the module.
+/// The filters of this process, and where their transactions go.
 pub(crate) struct Plugin {
     pub(crate) runtime: Arc<Runtime>,
     pub(crate) filters: Vec<Arc<Filter>>,
@@ -51,63 +49,26 @@ pub(crate) struct Plugin {
     pub(crate) lane: Arc<DebugLane>,
     /// Those of them that are parked.
     pub(crate) watch: Watch,
-    slot: ArgSlot<Flow>,
-    continuation: HookContinuation,
+    /// What the server calls at hooks.
+    pub(crate) continuation: HookContinuation,
 }
 
 impl Plugin {
-    /// Takes a place in transactions and a continuation from the server.
-    ///
-    /// # Errors
-    /// The server has none left.
+    /// `continuation`: what the server is to call.
     pub(crate) fn new(
         runtime: Arc<Runtime>,
         filters: Vec<Arc<Filter>>,
         socket: Option<PathBuf>,
-    ) -> Result<Self, String> {
+        continuation: HookContinuation,
+    ) -> Self {
         let start_timeout = runtime.settings().start_timeout;
         let hooks_responses = filters.iter().any(|filter| filter.wants_response_headers());
-        let continuation =
-            HookContinuation::new::<Hooks>().ok_or("the server made no continuation (TSContCreate)")?;
-        let lane = DebugLane::new(Arc::clone(&runtime));
-        let (watch, slot) = (Watch::default(), ArgSlot::reserve()?);
-        Ok(Self { runtime, filters, start_timeout, hooks_responses, socket, lane, watch, slot, continuation })
+        let (lane, watch) = (DebugLane::new(Arc::clone(&runtime)), Watch::default());
+        Self { runtime, filters, start_timeout, hooks_responses, socket, lane, watch, continuation }
     }
 
-    /// Makes it the plugin of this process and has the server call it.
-    pub(crate) fn install(self) {
-        let Some(plugin) = process::set_plugin(self) else { return };
-        let mut hooks = vec![Hook::ReadRequestHeaders, Hook::TxnClose];
-        if plugin.hooks_responses {
-            hooks.push(Hook::SendResponseHeaders);
-        }
-        for hook in hooks {
-            plugin.continuation.add_global(hook);
-        }
-        if plugin.socket.is_some() {
-            ts::client_session_hook::<Hooks>();
-        }
-    }
-
-    /// Has TXN_START of this session's transactions come here: for a stream the only chance to keep it alive
-    /// when it will be parked in a debugger. Others are spared the hook.
-    pub(crate) fn hook_streams(&self, session: &ClientSession) {
-        session.add(&self.continuation, Hook::TxnStart);
-    }
-
-    /// Has SEND_RESPONSE_HDR of this one transaction come here.
-    pub(crate) fn hook_response(&self, access: &mut Access<'_>) {
-        self.continuation.add(access, Hook::SendResponseHeaders);
-    }
-
-    /// Marks a transaction with its flow, for hooks that come on another thread than the flow's home. The
-    /// flow itself is kept there: [`crate::flow::worker::keep`].
-    pub(crate) fn mark(&self, access: &Access<'_>, flow: &Arc<Flow>) {
-        self.slot.set(access, flow);
-    }
-
-    /// The flow that a transaction is marked with.
-    pub(crate) fn marked(&self, access: &Access<'_>) -> Option<Arc<Flow>> {
-        self.slot.get(access)
+    /// Makes it the plugin of this process. None when there is one already.
+    pub(crate) fn install(self) -> Option<&'static Self> {
+        process::set_plugin(self)
     }
 }

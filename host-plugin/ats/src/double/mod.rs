@@ -25,6 +25,7 @@ use wasmdbg_control::{Client, Connection, Events, FilterId};
 use wasmdbg_proxy_wasm::{Agent, AgentParts, Embedder, Filter, FilterConfig, Runtime, Settings};
 
 use crate::embedder::Server;
+use crate::hooks;
 use crate::plugin::Plugin;
 use crate::sys;
 
@@ -89,7 +90,8 @@ fn serve_at(socket: Option<PathBuf>, filters: &[(&str, &str, bool)], settings: &
         filter
     };
     let filters = filters.iter().enumerate().map(load).collect();
-    Plugin::new(runtime, filters, socket).unwrap().install();
+    let plugin = Plugin::new(runtime, filters, socket, hooks::continuation().unwrap());
+    hooks::register(plugin.install().unwrap());
     thread
 }
 

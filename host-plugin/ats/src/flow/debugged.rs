@@ -10,9 +10,10 @@ use wasmdbg_proxy_wasm::{Action, Callback};
 
 use super::chain::{Index, Stage, Step, Waiting};
 use super::fast::request_callback;
-use super::parking::{self, Seat, Timeouts};
+use super::parking::{self, Timeouts};
 use super::release;
 use super::state::Place;
+use super::watch::Seat;
 use super::{Flow, Wake};
 use crate::transaction::{StreamTransaction, facts};
 use crate::ts::{self, Access, Event, Parked};

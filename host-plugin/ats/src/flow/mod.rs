@@ -17,11 +17,12 @@ mod fast;
 pub(crate) mod parking;
 pub(crate) mod release;
 mod state;
+pub(crate) mod watch;
 pub(crate) mod worker;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use wasmdbg_proxy_wasm::{Action, LocalResponse, StreamType};
 
@@ -31,12 +32,12 @@ use self::fast::response_callback;
 use self::state::{Place, State};
 use crate::plugin::Plugin;
 use crate::transaction::Framing;
-use crate::ts::{self, Access, Event, EventThread, Hook, Next, Parked, Txn, Visit};
+use crate::ts::{self, Access, ArgSlot, Event, EventThread, Hook, Next, Parked, Txn, Visit};
 
 /// Transactions that have a flow.
 pub(crate) static IN_FLIGHT: AtomicU64 = AtomicU64::new(0);
 
-/// See the module.
+/// One transaction on its way through the filters.
 pub(crate) struct Flow {
     plugin: &'static Plugin,
     txn: Txn,
@@ -62,6 +63,26 @@ pub(crate) enum Wake {
     Fault,
 }
 
+/// Where a transaction names its flow, for hooks that come on another thread than the flow's home.
+static MARK: OnceLock<ArgSlot<Flow>> = OnceLock::new();
+
+/// Takes a place in transactions from the server, before it serves.
+///
+/// # Errors
+/// The server has none left.
+pub(crate) fn reserve_mark() -> Result<(), String> {
+    if MARK.get().is_none() {
+        // Nobody else sets it: one thread loads the plugin.
+        let _ = MARK.set(ArgSlot::reserve()?);
+    }
+    Ok(())
+}
+
+/// The flow that a transaction names.
+pub(crate) fn marked(access: &Access<'_>) -> Option<Arc<Flow>> {
+    MARK.get()?.get(access)
+}
+
 /// Flows that were made before their request was read: nobody else needs to ask for one.
 static EARLY: AtomicUsize = AtomicUsize::new(0);
 
@@ -76,7 +97,7 @@ impl Flow {
     /// READ_REQUEST_HDR: a flow that was made at TXN_START, or a new one.
     pub(crate) fn of_request(plugin: &'static Plugin, access: &Access<'_>, here: EventThread) -> Arc<Self> {
         let early = worker::flow(access.txn())
-            .or_else(|| if EARLY.load(Ordering::Relaxed) == 0 { None } else { plugin.marked(access) });
+            .or_else(|| if EARLY.load(Ordering::Relaxed) == 0 { None } else { marked(access) });
         match early.filter(|flow| flow.is_early()) {
             Some(flow) => flow,
             None => Self::new(plugin, access, here),
@@ -84,8 +105,8 @@ impl Flow {
     }
 
     /// The flow of a transaction in a later hook; none when its request could not be read.
-    pub(crate) fn of(plugin: &'static Plugin, access: &Access<'_>) -> Option<Arc<Self>> {
-        worker::flow(access.txn()).or_else(|| plugin.marked(access))
+    pub(crate) fn of(access: &Access<'_>) -> Option<Arc<Self>> {
+        worker::flow(access.txn()).or_else(|| marked(access))
     }
 
     /// The flow of a transaction in a hook, on the calling thread, where it is kept.
@@ -93,7 +114,9 @@ impl Flow {
         IN_FLIGHT.fetch_add(1, Ordering::Relaxed);
         let state = Mutex::new(State::new(plugin.filters.len()));
         let flow = Arc::new(Self { plugin, txn: access.txn(), home, state, framing: Framing::default() });
-        plugin.mark(access, &flow);
+        if let Some(mark) = MARK.get() {
+            mark.set(access, &flow);
+        }
         worker::keep(access.txn(), Arc::clone(&flow));
         flow
     }
@@ -271,7 +294,7 @@ impl Flow {
         self.drop_claims();
         let answer = Answer::give(access, response);
         if !self.plugin.hooks_responses {
-            self.plugin.hook_response(access);
+            self.plugin.continuation.add(access, Hook::SendResponseHeaders);
         }
         self.state().answer = Some(answer);
         // In the later hook CONTINUE would ignore the answer; in the first ERROR would close the connection.

@@ -7,7 +7,8 @@ use wasmdbg_proxy_wasm::debug::Claim;
 
 use super::answer::Answer;
 use super::chain::Chain;
-use super::parking::{Seat, Timeouts};
+use super::parking::Timeouts;
+use super::watch::Seat;
 use super::worker::FastContext;
 use crate::ts::Parked;
 

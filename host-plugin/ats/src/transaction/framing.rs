@@ -9,7 +9,7 @@ use std::sync::{Mutex, PoisonError};
 use wasmdbg_proxy_wasm::part::is_framing;
 use wasmdbg_proxy_wasm::{HeaderMap, Status};
 
-use crate::plugin::plugin;
+use crate::flow;
 use crate::ts::{Access, Header};
 
 /// Header maps of all transactions that have a view of their own.
@@ -53,7 +53,7 @@ impl Framing {
 
 /// Does `work` with the view of `map`. None for a transaction without a flow: there is no filter either.
 fn with<T>(access: &Access<'_>, map: HeaderMap, work: impl FnOnce(&mut Option<View>) -> T) -> Option<T> {
-    let flow = plugin()?.marked(access)?;
+    let flow = flow::marked(access)?;
     let mut view = flow.framing().of(map).lock().unwrap_or_else(PoisonError::into_inner);
     Some(work(&mut view))
 }
