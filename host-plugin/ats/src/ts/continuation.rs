@@ -49,24 +49,6 @@ impl Hook {
     }
 }
 
-/// With which event a transaction goes on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Event {
-    /// TS_EVENT_HTTP_CONTINUE
-    Continue,
-    /// TS_EVENT_HTTP_ERROR
-    Error,
-}
-
-impl Event {
-    pub(super) fn number(self) -> c_int {
-        match self {
-            Self::Continue => sys::event::HTTP_CONTINUE,
-            Self::Error => sys::event::HTTP_ERROR,
-        }
-    }
-}
-
 /// What the plugin does in a hook. Static: the continuation has no data, and no mutex.
 pub(crate) trait HookHandler: 'static {
     /// Handles `hook`.

@@ -8,6 +8,7 @@ use std::ops::Deref;
 use std::sync::OnceLock;
 
 use super::access::Access;
+use super::text::{bytes, length};
 use super::url::{UrlMut, UrlRef};
 use crate::sys::{self, TS_SUCCESS, TSMBuffer, TSMLoc, api};
 
@@ -380,21 +381,4 @@ impl<'header> Field<'header> {
                 == TS_SUCCESS
         }
     }
-}
-
-/// A length as the server takes it. What is written is far shorter (`wasmdbg_proxy_wasm::part`), and a longer
-/// name that is looked for is in no header.
-pub(super) fn length(text: &[u8]) -> c_int {
-    c_int::try_from(text.len()).unwrap_or(c_int::MAX)
-}
-
-/// # Safety
-/// `pointer` is null or points at `size` bytes that live as long as `'a`.
-pub(super) unsafe fn bytes<'a>(pointer: *const c_char, size: c_int) -> Option<&'a [u8]> {
-    let size = usize::try_from(size).ok()?;
-    if pointer.is_null() {
-        return None;
-    }
-    // SAFETY: by the caller.
-    Some(unsafe { std::slice::from_raw_parts(pointer.cast(), size) })
 }

@@ -20,6 +20,7 @@ mod parked;
 pub(crate) mod records;
 mod session;
 mod socket;
+mod text;
 mod thread;
 mod txn;
 mod url;
@@ -28,7 +29,6 @@ mod vconn;
 pub(crate) use access::Lease;
 pub use access::{Access, Locked, Txn};
 pub(crate) use address::Endpoint;
-pub use continuation::Event;
 pub(crate) use continuation::{
     Hook, HookContinuation, HookHandler, Timer, TimerHandler, lifecycle_hook, post, post_after, post_task,
     reason,
@@ -37,7 +37,7 @@ pub(crate) use header::{Edit, WellKnown};
 pub use header::{Header, HeaderMut};
 pub(crate) use host::{config_dir, config_fraction, config_integer, prepare, runtime_dir, version};
 pub(crate) use log::{error, note, warning};
-pub use parked::{Next, Parked, Visit};
+pub use parked::{Event, Next, Parked, Visit};
 pub(crate) use session::{ClientSession, ClientSessionHandler, client_session_hook};
 pub(crate) use socket::Socket;
 pub(crate) use thread::{EventThread, is_server_thread, name_thread, spawn};

@@ -1,13 +1,31 @@
 //! A transaction in a hook of ours, and the right to let it go on from there.
 
 use std::cell::Cell;
+use std::ffi::c_int;
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
 
 use super::access::{Access, Locked, lock};
-use super::continuation::Event;
-use crate::sys::{TxnTag, api};
+use crate::sys::{self, TxnTag, api};
+
+/// With which event a transaction goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Event {
+    /// TS_EVENT_HTTP_CONTINUE
+    Continue,
+    /// TS_EVENT_HTTP_ERROR
+    Error,
+}
+
+impl Event {
+    pub(super) fn number(self) -> c_int {
+        match self {
+            Self::Continue => sys::event::HTTP_CONTINUE,
+            Self::Error => sys::event::HTTP_ERROR,
+        }
+    }
+}
 
 /// A transaction in a hook of ours, on its home thread and with its mutex held.
 ///

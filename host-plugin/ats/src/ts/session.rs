@@ -4,7 +4,8 @@ use std::ffi::{CStr, c_int, c_void};
 use std::panic::catch_unwind;
 use std::ptr::NonNull;
 
-use super::continuation::{Event, Hook, HookContinuation, reason};
+use super::continuation::{Hook, HookContinuation, reason};
+use super::parked::Event;
 use crate::sys::{self, SsnTag, TS_SUCCESS, TSCont, api};
 
 /// Protocols of which a client's connection has more than one, from the top.

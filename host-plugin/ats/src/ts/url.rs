@@ -4,7 +4,7 @@ use std::ffi::{c_char, c_int};
 use std::marker::PhantomData;
 use std::ops::Deref;
 
-use super::header::{bytes, length};
+use super::text::{bytes, length};
 use crate::sys::{TS_SUCCESS, TSMBuffer, TSMLoc, api};
 
 type Get = unsafe extern "C" fn(TSMBuffer, TSMLoc, *mut c_int) -> *const c_char;

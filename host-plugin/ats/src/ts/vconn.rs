@@ -38,7 +38,7 @@ impl VConn<'_> {
         // SAFETY: as in `set_inactivity_timeout`; the length is written.
         let name = unsafe { get(self.pointer.as_ptr(), &raw mut length) };
         // SAFETY: the server returned this many bytes, valid while the connection is.
-        unsafe { super::header::bytes(name, length) }.filter(|name| !name.is_empty()).map(<[u8]>::to_vec)
+        unsafe { super::text::bytes(name, length) }.filter(|name| !name.is_empty()).map(<[u8]>::to_vec)
     }
 
     /// `TLSv1.3`; none without TLS.

@@ -8,7 +8,6 @@ use wasmdbg_control::ContextId;
 use wasmtime::{AsContextMut, Instance, Memory, Module, Store, TypedFunc, WasmParams, WasmResults};
 
 use super::entry::{Callback, Entry, ROOT_CONTEXT, Returns, callbacks, is_called, result};
-use super::start::StartError;
 use super::state::VmState;
 
 /// The callbacks that a module exports and this host never calls, in the order of the module.
@@ -84,7 +83,7 @@ macro_rules! slots {
         }
 
         impl Callbacks {
-            fn look_up(lookup: &mut Lookup<'_>) -> Result<Self, StartError> {
+            fn look_up(lookup: &mut Lookup<'_>) -> Result<Self, WrongType> {
                 Ok(Self {
                     $($Module: lookup.function($module_export)?,)*
                     $($Root: lookup.callback($root_export)?,)*
@@ -176,7 +175,7 @@ impl<'a, S: AsContextMut<Data = VmState> + 'a> Visit<'a> for CallAsync<S> {
 
 impl Callbacks {
     /// Looks all of them up, and puts memory and allocator where host functions find them.
-    pub(crate) fn resolve(store: &mut Store<VmState>, instance: &Instance) -> Result<Self, StartError> {
+    pub(crate) fn resolve(store: &mut Store<VmState>, instance: &Instance) -> Result<Self, WrongType> {
         let mut lookup = Lookup { instance, store };
         let callbacks = Self::look_up(&mut lookup)?;
         let allocate = match lookup.function("proxy_on_memory_allocate")? {
@@ -217,6 +216,14 @@ impl Callbacks {
     }
 }
 
+/// An export has another type than the ABI says.
+#[derive(Debug, thiserror::Error)]
+#[error("export {export}: {error:#}")]
+pub struct WrongType {
+    export: &'static str,
+    error: wasmtime::Error,
+}
+
 struct Lookup<'a> {
     instance: &'a Instance,
     store: &'a mut Store<VmState>,
@@ -226,17 +233,17 @@ impl Lookup<'_> {
     fn function<P: WasmParams, R: WasmResults>(
         &mut self,
         name: &'static str,
-    ) -> Result<Option<TypedFunc<P, R>>, StartError> {
+    ) -> Result<Option<TypedFunc<P, R>>, WrongType> {
         let Some(function) = self.instance.get_func(&mut *self.store, name) else { return Ok(None) };
         let typed = function.typed(&*self.store);
-        typed.map(Some).map_err(|error| StartError::Export(name, error))
+        typed.map(Some).map_err(|error| WrongType { export: name, error })
     }
 
     /// A callback that the filter's capabilities may forbid.
     fn callback<P: WasmParams, R: WasmResults>(
         &mut self,
         name: &'static str,
-    ) -> Result<Option<TypedFunc<P, R>>, StartError> {
+    ) -> Result<Option<TypedFunc<P, R>>, WrongType> {
         let allowed = self.store.data().core.config.capabilities.as_ref();
         if allowed.is_some_and(|names| !names.contains(name)) {
             return Ok(None);

@@ -1,7 +1,7 @@
 //! How a virtual machine starts: the order of the ABI, and what may go wrong. Enters nothing itself.
 
 use crate::filter::core::FilterCore;
-use crate::vm::callbacks::Callbacks;
+use crate::vm::callbacks::{Callbacks, WrongType};
 use crate::vm::entry::{Entry, NO_CONTEXT, ROOT_CONTEXT};
 use crate::vm::trap::Stop;
 
@@ -38,9 +38,9 @@ pub enum StartError {
     /// `proxy_on_vm_start` or `proxy_on_configure` returned false.
     #[error("{0} returned false: the filter refuses its configuration")]
     Refused(&'static str),
-    /// An export has another type than the ABI says.
-    #[error("export {0}: {1:#}")]
-    Export(&'static str, wasmtime::Error),
+    /// An export cannot be called.
+    #[error(transparent)]
+    Export(#[from] WrongType),
     /// It trapped, or ran over its budget.
     #[error("{0}: {1}")]
     Died(&'static str, String),
