@@ -9,6 +9,7 @@ use wasmdbg_control::breakpoints::{Planted, PlantedBreakpoints};
 use wasmdbg_control::connection::Sender;
 use wasmdbg_control::filters::{FilterCounters, FilterInfo, FilterList, FilterState, ModuleBytes};
 use wasmdbg_control::rules::Rule;
+use wasmdbg_control::server::answer_each;
 use wasmdbg_control::session::{ActivityNoted, Attached, AttachedFilter, Detached, Welcome};
 use wasmdbg_control::state::{GlobalValues, GlobalWritten, MemoryBytes, MemoryWritten};
 use wasmdbg_control::stop::{Context, FrameList, InterruptNoted, Resumed, StopReason, Stopped};
@@ -90,25 +91,15 @@ impl Proxy {
         self.lock().clients.push(server.sender.clone());
         let proxy = self.clone();
         std::thread::spawn(move || {
-            for message in server.receiver {
-                let Ok((Message::Request { id, body }, _)) = message else { break };
+            answer_each(server, |request| {
                 let mut state = proxy.lock();
-                let _ = state.asking.send(Some(body.clone()));
-                if state.silent == Some(body.method()) {
-                    continue;
+                let _ = state.asking.send(Some(request.clone()));
+                if state.silent == Some(request.method()) {
+                    return None;
                 }
-                let answer = match state.reply(&body) {
-                    Some(body) => Message::Response { id, body },
-                    None => {
-                        let error = WireError::new(ErrorKind::State, "not in this test");
-                        Message::Error { id, error }
-                    }
-                };
-                drop(state);
-                if server.sender.send(&answer).is_err() {
-                    break;
-                }
-            }
+                let refusal = || WireError::new(ErrorKind::State, "not in this test");
+                Some(state.reply(&request).ok_or_else(refusal))
+            });
             let _ = proxy.lock().asking.send(None);
         });
         let (client, events) = Client::greet(client, name).expect("a greeting");

@@ -121,42 +121,39 @@ pub(crate) fn source_frames(target: &Target, function: u32, lookup: ModulePc) ->
 
 #[cfg(test)]
 mod tests {
+    use wasmdbg_control::server::answer_each;
     use wasmdbg_control::session::Welcome;
     use wasmdbg_control::stop::{Context, Frame as WireFrame, FrameList, MAX_FRAMES, StopReason, Stopped};
     use wasmdbg_control::{
-        Client, Connection, ContextId, FilterId, Message, ModuleHash, PROTOCOL_VERSION, Reply, Request,
-        SlotId, StopId,
+        Client, Connection, ContextId, FilterId, ModuleHash, PROTOCOL_VERSION, Reply, Request, SlotId,
+        StopId, WireError,
     };
 
     use super::*;
 
-    /// A proxy that has frames without end; it hangs up when it is asked for twice the most.
-    fn endless(proxy: &Connection) {
-        while let Ok(Ok((Message::Request { id, body }, _))) = proxy.receiver.recv() {
-            let body: Reply = match body {
-                Request::Frames(asked) if asked.first < 2 * MAX_FRAMES => {
-                    let frame = WireFrame { function: 0, pc: ModulePc(0), locals: vec![], operands: vec![] };
-                    let frames = vec![frame; asked.count as usize];
-                    FrameList { frames, frame_count: u32::MAX }.into()
-                }
-                Request::Hello(_) => Welcome {
-                    protocol: PROTOCOL_VERSION,
-                    plugin: String::new(),
-                    host: String::new(),
-                    pid: 1,
-                    capabilities: vec![],
-                }
-                .into(),
-                _ => return,
-            };
-            proxy.sender.send(&Message::Response { id, body }).unwrap();
-        }
+    /// A proxy that has frames without end; it says nothing when it is asked for twice the most.
+    fn endless(request: Request) -> Option<Result<Reply, WireError>> {
+        Some(Ok(match request {
+            Request::Frames(asked) if asked.first < 2 * MAX_FRAMES => {
+                let frame = WireFrame { function: 0, pc: ModulePc(0), locals: vec![], operands: vec![] };
+                FrameList { frames: vec![frame; asked.count as usize], frame_count: u32::MAX }.into()
+            }
+            Request::Hello(_) => Welcome {
+                protocol: PROTOCOL_VERSION,
+                plugin: String::new(),
+                host: String::new(),
+                pid: 1,
+                capabilities: vec![],
+            }
+            .into(),
+            _ => return None,
+        }))
     }
 
     #[test]
     fn frames_without_end_are_read_as_far_as_a_stack_can_have_them() {
         let (ours, theirs) = Connection::memory().unwrap();
-        let proxy = std::thread::spawn(move || endless(&theirs));
+        let proxy = std::thread::spawn(move || answer_each(theirs, endless));
         let (client, _events) = Client::greet(ours, "a test").unwrap();
         let info = Stopped {
             stop: StopId(1),

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use wasmdbg_control::server::answer_each;
 use wasmdbg_control::session::Welcome;
 use wasmdbg_control::stop::ReleaseCause;
-use wasmdbg_control::{Client, Connection, Message, PROTOCOL_VERSION};
+use wasmdbg_control::{Client, Connection, PROTOCOL_VERSION, Request};
 use wasmdbg_session::{
     AttachOptions, BreakpointOptions, BreakpointSpec, Error, Progress, Session, SessionEvent, Step,
     ValueState,
@@ -114,21 +115,20 @@ fn memory_is_read_up_to_its_end() {
 #[test]
 fn a_proxy_that_answers_nothing_is_given_up() {
     let (ours, theirs) = Connection::memory().expect("a socket pair");
-    let proxy = std::thread::spawn(move || {
-        let hello = theirs.receiver.recv().expect("a client");
-        let Ok((Message::Request { id, .. }, _)) = hello else { panic!("{hello:?}") };
-        let body = Welcome {
-            protocol: PROTOCOL_VERSION,
-            plugin: "0.1.0".into(),
-            host: "silent".into(),
-            pid: 1,
-            capabilities: Vec::new(),
-        };
-        theirs.sender.send(&Message::Response { id, body: body.into() }).expect("a client");
-        theirs
+    std::thread::spawn(move || {
+        answer_each(theirs, |request| match request {
+            Request::Hello(_) => Some(Ok(Welcome {
+                protocol: PROTOCOL_VERSION,
+                plugin: "0.1.0".into(),
+                host: "silent".into(),
+                pid: 1,
+                capabilities: Vec::new(),
+            }
+            .into())),
+            _ => None,
+        });
     });
     let (client, events) = Client::greet(ours, "session tests").expect("a greeting");
-    let _proxy = proxy.join().expect("the greeting");
     let attached = Session::attach(client, events, &AttachOptions::default(), &mut |_| {});
     let why = attached.map(drop).expect_err("nobody answers").to_string();
     assert_eq!(why, "the proxy has not answered `filters` within 10 s");

@@ -8,6 +8,7 @@
 mod connected;
 mod disconnect;
 mod listener;
+mod memory;
 mod outbox;
 mod peer;
 mod remote;
@@ -17,6 +18,7 @@ mod waker;
 
 pub use self::disconnect::{ClientId, Disconnect};
 pub use self::listener::{Access, BindError, Listener};
+pub use self::memory::answer_each;
 pub use self::outbox::{ClientHandle, OUTBOX_LIMIT, QueueError};
 pub use self::peer::Peer;
 pub use self::remote::Remote;

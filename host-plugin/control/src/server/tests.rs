@@ -14,14 +14,29 @@ use crate::messages::message::{ErrorKind, Message, Reply, Request, RequestId, Wi
 use crate::messages::session::{Activity, ActivityNoted, Attach, Hello, LaneStart, Welcome};
 use crate::wire::codec::{Decoder, MAX_FRAME, encode};
 
-/// Answers each request with as much as fits; never sleeps.
+/// Keeps requests, as the agent does whose slots answer from their threads, or answers each at once.
 #[derive(Default)]
-struct Generous {
+struct Later {
+    at_once: Option<Reply>,
     client: Option<ClientHandle>,
+    kept: Vec<RequestId>,
+    most: usize,
     served: usize,
+    ended: Option<Disconnect>,
 }
 
-impl Service for Generous {
+impl Later {
+    fn answer_all(&mut self, reply: impl Into<Reply>) {
+        let reply = reply.into();
+        for id in self.kept.drain(..) {
+            self.client.as_ref().unwrap().reply(id, reply.clone()).unwrap();
+            self.served += 1;
+        }
+    }
+}
+
+/// Never sleeps.
+impl Service for Later {
     fn allow(&mut self, _: &Peer) -> Result<(), String> {
         Ok(())
     }
@@ -33,13 +48,15 @@ impl Service for Generous {
     }
 
     fn request(&mut self, _: ClientId, id: RequestId, _: Request) {
-        self.served += 1;
-        let reply = ModuleBytes { size: 1 << 20, data: vec![7; 512 << 10] };
-        self.client.as_ref().unwrap().reply(id, reply).unwrap();
+        self.kept.push(id);
+        self.most = self.most.max(self.kept.len());
+        if let Some(reply) = self.at_once.clone() {
+            self.answer_all(reply);
+        }
     }
 
     fn disconnected(&mut self, _: ClientId, why: &Disconnect) {
-        panic!("{why}");
+        self.ended = Some(why.clone());
     }
 
     fn tick(&mut self, _: Instant) {}
@@ -75,7 +92,9 @@ fn half_a_megabyte() -> ReadModule {
 #[test]
 fn what_a_client_pipelines_is_read_only_as_fast_as_it_takes_the_replies() {
     let mut server = server();
-    let mut service = Generous::default();
+    // As much as fits a reply.
+    let reply = ModuleBytes { size: 1 << 20, data: vec![7; 512 << 10] };
+    let mut service = Later { at_once: Some(reply.into()), ..Later::default() };
     let mut greedy = client(&server);
     let requests: Vec<u8> = (2..2002).flat_map(|id| frame(id, half_a_megabyte())).collect();
     let (mut written, mut most, mut read) = (0, 0, 0);
@@ -89,56 +108,12 @@ fn what_a_client_pipelines_is_read_only_as_fast_as_it_takes_the_replies() {
         read += greedy.read(&mut chunk).unwrap_or(0);
         most = most.max(server.clients.values().map(Connected::undecoded).max().unwrap());
     }
+    assert_eq!(service.ended, None);
     assert!(read > 1 << 20 && service.served > 6, "it is served: {read} bytes, {} replies", service.served);
     assert!(most <= TURN_BYTES + crate::MAX_FRAME, "{most} bytes of requests lie in the decoder");
     assert!(most <= 2 * TURN_BYTES, "none of them is larger than some hundred bytes: {most}");
     // What was not read waits in the client's own socket.
     assert!(written < 4 * TURN_BYTES, "{written} bytes were taken from it");
-}
-
-/// Keeps requests, as the agent does whose slots answer from their threads.
-#[derive(Default)]
-struct Later {
-    client: Option<ClientHandle>,
-    kept: Vec<RequestId>,
-    most: usize,
-    ended: Option<Disconnect>,
-}
-
-impl Later {
-    fn answer_all(&mut self, reply: impl Into<Reply>) {
-        let reply = reply.into();
-        for id in self.kept.drain(..) {
-            self.client.as_ref().unwrap().reply(id, reply.clone()).unwrap();
-        }
-    }
-}
-
-impl Service for Later {
-    fn allow(&mut self, _: &Peer) -> Result<(), String> {
-        Ok(())
-    }
-
-    fn refused(&mut self, _: &Peer, _: &str) {}
-
-    fn connected(&mut self, client: ClientHandle, _: Peer, _: Hello) {
-        self.client = Some(client);
-    }
-
-    fn request(&mut self, _: ClientId, id: RequestId, _: Request) {
-        self.kept.push(id);
-        self.most = self.most.max(self.kept.len());
-    }
-
-    fn disconnected(&mut self, _: ClientId, why: &Disconnect) {
-        self.ended = Some(why.clone());
-    }
-
-    fn tick(&mut self, _: Instant) {}
-
-    fn next_tick(&self) -> Option<Instant> {
-        Some(Instant::now())
-    }
 }
 
 #[test]

@@ -12,17 +12,23 @@ use wasmdbg_control::{ErrorKind, Message, Reply, WireError};
 
 use crate::support::{Scratch, Seen, Server, frame, greet, read_message, welcome};
 
-#[test]
-fn a_client_of_a_newer_version_is_told_to_upgrade_the_plugin() {
+/// What a client hears that greets a plugin in another version.
+fn refused(protocol: u32, client: &str) -> String {
     let server = Server::with(None, None);
     let mut stream = server.remote.connect().unwrap();
-    let hello =
-        br#"{"request":{"id":7,"body":{"method":"hello","params":{"protocol":2,"client":"wasmdbg 9.9.9"}}}}"#;
-    stream.write_all(&frame(hello)).unwrap();
+    let hello = format!(
+        r#"{{"request":{{"id":7,"body":{{"method":"hello","params":{{"protocol":{protocol},"client":"{client}"}}}}}}}}"#
+    );
+    stream.write_all(&frame(hello.as_bytes())).unwrap();
     let Message::Error { id: 7, error } = read_message(&mut stream) else { panic!("greeted") };
     assert_eq!(error.kind, ErrorKind::Version);
+    error.message
+}
+
+#[test]
+fn a_client_of_a_newer_version_is_told_to_upgrade_the_plugin() {
     assert_eq!(
-        error.message,
+        refused(2, "wasmdbg 9.9.9"),
         "the plugin in the proxy (wasmdbg.so 0.1.0) speaks version 1 of the control protocol and the client \
          (wasmdbg 9.9.9) version 2: upgrade wasmdbg.so and restart the proxy, or use the client installed with it"
     );
@@ -30,14 +36,8 @@ fn a_client_of_a_newer_version_is_told_to_upgrade_the_plugin() {
 
 #[test]
 fn a_client_of_an_older_version_is_told_to_upgrade() {
-    let server = Server::with(None, None);
-    let mut stream = server.remote.connect().unwrap();
-    let hello =
-        br#"{"request":{"id":7,"body":{"method":"hello","params":{"protocol":0,"client":"wasmdbg 0.0.9"}}}}"#;
-    stream.write_all(&frame(hello)).unwrap();
-    let Message::Error { id: 7, error } = read_message(&mut stream) else { panic!("greeted") };
-    assert_eq!(error.kind, ErrorKind::Version);
-    assert!(error.message.ends_with("upgrade the client, or use the one that was installed with the plugin"));
+    let message = refused(0, "wasmdbg 0.0.9");
+    assert!(message.ends_with("upgrade the client, or use the one that was installed with the plugin"));
 }
 
 #[test]
