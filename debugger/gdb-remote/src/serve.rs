@@ -1,6 +1,6 @@
 //! The port, and one LLDB after the other: its bytes and the proxy's events in, packets out.
 
-use std::io::{self, Read};
+use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::thread;
@@ -18,7 +18,7 @@ use wasmdbg_control::stop::{Interrupt, ReleaseCause, StopReason};
 use wasmdbg_control::{Event, Events};
 
 use crate::attach::Attached;
-use crate::connection::Buffered;
+use crate::connection::{Buffered, Stream};
 use crate::target::Filters;
 use crate::threads::{PROXY, Standing};
 
@@ -57,9 +57,9 @@ pub enum ServeError {
 }
 
 /// What the loop waits for.
-pub(crate) enum Input {
+pub(crate) enum Input<S> {
     /// An LLDB has connected.
-    Client(TcpStream),
+    Client(S),
     Bytes(Vec<u8>),
     /// LLDB has gone.
     Hangup,
@@ -102,34 +102,50 @@ impl Listener {
     /// # Errors
     /// See [`ServeError`]; it only ends with one.
     pub fn serve(self, attached: Attached, report: impl Fn(&str) + Send + 'static) -> Result<(), ServeError> {
-        let Attached { client, events, modules, .. } = attached;
         let (inputs, input) = mpsc::sync_channel(INPUTS);
-        forward(events, inputs.clone())?;
         accept(self.listener, inputs.clone(), report)?;
-        let mut filters = Filters::new(client, modules);
-        loop {
-            let stream = match input.recv() {
-                Ok(Input::Client(stream)) => stream,
-                Ok(Input::Event(event)) => {
-                    take(&mut filters, event);
-                    filters.let_go();
-                    continue;
-                }
-                Ok(Input::Bytes(_) | Input::Hangup) => continue,
-                Ok(Input::Lost) | Err(_) => return Err(ServeError::Proxy(fault_of(&filters))),
-            };
-            stream.set_nodelay(true)?;
-            listen_to(stream.try_clone()?, inputs.clone())?;
-            let ended = talk(&mut filters, stream, &input);
-            filters.let_go();
-            if let Some(why) = ended {
-                return Err(ServeError::Proxy(why));
+        serve_clients(attached, &inputs, &input)
+    }
+}
+
+/// Serves the LLDBs that come by `input`, one after the other, until the proxy is gone.
+pub(crate) fn serve_clients<S: Stream>(
+    attached: Attached,
+    inputs: &SyncSender<Input<S>>,
+    input: &Receiver<Input<S>>,
+) -> Result<(), ServeError> {
+    let Attached { client, events, modules, .. } = attached;
+    forward(events, inputs.clone())?;
+    let mut filters = Filters::new(client, modules);
+    let mut next = None;
+    loop {
+        let stream = match next.take() {
+            Some(stream) => stream,
+            None => wait_for_client(&mut filters, input)?,
+        };
+        listen_to(stream.try_clone()?, inputs.clone())?;
+        let ended = talk(&mut filters, stream, input);
+        filters.let_go();
+        next = ended.map_err(ServeError::Proxy)?;
+    }
+}
+
+/// While nobody debugs nothing stays stopped.
+fn wait_for_client<S>(filters: &mut Filters, input: &Receiver<Input<S>>) -> Result<S, ServeError> {
+    loop {
+        match input.recv() {
+            Ok(Input::Client(stream)) => return Ok(stream),
+            Ok(Input::Event(event)) => {
+                take(filters, event);
+                filters.let_go();
             }
+            Ok(Input::Bytes(_) | Input::Hangup) => {}
+            Ok(Input::Lost) | Err(_) => return Err(ServeError::Proxy(fault_of(filters))),
         }
     }
 }
 
-fn forward(events: Events, inputs: SyncSender<Input>) -> io::Result<()> {
+fn forward<S: Stream>(events: Events, inputs: SyncSender<Input<S>>) -> io::Result<()> {
     let body = move || {
         for event in events.iter() {
             if inputs.send(Input::Event(event)).is_err() {
@@ -145,7 +161,7 @@ fn forward(events: Events, inputs: SyncSender<Input>) -> io::Result<()> {
 /// Connections come from a thread of their own, so that the end of the proxy shows meanwhile.
 fn accept(
     listener: TcpListener,
-    inputs: SyncSender<Input>,
+    inputs: SyncSender<Input<TcpStream>>,
     report: impl Fn(&str) + Send + 'static,
 ) -> io::Result<()> {
     // Elsewhere it is open to whoever reaches it, as the user has said.
@@ -162,6 +178,8 @@ fn accept(
                 refusal.line.iter().for_each(|line| report(line));
                 continue;
             }
+            // Packets are small, and each is waited for; a connection that is gone shows when it is read.
+            let _ = stream.set_nodelay(true);
             if inputs.send(Input::Client(stream)).is_err() {
                 return;
             }
@@ -171,7 +189,7 @@ fn accept(
     Ok(())
 }
 
-pub(crate) fn listen_to(mut stream: TcpStream, inputs: SyncSender<Input>) -> io::Result<()> {
+pub(crate) fn listen_to<S: Stream>(mut stream: S, inputs: SyncSender<Input<S>>) -> io::Result<()> {
     let body = move || {
         let mut chunk = vec![0; 16 << 10];
         while let Ok(count @ 1..) = stream.read(&mut chunk) {
@@ -185,29 +203,39 @@ pub(crate) fn listen_to(mut stream: TcpStream, inputs: SyncSender<Input>) -> io:
     Ok(())
 }
 
-type Machine<'a> = GdbStubStateMachine<'a, Filters, Buffered>;
+type Machine<'a, S> = GdbStubStateMachine<'a, Filters, Buffered<S>>;
 type Fault = gdbstub::stub::GdbStubError<CallError, io::Error>;
 
-/// Serves one LLDB. Returns why there will be no other.
-pub(crate) fn talk(filters: &mut Filters, stream: TcpStream, input: &Receiver<Input>) -> Option<String> {
+/// Serves one LLDB. Returns the next one if it is there already, or why there will be none.
+pub(crate) fn talk<S: Stream>(
+    filters: &mut Filters,
+    stream: S,
+    input: &Receiver<Input<S>>,
+) -> Result<Option<S>, String> {
     let mut hung_up = false;
-    let mut conversation = Conversation { filters, input, alive: None, hung_up: &mut hung_up };
+    let mut conversation =
+        Conversation { filters, input, alive: None, interrupted: 0, hung_up: &mut hung_up };
     let ended = conversation.run(&stream);
     // A reader that still waits must not hand its bytes to the next conversation.
-    let _ = stream.shutdown(std::net::Shutdown::Both);
+    stream.close();
     let lost = match ended {
         Ok(lost) => lost,
         Err(fault) => fault.into_target_error().map(|error| error.to_string()),
     };
-    while lost.is_none() && !hung_up {
+    if let Some(why) = lost {
+        return Err(why);
+    }
+    let mut next = None;
+    while !hung_up {
         match input.recv() {
             Ok(Input::Hangup) => hung_up = true,
-            Ok(Input::Bytes(_) | Input::Client(_)) => {}
+            Ok(Input::Client(stream)) => next = Some(stream),
+            Ok(Input::Bytes(_)) => {}
             Ok(Input::Event(event)) => take(filters, event),
-            Ok(Input::Lost) | Err(_) => return Some(fault_of(filters)),
+            Ok(Input::Lost) | Err(_) => return Err(fault_of(filters)),
         }
     }
-    lost
+    Ok(next)
 }
 
 fn fault_of(filters: &Filters) -> String {
@@ -226,19 +254,23 @@ fn take(filters: &mut Filters, event: Event) {
     }
 }
 
-struct Conversation<'a> {
+struct Conversation<'a, S> {
     filters: &'a mut Filters,
-    input: &'a Receiver<Input>,
+    input: &'a Receiver<Input<S>>,
     alive: Option<Instant>,
+    /// Callbacks that were asked to stop and have not, if they can still.
+    interrupted: u32,
     hung_up: &'a mut bool,
 }
 
-impl Conversation<'_> {
-    fn run(&mut self, stream: &TcpStream) -> Result<Option<String>, Fault> {
+impl<S: Stream> Conversation<'_, S> {
+    fn run(&mut self, stream: &S) -> Result<Option<String>, Fault> {
         let Ok(writing) = stream.try_clone() else { return Ok(None) };
-        let stub = GdbStub::builder(Buffered::new(writing)).packet_buffer_size(PACKET).build();
+        // A buffer of gdbstub's own would grow with what LLDB sends.
+        let mut buffer = vec![0; PACKET];
+        let stub = GdbStub::builder(Buffered::new(writing)).with_packet_buffer(&mut buffer).build();
         let Ok(stub) = stub else { return Ok(Some(String::from("no packet buffer: a fault of wasmdbg"))) };
-        let mut machine: Machine<'_> = stub.run_state_machine(self.filters)?;
+        let mut machine: Machine<'_, S> = stub.run_state_machine(self.filters)?;
         let mut bytes: Vec<u8> = Vec::new();
         let mut next = 0;
         loop {
@@ -273,21 +305,16 @@ impl Conversation<'_> {
                             (bytes, next) = (more, 0);
                             inner.into()
                         }
-                        Ok(Input::Event(Event::CallbackEnded(ended)))
-                            if self.filters.stepping == Some(ended.slot) =>
-                        {
-                            // The step has left the filter.
-                            self.filters.stepping = None;
-                            let reason = MultiThreadStopReason::SignalWithThread {
-                                tid: PROXY,
-                                signal: Signal::SIGTRAP,
-                            };
-                            inner.report_stop_with_regs(self.filters, reason, &mut std::iter::empty())?
-                        }
-                        Ok(Input::Event(event)) => {
-                            take(self.filters, event);
-                            inner.into()
-                        }
+                        Ok(Input::Event(event)) => match self.end_of_run(&event) {
+                            Some(signal) => {
+                                let reason = MultiThreadStopReason::SignalWithThread { tid: PROXY, signal };
+                                inner.report_stop_with_regs(self.filters, reason, &mut std::iter::empty())?
+                            }
+                            None => {
+                                take(self.filters, event);
+                                inner.into()
+                            }
+                        },
                         Ok(Input::Client(_)) => inner.into(),
                         Ok(Input::Hangup) => {
                             *self.hung_up = true;
@@ -323,8 +350,23 @@ impl Conversation<'_> {
     }
 
     /// Makes what runs stop; false when nothing does.
-    fn interrupt(&self) -> bool {
-        self.filters.client.call(Interrupt { slot: None }).is_ok()
+    fn interrupt(&mut self) -> bool {
+        let noted = self.filters.client.call(Interrupt { slot: None });
+        self.interrupted = noted.map_or(0, |noted| noted.slots);
+        self.interrupted > 0
+    }
+
+    /// With which signal LLDB stops waiting when a callback ends: its step has left the filter, or the
+    /// last callback that it interrupted was over before it came to a place where it could stop.
+    fn end_of_run(&mut self, event: &Event) -> Option<Signal> {
+        let Event::CallbackEnded(ended) = event else { return None };
+        if self.filters.stepping == Some(ended.slot) {
+            self.filters.stepping = None;
+            return Some(Signal::SIGTRAP);
+        }
+        let last = self.interrupted == 1;
+        self.interrupted = self.interrupted.saturating_sub(1);
+        last.then_some(Signal::SIGINT)
     }
 
     /// LLDB is at work: the deadline of what stands counts from now.
@@ -349,9 +391,9 @@ impl Conversation<'_> {
 
     fn report<'m>(
         &mut self,
-        inner: GdbStubStateMachineInner<'m, Running, Filters, Buffered>,
+        inner: GdbStubStateMachineInner<'m, Running, Filters, Buffered<S>>,
         standing: Standing,
-    ) -> Result<Machine<'m>, Fault> {
+    ) -> Result<Machine<'m, S>, Fault> {
         let tid = standing.tid();
         let reason = match &standing.stopped.reason {
             StopReason::Breakpoint { .. } => MultiThreadStopReason::SwBreak(tid),
@@ -368,6 +410,7 @@ impl Conversation<'_> {
             }
             (reason, _) => reason,
         };
+        self.interrupted = 0;
         self.filters.threads.current = Some(standing);
         // LLDB takes the pc of a stop from here.
         let pc = self.filters.pc().to_le_bytes();
