@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use wasmdbg_control::{FilterId, TransactionId};
 use wasmdbg_proxy_wasm::{
-    Action, Callback, Embedder, Filter, FilterConfig, HeaderMap, Level, RequestFacts, Runtime, Settings,
-    Status, ThreadHandle, Transaction,
+    Action, Callback, Embedder, Filter, FilterConfig, HeaderMap, Headers, Level, RequestFacts, Runtime,
+    Settings, Status, ThreadHandle, Transaction,
 };
 
 struct Quiet;
@@ -46,7 +46,47 @@ const REQUEST: [(&[u8], &[u8]); 6] = [
     (b"user-agent", b"wrk"),
 ];
 
-struct Static;
+/// All of it without size: making one costs nothing.
+struct Static {
+    request: Fields<6>,
+    others: Fields<0>,
+}
+
+/// The first ones of [`REQUEST`].
+struct Fields<const COUNT: usize>;
+
+impl<const COUNT: usize> Headers for Fields<COUNT> {
+    fn get(&mut self, name: &[u8], value: &mut Vec<u8>) -> Result<(), Status> {
+        let found = REQUEST[..COUNT].iter().find(|(field, _)| *field == name).ok_or(Status::NotFound)?;
+        value.extend_from_slice(found.1);
+        Ok(())
+    }
+
+    fn pairs(&mut self, each: &mut dyn FnMut(&[u8], &[u8])) -> Result<(), Status> {
+        REQUEST[..COUNT].iter().for_each(|(name, value)| each(name, value));
+        Ok(())
+    }
+
+    fn count(&mut self) -> Result<u32, Status> {
+        Ok(COUNT as u32)
+    }
+
+    fn add(&mut self, _: &[u8], _: &[u8]) -> Result<(), Status> {
+        Ok(())
+    }
+
+    fn replace(&mut self, _: &[u8], _: &[u8]) -> Result<(), Status> {
+        Ok(())
+    }
+
+    fn remove(&mut self, _: &[u8]) -> Result<(), Status> {
+        Ok(())
+    }
+
+    fn set_all(&mut self, _: &[(Vec<u8>, Vec<u8>)]) -> Result<(), Status> {
+        Ok(())
+    }
+}
 
 impl Transaction for Static {
     fn id(&self) -> TransactionId {
@@ -57,36 +97,11 @@ impl Transaction for Static {
         RequestFacts { method: String::new(), path: String::new(), client: None, client_port: 0 }
     }
 
-    fn header(&mut self, map: HeaderMap, name: &[u8], value: &mut Vec<u8>) -> Result<(), Status> {
-        let fields = if map == HeaderMap::RequestHeaders { &REQUEST[..] } else { &[] };
-        let found = fields.iter().find(|(field, _)| *field == name).ok_or(Status::NotFound)?;
-        value.extend_from_slice(found.1);
-        Ok(())
-    }
-
-    fn pairs(&mut self, _: HeaderMap, each: &mut dyn FnMut(&[u8], &[u8])) -> Result<(), Status> {
-        REQUEST.iter().for_each(|(name, value)| each(name, value));
-        Ok(())
-    }
-
-    fn header_count(&mut self, _: HeaderMap) -> Result<u32, Status> {
-        Ok(6)
-    }
-
-    fn add_header(&mut self, _: HeaderMap, _: &[u8], _: &[u8]) -> Result<(), Status> {
-        Ok(())
-    }
-
-    fn replace_header(&mut self, _: HeaderMap, _: &[u8], _: &[u8]) -> Result<(), Status> {
-        Ok(())
-    }
-
-    fn remove_header(&mut self, _: HeaderMap, _: &[u8]) -> Result<(), Status> {
-        Ok(())
-    }
-
-    fn set_pairs(&mut self, _: HeaderMap, _: &[(Vec<u8>, Vec<u8>)]) -> Result<(), Status> {
-        Ok(())
+    fn headers(&mut self, map: HeaderMap) -> Result<&mut dyn Headers, Status> {
+        Ok(match map {
+            HeaderMap::RequestHeaders => &mut self.request,
+            _ => &mut self.others,
+        })
     }
 
     fn property(&mut self, _: &[&[u8]], _: &mut Vec<u8>) -> Result<(), Status> {
@@ -111,7 +126,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let filter = Filter::load(&runtime, FilterId(0), config, 2);
     let mut vm = filter.take_vm().ok_or("no virtual machine")?;
     for _ in 0..requests {
-        let (context, _) = vm.create_context(Box::new(Static));
+        let (context, _) = vm.create_context(Box::new(Static { request: Fields, others: Fields }));
         for callback in [
             Callback::RequestHeaders { end_of_stream: true },
             Callback::ResponseHeaders { end_of_stream: true },

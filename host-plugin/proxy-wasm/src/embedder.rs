@@ -1,11 +1,23 @@
-//! What a proxy gives to the ABI: a log, threads, and the transaction behind a stream context.
+//! What a proxy gives to the ABI: a log, threads, and the transactions behind stream contexts, which lend their
+//! header maps and buffers.
 
 use std::net::IpAddr;
+use std::ops::Range;
 
 use wasmdbg_control::TransactionId;
 use wasmdbg_control::text::{SHOWN, cut};
 
-/// The process that hosts filters.
+/// The process that hosts filters: what a filter asks of it that is about no transaction.
+///
+/// A host function finds what it works on in one of three places. What a virtual machine has itself (contexts,
+/// pauses, ticks, its log) is in its state, and no host is asked. What belongs to a message is lent by its
+/// [`Transaction`] as [`Headers`] or as a [`Buffer`]. Everything else is the process's: logging is here, and what
+/// reaches beyond the process or outlives a virtual machine belongs here beside it, calls to other services
+/// (`proxy_http_call`, `proxy_grpc_*`) with their cancelling, and metrics. Such a function returns at once: a
+/// reply comes in a later callback, and is read as the map or the buffer that its number names.
+///
+/// So adding a host function is one function in one file of `abi/`; adding a callback is one row of the table in
+/// `vm/entry.rs` and one arm where its argument can be read. A host that has no use for either changes nothing.
 pub trait Embedder: Send + Sync + 'static {
     /// Name and version of the host: `Apache Traffic Server 9.2.5`.
     fn host_name(&self) -> String;
@@ -100,13 +112,94 @@ pub enum HeaderMap {
     ResponseTrailers,
 }
 
+/// The buffers of a transaction (`proxy_buffer_type_t` 0 and 1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BufferKind {
+    /// 0
+    RequestBody,
+    /// 1
+    ResponseBody,
+}
+
+/// A header map: names and values in the order of the wire.
+///
+/// Names are compared without case. Pseudo-headers (`:path`, …) are part of the map; [`Headers::pairs`] lists them
+/// first. What a function returns is the status that the guest gets: each of them [`Status::BadArgument`] when the
+/// map is not there in this phase.
+pub trait Headers {
+    /// Appends the values of `name`, joined by `,` when the field repeats, to `value`.
+    ///
+    /// # Errors
+    /// [`Status::NotFound`].
+    fn get(&mut self, name: &[u8], value: &mut Vec<u8>) -> Result<(), Status>;
+
+    /// Calls `each(name, value)` for every field in order.
+    ///
+    /// # Errors
+    /// See [`Headers`].
+    fn pairs(&mut self, each: &mut dyn FnMut(&[u8], &[u8])) -> Result<(), Status>;
+
+    /// Number of fields, pseudo-headers included.
+    ///
+    /// # Errors
+    /// See [`Headers`].
+    fn count(&mut self) -> Result<u32, Status>;
+
+    /// Appends a field. A pseudo-header is set.
+    ///
+    /// # Errors
+    /// [`Status::BadArgument`] also for what the map cannot hold; so do the next ones.
+    fn add(&mut self, name: &[u8], value: &[u8]) -> Result<(), Status>;
+
+    /// Sets a field to one value; adds it when it is absent.
+    ///
+    /// # Errors
+    /// As [`Headers::add`].
+    fn replace(&mut self, name: &[u8], value: &[u8]) -> Result<(), Status>;
+
+    /// Removes all values of a field; no error when it is absent.
+    ///
+    /// # Errors
+    /// As [`Headers::add`].
+    fn remove(&mut self, name: &[u8]) -> Result<(), Status>;
+
+    /// Replaces the whole map, or nothing of it.
+    ///
+    /// # Errors
+    /// As [`Headers::add`].
+    fn set_all(&mut self, pairs: &[(Vec<u8>, Vec<u8>)]) -> Result<(), Status>;
+}
+
+/// Bytes that a guest reads and may change, whether they lie in one piece or not.
+///
+/// What a function returns is the status that the guest gets: each of them [`Status::NotFound`] when the buffer is
+/// not there in this phase.
+pub trait Buffer {
+    /// Number of bytes.
+    ///
+    /// # Errors
+    /// See [`Buffer`].
+    fn size(&mut self) -> Result<usize, Status>;
+
+    /// Appends the bytes of `range`, which is within the buffer, to `bytes`.
+    ///
+    /// # Errors
+    /// See [`Buffer`].
+    fn read(&mut self, range: Range<usize>, bytes: &mut Vec<u8>) -> Result<(), Status>;
+
+    /// Puts `bytes` in the place of `range`, which is within the buffer and can be empty.
+    ///
+    /// # Errors
+    /// [`Status::BadArgument`] when it cannot be changed, or would become larger than its host keeps.
+    fn splice(&mut self, range: Range<usize>, bytes: &[u8]) -> Result<(), Status>;
+}
+
 /// A transaction of the host, as the stream context that owns it sees it.
 ///
 /// On the fast lane every call comes on the transaction's home thread, inside a host call of the
 /// guest. On the debug lane calls come from the slot's thread: the implementation takes the
-/// transaction's lock for the length of each call, and nothing longer. Names are compared without
-/// case. Pseudo-headers (`:path`, …) are part of the maps; [`Transaction::pairs`] lists them first.
-/// The value returned by a map function is the status the guest gets.
+/// transaction's lock for the length of each call, and nothing longer. What it lends does the same: lending takes
+/// no lock.
 pub trait Transaction: Send {
     /// The host's number for it, shown as `#17`.
     fn id(&self) -> TransactionId;
@@ -114,47 +207,20 @@ pub trait Transaction: Send {
     /// What rules and the debugger ask of it. Reads the request at the time of the call.
     fn facts(&mut self) -> RequestFacts;
 
-    /// Appends the values of `name`, joined by `,` when the field repeats, to `value`.
+    /// Lends a header map.
     ///
     /// # Errors
-    /// [`Status::NotFound`]; [`Status::BadArgument`] when the map is not there in this phase.
-    fn header(&mut self, map: HeaderMap, name: &[u8], value: &mut Vec<u8>) -> Result<(), Status>;
+    /// [`Status::BadArgument`] when the map is not there in this phase; what is lent may say so instead.
+    fn headers(&mut self, map: HeaderMap) -> Result<&mut dyn Headers, Status>;
 
-    /// Calls `each(name, value)` for every field in order.
+    /// Lends a buffer. A host without bodies leaves this out.
     ///
     /// # Errors
-    /// [`Status::BadArgument`] when the map is not there in this phase.
-    fn pairs(&mut self, map: HeaderMap, each: &mut dyn FnMut(&[u8], &[u8])) -> Result<(), Status>;
-
-    /// Number of fields, pseudo-headers included.
-    ///
-    /// # Errors
-    /// As [`Transaction::pairs`].
-    fn header_count(&mut self, map: HeaderMap) -> Result<u32, Status>;
-
-    /// Appends a field. A pseudo-header is set.
-    ///
-    /// # Errors
-    /// As [`Transaction::pairs`].
-    fn add_header(&mut self, map: HeaderMap, name: &[u8], value: &[u8]) -> Result<(), Status>;
-
-    /// Sets a field to one value; adds it when it is absent.
-    ///
-    /// # Errors
-    /// As [`Transaction::pairs`].
-    fn replace_header(&mut self, map: HeaderMap, name: &[u8], value: &[u8]) -> Result<(), Status>;
-
-    /// Removes all values of a field; no error when it is absent.
-    ///
-    /// # Errors
-    /// As [`Transaction::pairs`].
-    fn remove_header(&mut self, map: HeaderMap, name: &[u8]) -> Result<(), Status>;
-
-    /// Replaces the whole map.
-    ///
-    /// # Errors
-    /// As [`Transaction::pairs`].
-    fn set_pairs(&mut self, map: HeaderMap, pairs: &[(Vec<u8>, Vec<u8>)]) -> Result<(), Status>;
+    /// [`Status::NotFound`] when the buffer is not there in this phase; what is lent may say so instead.
+    /// [`Status::Unimplemented`] when this host never has it: the guest gets NOT_FOUND, and the log says so once.
+    fn buffer(&mut self, _kind: BufferKind) -> Result<&mut dyn Buffer, Status> {
+        Err(Status::Unimplemented)
+    }
 
     /// Appends the value of a property (path segments without separators) to `value`, in the ABI's
     /// encoding: integers as 64-bit little endian. `plugin_*` properties never reach the host.

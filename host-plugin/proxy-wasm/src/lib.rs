@@ -18,7 +18,9 @@ pub mod vm;
 pub use agent::{Agent, AgentParts};
 pub use config::{FilterConfig, Settings};
 pub use debug::{Claim, DebugContext, DebugLane, Ending};
-pub use embedder::{Embedder, HeaderMap, Level, RequestFacts, Status, ThreadHandle, Transaction};
+pub use embedder::{
+    Buffer, BufferKind, Embedder, HeaderMap, Headers, Level, RequestFacts, Status, ThreadHandle, Transaction,
+};
 pub use filter::{EpochThread, Filter, Runtime, Unavailable, Waiter};
 pub use outcome::{Action, Effect, LocalResponse, Outcome, StreamType};
 pub use part::{Part, Pseudo};

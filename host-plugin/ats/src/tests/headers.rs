@@ -23,7 +23,8 @@ fn parked(fields: usize) -> (&'static Message, StreamTransaction) {
 
 fn pairs(stream: &mut StreamTransaction) -> Vec<(Vec<u8>, Vec<u8>)> {
     let mut pairs = Vec::new();
-    stream.pairs(MAP, &mut |name, value| pairs.push((name.to_vec(), value.to_vec()))).unwrap();
+    let headers = stream.headers(MAP).unwrap();
+    headers.pairs(&mut |name, value| pairs.push((name.to_vec(), value.to_vec()))).unwrap();
     pairs
 }
 
@@ -43,7 +44,7 @@ fn writing_a_large_map_costs_what_was_changed() {
     let mut map = pairs(&mut stream);
     change(&mut map);
     request.take_work();
-    stream.set_pairs(MAP, &map).unwrap();
+    stream.headers(MAP).unwrap().set_all(&map).unwrap();
     let all_pairs = (FIELDS as u64 + 2).pow(2);
     let work = request.take_work();
     assert!(work < 12 * all_pairs, "{work} pairs for three changes, and there are {all_pairs}");
@@ -60,7 +61,7 @@ fn a_small_map_has_the_order_that_was_written_and_the_servers_framing() {
     let mut map = pairs(&mut stream);
     change(&mut map);
     map.reverse();
-    stream.set_pairs(MAP, &map).unwrap();
+    stream.headers(MAP).unwrap().set_all(&map).unwrap();
     let first = request.lines().remove(0);
     assert_eq!(first, "Content-Length: 2", "before anything that can fail");
     let others: Vec<_> = request.lines().split_off(1);
@@ -75,7 +76,7 @@ fn framing_fields_read_back_in_the_order_they_were_written() {
     map.retain(|(name, _)| name != b"Content-Length");
     map.push((b"Transfer-Encoding".to_vec(), b"chunked".to_vec()));
     map.push((b"content-length".to_vec(), b"9".to_vec()));
-    stream.set_pairs(MAP, &map).unwrap();
+    stream.headers(MAP).unwrap().set_all(&map).unwrap();
     assert_eq!(request.values("content-length"), ["2"]);
     assert!(request.values("transfer-encoding").is_empty());
     let mut back = pairs(&mut stream);
@@ -89,6 +90,6 @@ fn a_map_that_the_server_refuses_keeps_its_framing() {
     let (request, mut stream) = parked(4);
     let map = pairs(&mut stream);
     request.set_room(2);
-    assert!(stream.set_pairs(MAP, &map).is_err());
+    assert!(stream.headers(MAP).unwrap().set_all(&map).is_err());
     assert_eq!(request.values("content-length"), ["2"]);
 }

@@ -1,7 +1,7 @@
 //! Header maps and properties of a transaction, and what of them goes out.
 
 use wasmdbg_proxy_wasm::HeaderMap::{RequestHeaders, ResponseHeaders};
-use wasmdbg_proxy_wasm::{HeaderMap, Status, Transaction as _};
+use wasmdbg_proxy_wasm::{HeaderMap, Headers, Status, Transaction as _};
 
 use super::{PAUSING, filter};
 use crate::double::{
@@ -28,16 +28,25 @@ fn with(request: &'static Message) -> Exchange {
     Exchange { request, ..Exchange::new() }
 }
 
+fn of_request(stream: &mut StreamTransaction) -> &mut dyn Headers {
+    stream.headers(RequestHeaders).unwrap()
+}
+
+fn of_response(stream: &mut StreamTransaction) -> &mut dyn Headers {
+    stream.headers(ResponseHeaders).unwrap()
+}
+
 fn header(stream: &mut StreamTransaction, map: HeaderMap, name: &str) -> Result<String, Status> {
     let mut value = Vec::new();
-    stream.header(map, name.as_bytes(), &mut value)?;
+    stream.headers(map)?.get(name.as_bytes(), &mut value)?;
     Ok(String::from_utf8(value).unwrap())
 }
 
 fn all(stream: &mut StreamTransaction, map: HeaderMap) -> Pairs {
     let mut pairs = Vec::new();
-    stream.pairs(map, &mut |name, value| pairs.push((name.to_vec(), value.to_vec()))).unwrap();
-    assert_eq!(stream.header_count(map), Ok(pairs.len() as u32));
+    let headers = stream.headers(map).unwrap();
+    headers.pairs(&mut |name, value| pairs.push((name.to_vec(), value.to_vec()))).unwrap();
+    assert_eq!(headers.count(), Ok(pairs.len() as u32));
     pairs
 }
 
@@ -61,10 +70,10 @@ fn repetitions_are_removed_and_replaced_together() {
     }
     let (transaction, mut stream) = parked(with(request));
     assert_eq!(header(&mut stream, RequestHeaders, "X-c"), Ok("4,5,6".into()));
-    stream.remove_header(RequestHeaders, b"x-A").unwrap();
-    stream.replace_header(RequestHeaders, b"x-C", b"7").unwrap();
-    stream.replace_header(RequestHeaders, b"X-New", b"8").unwrap();
-    stream.add_header(RequestHeaders, b"X-B", b"9").unwrap();
+    of_request(&mut stream).remove(b"x-A").unwrap();
+    of_request(&mut stream).replace(b"x-C", b"7").unwrap();
+    of_request(&mut stream).replace(b"X-New", b"8").unwrap();
+    of_request(&mut stream).add(b"X-B", b"9").unwrap();
     assert_eq!(request.lines(), ["X-B: 2", "X-C: 7", "X-New: 8", "X-B: 9"]);
     assert_eq!(header(&mut stream, RequestHeaders, "x-a"), Err(Status::NotFound));
     assert_eq!((transaction.request().handles(), locked()), (0, 0), "all is given back");
@@ -79,14 +88,14 @@ fn nothing_is_changed_by_what_is_refused() {
         for value in [(b"X-A".as_slice(), bad.as_bytes()), (bad.as_bytes(), b"1"), (b":path", bad.as_bytes())]
         {
             let refused = Err(Status::BadArgument);
-            assert_eq!(stream.add_header(RequestHeaders, value.0, value.1), refused);
-            assert_eq!(stream.replace_header(RequestHeaders, value.0, value.1), refused);
+            assert_eq!(of_request(&mut stream).add(value.0, value.1), refused);
+            assert_eq!(of_request(&mut stream).replace(value.0, value.1), refused);
             let map = [pairs(&[(":path", "/other"), ("X-B", "3")]), vec![(value.0.into(), value.1.into())]];
-            assert_eq!(stream.set_pairs(RequestHeaders, &map.concat()), refused);
+            assert_eq!(of_request(&mut stream).set_all(&map.concat()), refused);
         }
     }
     assert_eq!(stream.set_property(&[b"request", b"path"], b"/a b"), Err(Status::BadArgument));
-    assert_eq!(stream.remove_header(RequestHeaders, b":path"), Err(Status::BadArgument));
+    assert_eq!(of_request(&mut stream).remove(b":path"), Err(Status::BadArgument));
     assert_eq!((request.lines(), request.start_line().as_str()), (before, "GET /p?q"));
 }
 
@@ -98,7 +107,7 @@ fn a_large_map_is_made_small_at_once() {
         request.with(&format!("X-{place}"), "1");
     }
     let (_, mut stream) = parked(with(request.with("Content-Length", "5")));
-    stream.set_pairs(RequestHeaders, &pairs(&[("X-1", "1"), ("X-Other", "2")])).unwrap();
+    of_request(&mut stream).set_all(&pairs(&[("X-1", "1"), ("X-Other", "2")])).unwrap();
     assert_eq!(request.lines(), ["Content-Length: 5", "X-1: 1", "X-Other: 2"]);
     let work = request.take_work();
     assert!(work < 100, "{work}");
@@ -109,19 +118,19 @@ fn a_large_map_is_made_small_at_once() {
 fn framing_that_is_written_reads_back_and_does_not_go_out() {
     let request = Message::request("POST", "/").with("Content-Length", "5").with("X-A", "1");
     let (_, mut stream) = parked(with(request));
-    stream.replace_header(RequestHeaders, b"content-length", b"7").unwrap();
-    stream.add_header(RequestHeaders, b"Transfer-Encoding", b"chunked").unwrap();
+    of_request(&mut stream).replace(b"content-length", b"7").unwrap();
+    of_request(&mut stream).add(b"Transfer-Encoding", b"chunked").unwrap();
     assert_eq!(header(&mut stream, RequestHeaders, "Content-Length"), Ok("7".into()));
     assert_eq!(all(&mut stream, RequestHeaders).len(), 7);
-    stream.remove_header(RequestHeaders, b"Content-Length").unwrap();
+    of_request(&mut stream).remove(b"Content-Length").unwrap();
     assert_eq!(header(&mut stream, RequestHeaders, "Content-Length"), Err(Status::NotFound));
     assert_eq!(request.lines(), ["Content-Length: 5", "X-A: 1"]);
     let map = pairs(&[("X-A", "2"), ("Content-Length", "9")]);
-    stream.set_pairs(RequestHeaders, &map).unwrap();
+    of_request(&mut stream).set_all(&map).unwrap();
     assert_eq!(all(&mut stream, RequestHeaders)[4..], map);
     assert_eq!(request.lines(), ["Content-Length: 5", "X-A: 2"]);
     // What is set as it is leaves the fields to the message.
-    stream.set_pairs(RequestHeaders, &pairs(&[("X-A", "2"), ("Content-Length", "5")])).unwrap();
+    of_request(&mut stream).set_all(&pairs(&[("X-A", "2"), ("Content-Length", "5")])).unwrap();
     assert_eq!(all(&mut stream, RequestHeaders)[4..], pairs(&[("Content-Length", "5"), ("X-A", "2")]));
 }
 
@@ -129,16 +138,16 @@ fn framing_that_is_written_reads_back_and_does_not_go_out() {
 fn a_request_has_one_host_and_its_line_says_the_same() {
     let request = Message::request("GET", "http://here:81/a").with("Host", "here:81").with("X-A", "1");
     let (transaction, mut stream) = parked(with(request));
-    stream.add_header(RequestHeaders, b"host", b"there").unwrap();
+    of_request(&mut stream).add(b"host", b"there").unwrap();
     assert_eq!(request.values("Host"), ["there"]);
-    stream.set_pairs(RequestHeaders, &pairs(&[("X-A", "1"), ("HOST", "one"), ("host", "two")])).unwrap();
+    of_request(&mut stream).set_all(&pairs(&[("X-A", "1"), ("HOST", "one"), ("host", "two")])).unwrap();
     assert_eq!(request.values("Host"), ["two"]);
-    stream
-        .set_pairs(RequestHeaders, &pairs(&[(":authority", "[::1]:82"), ("host", "three"), ("X-A", "1")]))
+    of_request(&mut stream)
+        .set_all(&pairs(&[(":authority", "[::1]:82"), ("host", "three"), ("X-A", "1")]))
         .unwrap();
     assert_eq!(request.values("Host"), ["[::1]:82"], "the authority wins");
     assert_eq!(request.start_line(), "GET http://[::1]:82/a");
-    stream.replace_header(RequestHeaders, b":authority", b"other").unwrap();
+    of_request(&mut stream).replace(b":authority", b"other").unwrap();
     assert_eq!(
         (request.start_line().as_str(), request.values("Host")[0].as_str()),
         ("GET http://other/a", "other")
@@ -172,9 +181,9 @@ fn the_parts_of_a_start_line() {
     stream.set_property(&[b"request", b"query"], b"").unwrap();
     assert_eq!(request.start_line(), "GET /a/b;c=1");
     stream.set_property(&[b"request", b"url_path"], b"/e").unwrap();
-    stream.replace_header(RequestHeaders, b":method", b"PUT").unwrap();
+    of_request(&mut stream).replace(b":method", b"PUT").unwrap();
     assert_eq!(request.start_line(), "PUT /e", "the parameters are the old path's");
-    stream.replace_header(RequestHeaders, b":path", b"/f?g").unwrap();
+    of_request(&mut stream).replace(b":path", b"/f?g").unwrap();
     assert_eq!(request.start_line(), "PUT /f?g");
 }
 
@@ -222,7 +231,7 @@ fn addresses_sizes_and_times() {
     assert_eq!(number(&mut stream, "request.time"), STARTED as u64);
     assert!((1..1 << 60).contains(&number(&mut stream, "request.duration")));
     assert_eq!(property(&mut stream, "response.code"), Err(Status::NotFound), "there is none yet");
-    assert_eq!(stream.header_count(ResponseHeaders), Err(Status::BadArgument));
+    assert_eq!(of_response(&mut stream).count(), Err(Status::BadArgument));
     let facts = stream.facts();
     assert_eq!((facts.method.as_str(), facts.path.as_str(), facts.client_port), ("GET", "/", 1001));
     assert_eq!(facts.client, Some([192, 0, 2, 1].into()));
@@ -241,14 +250,14 @@ fn a_response_as_its_filters_see_it() {
     assert_eq!((number(&mut stream, "response.code"), number(&mut stream, "response.size")), (200, 2));
     let total = RESPONSE_BYTES.0 as u64 + RESPONSE_BYTES.1 as u64;
     assert_eq!(number(&mut stream, "response.total_size"), total);
-    stream.replace_header(ResponseHeaders, b":status", b"403").unwrap();
+    of_response(&mut stream).replace(b":status", b"403").unwrap();
     let response = transaction.response().unwrap();
     assert_eq!(response.start_line(), "403 Forbidden");
-    stream.replace_header(ResponseHeaders, b":status", b"299").unwrap();
+    of_response(&mut stream).replace(b":status", b"299").unwrap();
     assert_eq!(response.start_line(), "299", "not the reason of the one before");
     // Only a request has one host.
-    stream.add_header(ResponseHeaders, b"Host", b"a").unwrap();
-    stream.add_header(ResponseHeaders, b"Host", b"b").unwrap();
+    of_response(&mut stream).add(b"Host", b"a").unwrap();
+    of_response(&mut stream).add(b"Host", b"b").unwrap();
     assert_eq!(response.values("Host"), ["a", "b"]);
     assert_eq!(response.handles(), 0);
 }

@@ -1,7 +1,7 @@
 //! A transaction as the ABI sees it.
 //!
-//! Owns the meaning of header maps, pseudo-headers and properties in terms of the server's objects.
-//! Keeps no handle and no slice between calls, and never decides how a transaction goes on.
+//! Owns the meaning of header maps, pseudo-headers and properties in terms of the server's objects, and lends
+//! the maps of both messages. Keeps no handle and no slice between calls, and never decides how a transaction goes on.
 
 mod framing;
 mod maps;
@@ -9,7 +9,7 @@ mod properties;
 mod pseudo;
 
 use wasmdbg_control::TransactionId;
-use wasmdbg_proxy_wasm::{HeaderMap, RequestFacts, Status, Transaction};
+use wasmdbg_proxy_wasm::{HeaderMap, Headers, RequestFacts, Status, Transaction};
 
 use crate::ts::{Access, Lease, Locked};
 
@@ -21,25 +21,33 @@ pub(crate) use self::maps::{request_ends_here, response_ends_here};
 /// lanes: the hook of TXN_CLOSE is not re-enabled earlier.
 #[derive(Debug)]
 pub(crate) struct StreamTransaction {
-    lease: Lease,
     id: TransactionId,
+    lease: Lease,
+    request: Message,
+    response: Message,
+}
+
+/// One message of it, as it is lent.
+#[derive(Debug)]
+struct Message {
+    lease: Lease,
+    map: HeaderMap,
 }
 
 impl StreamTransaction {
     pub(crate) fn new(access: &Access<'_>) -> Self {
-        Self { lease: access.lease(), id: TransactionId(access.id()) }
+        Self {
+            id: TransactionId(access.id()),
+            lease: access.lease(),
+            request: Message { lease: access.lease(), map: HeaderMap::RequestHeaders },
+            response: Message { lease: access.lease(), map: HeaderMap::ResponseHeaders },
+        }
     }
 
     /// The transaction for the length of one call.
     fn access(&mut self) -> Locked<'_> {
         self.lease.access()
     }
-}
-
-/// A header map; none when it is not there in this phase.
-#[inline(always)]
-fn map<'txn>(access: &'txn mut Access<'_>, map: HeaderMap) -> Result<Map<'txn>, Status> {
-    Map::new(access, map).ok_or(Status::BadArgument)
 }
 
 impl Transaction for StreamTransaction {
@@ -51,33 +59,13 @@ impl Transaction for StreamTransaction {
         facts(&self.access())
     }
 
-    fn header(&mut self, of: HeaderMap, name: &[u8], value: &mut Vec<u8>) -> Result<(), Status> {
-        map(&mut self.access(), of)?.get(name, value)
-    }
-
-    fn pairs(&mut self, of: HeaderMap, each: &mut dyn FnMut(&[u8], &[u8])) -> Result<(), Status> {
-        map(&mut self.access(), of)?.pairs(each);
-        Ok(())
-    }
-
-    fn header_count(&mut self, of: HeaderMap) -> Result<u32, Status> {
-        Ok(map(&mut self.access(), of)?.count())
-    }
-
-    fn add_header(&mut self, of: HeaderMap, name: &[u8], value: &[u8]) -> Result<(), Status> {
-        map(&mut self.access(), of)?.add(name, value)
-    }
-
-    fn replace_header(&mut self, of: HeaderMap, name: &[u8], value: &[u8]) -> Result<(), Status> {
-        map(&mut self.access(), of)?.replace(name, value)
-    }
-
-    fn remove_header(&mut self, of: HeaderMap, name: &[u8]) -> Result<(), Status> {
-        map(&mut self.access(), of)?.remove(name)
-    }
-
-    fn set_pairs(&mut self, of: HeaderMap, pairs: &[(Vec<u8>, Vec<u8>)]) -> Result<(), Status> {
-        map(&mut self.access(), of)?.set_all(pairs)
+    fn headers(&mut self, map: HeaderMap) -> Result<&mut dyn Headers, Status> {
+        match map {
+            HeaderMap::RequestHeaders => Ok(&mut self.request),
+            HeaderMap::ResponseHeaders => Ok(&mut self.response),
+            // The server has no interface for trailers.
+            HeaderMap::RequestTrailers | HeaderMap::ResponseTrailers => Err(Status::BadArgument),
+        }
     }
 
     fn property(&mut self, path: &[&[u8]], value: &mut Vec<u8>) -> Result<(), Status> {
@@ -86,6 +74,43 @@ impl Transaction for StreamTransaction {
 
     fn set_property(&mut self, path: &[&[u8]], value: &[u8]) -> Result<(), Status> {
         properties::set(&mut self.access(), path, value)
+    }
+}
+
+/// The map for the length of one call.
+#[inline(always)]
+fn map<'txn>(access: &'txn mut Access<'_>, map: HeaderMap) -> Result<Map<'txn>, Status> {
+    Map::new(access, map).ok_or(Status::BadArgument)
+}
+
+impl Headers for Message {
+    fn get(&mut self, name: &[u8], value: &mut Vec<u8>) -> Result<(), Status> {
+        map(&mut self.lease.access(), self.map)?.get(name, value)
+    }
+
+    fn pairs(&mut self, each: &mut dyn FnMut(&[u8], &[u8])) -> Result<(), Status> {
+        map(&mut self.lease.access(), self.map)?.pairs(each);
+        Ok(())
+    }
+
+    fn count(&mut self) -> Result<u32, Status> {
+        Ok(map(&mut self.lease.access(), self.map)?.count())
+    }
+
+    fn add(&mut self, name: &[u8], value: &[u8]) -> Result<(), Status> {
+        map(&mut self.lease.access(), self.map)?.add(name, value)
+    }
+
+    fn replace(&mut self, name: &[u8], value: &[u8]) -> Result<(), Status> {
+        map(&mut self.lease.access(), self.map)?.replace(name, value)
+    }
+
+    fn remove(&mut self, name: &[u8]) -> Result<(), Status> {
+        map(&mut self.lease.access(), self.map)?.remove(name)
+    }
+
+    fn set_all(&mut self, pairs: &[(Vec<u8>, Vec<u8>)]) -> Result<(), Status> {
+        map(&mut self.lease.access(), self.map)?.set_all(pairs)
     }
 }
 

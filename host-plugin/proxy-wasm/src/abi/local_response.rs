@@ -50,7 +50,7 @@ fn send(
     };
     let bytes = details.len() + body.len() + fields.len();
     guest.vm.answer(bytes)?;
-    guest.vm.work(bytes)?;
+    guest.vm.budget.work(bytes)?;
     let response = LocalResponse { status, details: details.to_vec(), body: body.to_vec(), headers };
     Ok(guest.vm.contexts.decide(Action::Respond(Box::new(response)))?)
 }

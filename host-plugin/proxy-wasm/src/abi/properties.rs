@@ -4,8 +4,8 @@
 use super::headers::{admit_replacing, too_much};
 use super::table::{Failure, Table};
 use crate::embedder::{HeaderMap, Status};
-use crate::vm::contexts::Write;
 use crate::vm::guest::{Guest, Place, read};
+use crate::vm::lent::Write;
 
 /// Segments of a path; the longest of the field has five.
 const SEGMENTS: usize = 16;
@@ -79,19 +79,20 @@ fn set(
     let path = Path::new(read(guest.memory, path_at, path_size)?)?;
     let value = read(guest.memory, value_at, value_size)?;
     let vm = &mut *guest.vm;
-    let transaction = vm.contexts.transaction().map_err(|_| Status::NotFound)?;
     let field = match path.segments() {
         [b"request", b"headers", name] => Some((HeaderMap::RequestHeaders, name)),
         [b"response", b"headers", name] => Some((HeaderMap::ResponseHeaders, name)),
         _ => None,
     };
     if let Some((map, name)) = field {
+        let mut lent = vm.contexts.headers(map).map_err(|_| Status::NotFound)?;
         // In this phase there may be no such map.
-        transaction.header_count(map).map_err(|_| Status::NotFound)?;
-        admit_replacing(vm, map, name, value)?;
+        lent.headers.count().map_err(|_| Status::NotFound)?;
+        admit_replacing(&mut lent, &vm.core, &mut vm.budget, name, value)?;
     } else {
         let write = Write { bytes: path_size as usize + value.len(), ..Write::default() };
-        if vm.contexts.admit_written(None, write, &vm.core.limits)?.is_none() {
+        let admitted = vm.contexts.admit_property(write, &vm.core.limits).map_err(|_| Status::NotFound)?;
+        if !admitted {
             return Err(too_much(&vm.core).into());
         }
     }

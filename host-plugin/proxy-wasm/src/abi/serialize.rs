@@ -1,13 +1,12 @@
 //! The ABI's encoding of header maps: a count, the lengths of all names and values, then the names and
 //! values themselves, each with a NUL behind it; numbers are 32 bits, little endian.
 
-use crate::embedder::{HeaderMap, Status, Transaction};
+use crate::embedder::{Headers, Status};
 use crate::vm::guest::read_u32;
 
-/// Serializes `map` into `scratch`. `lengths` is only there to be reused.
+/// Serializes `headers` into `scratch`. `lengths` is only there to be reused.
 pub(super) fn serialize(
-    transaction: &mut dyn Transaction,
-    map: HeaderMap,
+    headers: &mut dyn Headers,
     scratch: &mut Vec<u8>,
     lengths: &mut Vec<(u32, u32)>,
 ) -> Result<(), Status> {
@@ -15,7 +14,7 @@ pub(super) fn serialize(
     lengths.clear();
     // Most maps fit; if not, the buffer grows once and stays that large.
     let mut too_long = false;
-    transaction.pairs(map, &mut |name, value| {
+    headers.pairs(&mut |name, value| {
         let (Ok(name_size), Ok(value_size)) = (u32::try_from(name.len()), u32::try_from(value.len())) else {
             too_long = true;
             return;

@@ -15,7 +15,7 @@ fn stream_type(guest: &Guest<'_>, number: u32) -> Result<StreamType, Status> {
     match number {
         0 => Ok(StreamType::Request),
         1 => Ok(StreamType::Response),
-        2 | 3 => Err(not_there(guest, "TCP streams", Status::Unimplemented)),
+        2 | 3 => Err(not_there(&guest.vm.core, "TCP streams", Status::Unimplemented)),
         _ => Err(Status::BadArgument),
     }
 }

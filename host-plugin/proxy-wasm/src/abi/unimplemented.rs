@@ -7,7 +7,6 @@ use wasmtime::{Caller, ExternType, FuncType, ImportType, Linker, Val, ValType};
 use super::table::{ENV, WASI};
 use crate::embedder::{Level, Status};
 use crate::filter::core::FilterCore;
-use crate::vm::guest::Guest;
 use crate::vm::state::VmState;
 
 /// The functions of Proxy-Wasm 0.1.0 to 0.2.1. Those that a topic defines are its own.
@@ -62,9 +61,9 @@ const FUNCTIONS: [&str; 43] = [
 const NOT_CAPABLE: i32 = 76;
 
 /// Says once that `what` is not there and what the filter gets.
-pub(super) fn not_there(guest: &Guest<'_>, what: &str, status: Status) -> Status {
+pub(super) fn not_there(core: &FilterCore, what: &str, status: Status) -> Status {
     let text = format!("{what} are not implemented, the filter gets {}", name_of(status));
-    guest.vm.core.log_once(Level::Warn, &text);
+    core.log_once(Level::Warn, &text);
     status
 }
 

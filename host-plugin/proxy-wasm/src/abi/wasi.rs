@@ -93,7 +93,7 @@ const RANDOM_CHUNK: usize = 16 << 10;
 fn random_get(guest: &mut Guest<'_>, at: u32, size: u32) -> Result<(), Failure<Errno>> {
     for chunk in write(guest.memory, at, size)?.chunks_mut(RANDOM_CHUNK) {
         // A few nanoseconds a byte.
-        guest.vm.work(4 * chunk.len())?;
+        guest.vm.budget.work(4 * chunk.len())?;
         getrandom::fill(chunk).map_err(|_| Errno::Nosys)?;
     }
     Ok(())
@@ -124,7 +124,7 @@ fn poll_oneoff(
         return Err(Errno::Inval.into());
     }
     for index in 0..count {
-        guest.vm.work(EVENT as usize)?;
+        guest.vm.budget.work(EVENT as usize)?;
         let offset = |size: u32, base: u32| index.checked_mul(size).and_then(|at| base.checked_add(at));
         let from = offset(SUBSCRIPTION, subscriptions_at).ok_or(Errno::Fault)?;
         let to = offset(EVENT, events_at).ok_or(Errno::Fault)?;

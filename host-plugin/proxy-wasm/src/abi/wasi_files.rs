@@ -95,7 +95,7 @@ fn fd_write(
         let at = index.checked_mul(8).and_then(|at| at.checked_add(buffers_at)).ok_or(Errno::Fault)?;
         let pointer = read_u32(guest.memory, at)?;
         let size = read_u32(guest.memory, at.checked_add(4).ok_or(Errno::Fault)?)?;
-        guest.vm.work(16)?;
+        guest.vm.budget.work(16)?;
         guest.vm.print(stream, read(guest.memory, pointer, size)?);
         written = written.checked_add(size).ok_or(Errno::Inval)?;
     }

@@ -146,7 +146,7 @@ impl Shown for Property {
 fn fields(transaction: &mut dyn Transaction, map: HeaderMap) -> Option<Vec<Field>> {
     let mut fields = Vec::new();
     let mut take = |name: &[u8], value: &[u8]| fields.push((text(name), text(value)));
-    transaction.pairs(map, &mut take).ok()?;
+    transaction.headers(map).ok()?.pairs(&mut take).ok()?;
     Some(bounded(fields))
 }
 

@@ -59,7 +59,7 @@ impl DebugVm {
         store.set_debug_handler(handler.clone());
         store.set_epoch_deadline(1);
         let budget = handler.clone();
-        store.data_mut().debug_budget = Some(Box::new(move || budget.check_budget()));
+        store.data_mut().budget.debug = Some(Box::new(move || budget.check_budget()));
         store.data_mut().listener = Some(listener(Arc::clone(lane), Arc::clone(slot)));
         // Whatever an earlier virtual machine of this slot had planted is gone with it.
         slot.poke();

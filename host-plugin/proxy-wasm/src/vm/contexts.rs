@@ -11,6 +11,7 @@ use crate::config::Limits;
 use crate::embedder::{HeaderMap, Status, Transaction};
 use crate::outcome::{Action, Effect, StreamType};
 use crate::vm::entry::{Entry, NO_CONTEXT, ROOT_CONTEXT};
+use crate::vm::lent::{Lent, Write, Written};
 use crate::vm::waits::{Wait, Waiting, Waits};
 
 /// A transaction's context.
@@ -19,27 +20,10 @@ struct Stream {
     waits: Waits,
     /// What host functions decided during the callback that runs.
     decided: Option<Action>,
-    /// What the filter has written into each header map, and into properties.
-    written: [Written; 5],
-}
-
-/// What a filter has written into one header map of a transaction. Never above 4 GiB, whatever the limits
-/// say: every transaction carries these numbers.
-#[derive(Debug, Clone, Copy, Default)]
-struct Written {
-    bytes: u32,
-    /// By so many the map grew.
-    fields: u32,
-}
-
-/// What a filter is about to write.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Write {
-    pub(crate) bytes: usize,
-    /// By so many the map grows.
-    pub(crate) fields: usize,
-    /// Bytes of the map that it replaces as a whole: they do not count against the filter.
-    pub(crate) replaced: usize,
+    /// What the filter has written into each header map.
+    written: [Written; 4],
+    /// What it has written into properties.
+    properties: Written,
 }
 
 /// What a context waited for longer than it may.
@@ -94,6 +78,7 @@ impl Contexts {
                     waits: Waits::default(),
                     decided: None,
                     written: Default::default(),
+                    properties: Written::default(),
                 });
                 return ContextId(self.last);
             }
@@ -241,33 +226,24 @@ impl Contexts {
         Ok(&mut *stream.transaction)
     }
 
-    /// How many fields `map` of that transaction had when the running callback began, if that is known here.
-    /// Since then only its filter can have changed it.
-    pub(crate) fn counted(&self, map: HeaderMap) -> Option<u32> {
-        let (counted, count) = self.counted?;
-        (counted == map && self.effective == self.current).then_some(count)
+    /// A header map of that transaction.
+    #[inline]
+    pub(crate) fn headers(&mut self, map: HeaderMap) -> Result<Lent<'_>, Status> {
+        // Since the running callback began, only its filter can have changed the map that it is about.
+        let counted = self.counted.filter(|(counted, _)| *counted == map && self.effective == self.current);
+        let stream = self.streams.get_mut(&self.effective.0).ok_or(Status::BadArgument)?;
+        Ok(Lent {
+            headers: stream.transaction.headers(map)?,
+            written: &mut stream.written[map as usize],
+            counted: counted.map(|(_, count)| count),
+        })
     }
 
-    /// Whether `write` may be done to a header map of that transaction, or to its properties: with it the
-    /// filter has added so many fields. It counts from now on: the proxy keeps what was replaced until the
-    /// transaction ends. What came with the message does not count: a client must not be able to use up what
-    /// a filter may add.
-    pub(crate) fn admit_written(
-        &mut self,
-        map: Option<HeaderMap>,
-        write: Write,
-        limits: &Limits,
-    ) -> Result<Option<u32>, Status> {
+    /// Whether `write` may be done to properties of that transaction that are not in a header map: see
+    /// [`Written::admit`].
+    pub(crate) fn admit_property(&mut self, write: Write, limits: &Limits) -> Result<bool, Status> {
         let stream = self.streams.get_mut(&self.effective.0).ok_or(Status::BadArgument)?;
-        let written = &mut stream.written[map.map_or(4, |map| map as usize)];
-        let sum =
-            |before: u32, more: usize| u32::try_from(u64::from(before).saturating_add(more as u64)).ok();
-        let most = limits.map_bytes.saturating_add(write.replaced as u64);
-        let bytes = sum(written.bytes, write.bytes).filter(|bytes| u64::from(*bytes) <= most);
-        let fields = sum(written.fields, write.fields).filter(|fields| *fields <= limits.map_fields);
-        let (Some(bytes), Some(fields)) = (bytes, fields) else { return Ok(None) };
-        *written = Written { bytes, fields };
-        Ok(Some(fields))
+        Ok(stream.properties.admit(write, limits).is_some())
     }
 
     pub(crate) fn transaction_of(&mut self, context: ContextId) -> Option<&mut (dyn Transaction + 'static)> {

@@ -57,7 +57,8 @@ pub(crate) trait Machine: Sized {
             let Some(transaction) = vm.state().contexts.transaction_of(context) else {
                 return Outcome { action: Action::Failed, effects: Vec::new() };
             };
-            let size = transaction.header_count(callback.sized_by()).unwrap_or(0);
+            let headers = transaction.headers(callback.sized_by());
+            let size = headers.and_then(|headers| headers.count()).unwrap_or(0);
             vm.run(Entry::Stream { context, callback, size })
         })
     }

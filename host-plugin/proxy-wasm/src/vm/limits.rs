@@ -19,19 +19,24 @@ const TABLE_ELEMENT: u64 = 8;
 /// The clock is read at the first epoch after the entry or in its first large host call, never at the entry
 /// itself (reading it is a system call): an entry may run up to one epoch longer than its budget, and a
 /// thread that is kept from running is not accused.
-#[derive(Debug)]
 pub(crate) struct CpuBudget {
     budget: Duration,
     started: Option<Duration>,
+    work: HostWork,
+    /// Instead of `budget` on the debug lane, where what is debugged has more time.
+    pub(crate) debug: Option<BudgetCheck>,
 }
+
+/// Says whether the guest of a debug lane may go on.
+pub(crate) type BudgetCheck = Box<dyn Fn() -> Result<(), Stop> + Send>;
 
 /// What host functions have done in one entry since they last looked at the clock.
 #[derive(Debug, Default)]
-pub(crate) struct HostWork(u64);
+struct HostWork(u64);
 
 impl HostWork {
     /// Whether it is time to look.
-    pub(crate) fn add(&mut self, steps: u64) -> bool {
+    fn add(&mut self, steps: u64) -> bool {
         self.0 = self.0.saturating_add(steps);
         let due = self.0 >= STEPS;
         if due {
@@ -43,12 +48,28 @@ impl HostWork {
 
 impl CpuBudget {
     pub(crate) fn new() -> Self {
-        Self { budget: Duration::MAX, started: None }
+        Self { budget: Duration::MAX, started: None, work: HostWork::default(), debug: None }
     }
 
+    /// Before an entry.
     pub(crate) fn start(&mut self, budget: Duration) {
         self.budget = budget;
         self.started = None;
+        self.work = HostWork::default();
+    }
+
+    /// Called by host functions before they do what can be long: about so many nanoseconds.
+    ///
+    /// # Errors
+    /// The callback has used up its CPU time.
+    pub(crate) fn work(&mut self, steps: usize) -> Result<(), Stop> {
+        if !self.work.add(steps as u64) {
+            return Ok(());
+        }
+        match &self.debug {
+            Some(check) => check(),
+            None => self.check(),
+        }
     }
 
     /// Called once an epoch while the guest runs, and by long host functions.

@@ -7,6 +7,7 @@ mod deadlines;
 pub(crate) mod entry;
 pub(crate) mod fast;
 pub(crate) mod guest;
+pub(crate) mod lent;
 pub(crate) mod lifecycle;
 pub(crate) mod limits;
 pub(crate) mod output;

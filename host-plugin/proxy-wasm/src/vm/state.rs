@@ -14,18 +14,15 @@ use crate::filter::engine::LongEntry;
 use crate::outcome::{Action, Outcome};
 use crate::vm::contexts::{Contexts, Overdue};
 use crate::vm::entry::Entry;
-use crate::vm::limits::{CpuBudget, HostWork, MemoryLimit};
+use crate::vm::limits::{CpuBudget, MemoryLimit};
 use crate::vm::output::{GuestOutput, LogAllowance};
-use crate::vm::trap::{Death, Stop};
+use crate::vm::trap::Death;
 
 /// Local responses that one callback may leave: it can answer every parked transaction.
 const RESPONSE_BYTES: usize = 16 << 20;
 
 /// Gets each line that the guest logs.
 pub(crate) type LogListener = Box<dyn Fn(Level, Option<TransactionId>, &str) + Send>;
-
-/// Says whether the guest of a debug lane may go on.
-pub(crate) type BudgetCheck = Box<dyn Fn() -> Result<(), Stop> + Send>;
 
 /// See the module.
 pub(crate) struct VmState {
@@ -44,9 +41,6 @@ pub(crate) struct VmState {
     pub(crate) budget: CpuBudget,
     /// Of an entry on the fast lane that takes longer than an epoch.
     pub(crate) long: Option<LongEntry>,
-    /// Instead of `budget` on the debug lane, where what is debugged has more time.
-    pub(crate) debug_budget: Option<BudgetCheck>,
-    work: HostWork,
     /// Bytes of local responses of the callback that runs.
     answered: usize,
     pub(crate) limit: MemoryLimit,
@@ -71,8 +65,6 @@ impl VmState {
             tick_period: None,
             budget: CpuBudget::new(),
             long: None,
-            debug_budget: None,
-            work: HostWork::default(),
             answered: 0,
             limit: MemoryLimit::new(core.limits.memory),
             output: GuestOutput::default(),
@@ -89,24 +81,9 @@ impl VmState {
         self.contexts.begin(entry);
         let limits = &self.core.limits;
         self.allowance = LogAllowance::new(limits);
-        self.work = HostWork::default();
         self.answered = 0;
         let starting = entry.is_start();
         self.budget.start(if starting { self.core.start_timeout } else { limits.cpu_per_callback });
-    }
-
-    /// Called by host functions before they do what can be long: about so many nanoseconds.
-    ///
-    /// # Errors
-    /// The callback has used up its CPU time.
-    pub(crate) fn work(&mut self, steps: usize) -> Result<(), Stop> {
-        if !self.work.add(steps as u64) {
-            return Ok(());
-        }
-        match &self.debug_budget {
-            Some(check) => check(),
-            None => self.budget.check(),
-        }
     }
 
     /// Before a local response of so many bytes is kept. BAD_ARGUMENT when the callback has left too many.

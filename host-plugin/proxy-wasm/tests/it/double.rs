@@ -1,6 +1,7 @@
 //! A proxy in memory: an embedder that keeps its log, and transactions whose headers are lists.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex};
@@ -8,8 +9,8 @@ use std::thread;
 
 use wasmdbg_control::{FilterId, TransactionId};
 use wasmdbg_proxy_wasm::{
-    Embedder, Filter, FilterConfig, HeaderMap, Level, RequestFacts, Runtime, Settings, Status, ThreadHandle,
-    Transaction, TrapReport,
+    Buffer, BufferKind, Embedder, Filter, FilterConfig, HeaderMap, Headers, Level, RequestFacts, Runtime,
+    Settings, Status, ThreadHandle, Transaction, TrapReport,
 };
 
 /// The embedder.
@@ -77,6 +78,8 @@ pub(crate) struct Maps {
     pub(crate) request: Vec<(String, String)>,
     pub(crate) response: Vec<(String, String)>,
     pub(crate) properties: Vec<(String, Vec<u8>)>,
+    /// The body of the request. `None`: this proxy has no bodies.
+    pub(crate) body: Option<Vec<u8>>,
     /// How long reading a property takes.
     pub(crate) sleep: std::time::Duration,
     /// The next access panics.
@@ -88,7 +91,21 @@ pub(crate) struct Maps {
 pub(crate) struct Request {
     id: u64,
     pub(crate) maps: Arc<Mutex<Maps>>,
+    request: Fields,
+    response: Fields,
+    body: Body,
 }
+
+/// One of its header maps, as it is lent.
+#[derive(Clone)]
+struct Fields {
+    maps: Arc<Mutex<Maps>>,
+    of: fn(&mut Maps) -> &mut Vec<(String, String)>,
+}
+
+/// Its body, as it is lent.
+#[derive(Clone)]
+struct Body(Arc<Mutex<Maps>>);
 
 impl Request {
     /// `GET /`, or the `:path` among `headers`, with the other fields behind its pseudo-headers.
@@ -98,26 +115,26 @@ impl Request {
         let pseudo = [(":method", "GET"), (":path", path), (":authority", "here"), (":scheme", "http")];
         let request = pseudo.iter().chain(&headers).map(|(k, v)| (k.to_string(), v.to_string())).collect();
         let response = vec![(":status".to_string(), "200".to_string())];
-        let maps = Maps { request, response, ..Maps::default() };
-        Self { id, maps: Arc::new(Mutex::new(maps)) }
+        let maps = Arc::new(Mutex::new(Maps { request, response, ..Maps::default() }));
+        Self {
+            id,
+            request: Fields { maps: Arc::clone(&maps), of: |maps| &mut maps.request },
+            response: Fields { maps: Arc::clone(&maps), of: |maps| &mut maps.response },
+            body: Body(Arc::clone(&maps)),
+            maps,
+        }
     }
 
     pub(crate) fn boxed(&self) -> Box<dyn Transaction> {
         Box::new(self.clone())
     }
+}
 
-    fn with<R>(
-        &mut self,
-        map: HeaderMap,
-        act: impl FnOnce(&mut Vec<(String, String)>) -> R,
-    ) -> Result<R, Status> {
+impl Fields {
+    fn with<R>(&self, act: impl FnOnce(&mut Vec<(String, String)>) -> R) -> R {
         let mut maps = self.maps.lock().unwrap_or_else(|poison| poison.into_inner());
         assert!(!maps.poisoned, "the transaction is poisoned");
-        match map {
-            HeaderMap::RequestHeaders => Ok(act(&mut maps.request)),
-            HeaderMap::ResponseHeaders => Ok(act(&mut maps.response)),
-            _ => Err(Status::BadArgument),
-        }
+        act((self.of)(&mut maps))
     }
 }
 
@@ -137,48 +154,26 @@ impl Transaction for Request {
     fn facts(&mut self) -> RequestFacts {
         RequestFacts {
             method: "GET".to_string(),
-            path: self.with(HeaderMap::RequestHeaders, |fields| fields[1].1.clone()).unwrap(),
+            path: self.request.with(|fields| fields[1].1.clone()),
             client: Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
             client_port: 1,
         }
     }
 
-    fn header(&mut self, map: HeaderMap, name: &[u8], value: &mut Vec<u8>) -> Result<(), Status> {
-        self.with(map, |fields| {
-            let values: Vec<&str> = fields.iter().filter(|f| is(name)(f)).map(|(_, v)| v.as_str()).collect();
-            if values.is_empty() {
-                return Err(Status::NotFound);
-            }
-            value.extend_from_slice(values.join(",").as_bytes());
-            Ok(())
-        })?
+    fn headers(&mut self, map: HeaderMap) -> Result<&mut dyn Headers, Status> {
+        match map {
+            HeaderMap::RequestHeaders => Ok(&mut self.request),
+            HeaderMap::ResponseHeaders => Ok(&mut self.response),
+            _ => Err(Status::BadArgument),
+        }
     }
 
-    fn pairs(&mut self, map: HeaderMap, each: &mut dyn FnMut(&[u8], &[u8])) -> Result<(), Status> {
-        self.with(map, |fields| fields.iter().for_each(|(k, v)| each(k.as_bytes(), v.as_bytes())))
-    }
-
-    fn header_count(&mut self, map: HeaderMap) -> Result<u32, Status> {
-        self.with(map, |fields| fields.len() as u32)
-    }
-
-    fn add_header(&mut self, map: HeaderMap, name: &[u8], value: &[u8]) -> Result<(), Status> {
-        self.with(map, |fields| fields.push((text(name), text(value))))
-    }
-
-    fn replace_header(&mut self, map: HeaderMap, name: &[u8], value: &[u8]) -> Result<(), Status> {
-        self.with(map, |fields| match fields.iter_mut().find(|f| is(name)(f)) {
-            Some(field) => field.1 = text(value),
-            None => fields.push((text(name), text(value))),
-        })
-    }
-
-    fn remove_header(&mut self, map: HeaderMap, name: &[u8]) -> Result<(), Status> {
-        self.with(map, |fields| fields.retain(|f| !is(name)(f)))
-    }
-
-    fn set_pairs(&mut self, map: HeaderMap, pairs: &[(Vec<u8>, Vec<u8>)]) -> Result<(), Status> {
-        self.with(map, |fields| *fields = pairs.iter().map(|(k, v)| (text(k), text(v))).collect())
+    fn buffer(&mut self, kind: BufferKind) -> Result<&mut dyn Buffer, Status> {
+        match kind {
+            _ if self.maps.lock().unwrap().body.is_none() => Err(Status::Unimplemented),
+            BufferKind::RequestBody => Ok(&mut self.body),
+            BufferKind::ResponseBody => Err(Status::NotFound),
+        }
     }
 
     fn property(&mut self, path: &[&[u8]], value: &mut Vec<u8>) -> Result<(), Status> {
@@ -196,6 +191,73 @@ impl Transaction for Request {
             return Err(Status::NotFound);
         }
         self.maps.lock().unwrap().properties.push((path, value.to_vec()));
+        Ok(())
+    }
+}
+
+impl Headers for Fields {
+    fn get(&mut self, name: &[u8], value: &mut Vec<u8>) -> Result<(), Status> {
+        self.with(|fields| {
+            let values: Vec<&str> = fields.iter().filter(|f| is(name)(f)).map(|(_, v)| v.as_str()).collect();
+            if values.is_empty() {
+                return Err(Status::NotFound);
+            }
+            value.extend_from_slice(values.join(",").as_bytes());
+            Ok(())
+        })
+    }
+
+    fn pairs(&mut self, each: &mut dyn FnMut(&[u8], &[u8])) -> Result<(), Status> {
+        self.with(|fields| fields.iter().for_each(|(k, v)| each(k.as_bytes(), v.as_bytes())));
+        Ok(())
+    }
+
+    fn count(&mut self) -> Result<u32, Status> {
+        Ok(self.with(|fields| fields.len() as u32))
+    }
+
+    fn add(&mut self, name: &[u8], value: &[u8]) -> Result<(), Status> {
+        self.with(|fields| fields.push((text(name), text(value))));
+        Ok(())
+    }
+
+    fn replace(&mut self, name: &[u8], value: &[u8]) -> Result<(), Status> {
+        self.with(|fields| match fields.iter_mut().find(|f| is(name)(f)) {
+            Some(field) => field.1 = text(value),
+            None => fields.push((text(name), text(value))),
+        });
+        Ok(())
+    }
+
+    fn remove(&mut self, name: &[u8]) -> Result<(), Status> {
+        self.with(|fields| fields.retain(|f| !is(name)(f)));
+        Ok(())
+    }
+
+    fn set_all(&mut self, pairs: &[(Vec<u8>, Vec<u8>)]) -> Result<(), Status> {
+        self.with(|fields| *fields = pairs.iter().map(|(k, v)| (text(k), text(v))).collect());
+        Ok(())
+    }
+}
+
+impl Body {
+    fn with<R>(&self, act: impl FnOnce(&mut Vec<u8>) -> R) -> R {
+        act(self.0.lock().unwrap().body.as_mut().unwrap())
+    }
+}
+
+impl Buffer for Body {
+    fn size(&mut self) -> Result<usize, Status> {
+        Ok(self.with(|body| body.len()))
+    }
+
+    fn read(&mut self, range: Range<usize>, bytes: &mut Vec<u8>) -> Result<(), Status> {
+        self.with(|body| bytes.extend_from_slice(&body[range]));
+        Ok(())
+    }
+
+    fn splice(&mut self, range: Range<usize>, bytes: &[u8]) -> Result<(), Status> {
+        self.with(|body| drop(body.splice(range, bytes.iter().copied())));
         Ok(())
     }
 }

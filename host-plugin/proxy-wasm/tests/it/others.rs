@@ -4,7 +4,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use wasmdbg_proxy_wasm::{Action, Level};
 
-use crate::wat::{load, module, probe, start};
+use crate::double::Request;
+use crate::wat::{load, module, probe, probe_of, start};
 
 #[test]
 fn configurations_are_buffers() {
@@ -41,6 +42,51 @@ fn configurations_are_buffers() {
     assert_eq!(probe.u32(0x114), 0, "behind the end there is nothing");
     assert_eq!(probe.u32(0x124), 0, "no configuration is an empty one");
     assert_eq!(probe.u32(0x200), 9);
+}
+
+#[test]
+fn a_buffer_that_is_lent_is_read_and_changed_where_the_guest_says() {
+    let get = |id: u32, start: i64, size: i64, to: u32| {
+        format!(
+            "call $proxy_get_buffer_bytes (i32.const {id}) (i32.const {start}) (i32.const {size}) (i32.const {to}) (i32.const {})",
+            to + 4
+        )
+    };
+    let set = |id: u32, start: i64, size: i64, value_at: i64, value_size: u32| {
+        format!(
+            "call $proxy_set_buffer_bytes (i32.const {id}) (i32.const {start}) (i32.const {size}) (i32.const {value_at}) (i32.const {value_size})"
+        )
+    };
+    let calls = [
+        get(0, 2, 3, 0x100),
+        get(0, 7, 100, 0x108),
+        get(0, 10, 1, 0x110),
+        get(0, 0xffff_ffff, 1, 0x118),
+        "call $proxy_get_buffer_status (i32.const 0) (i32.const 0x200) (i32.const 0x204)".to_string(),
+        set(0, 2, 3, 0x1000, 1),
+        get(0, 0, 100, 0x120),
+        set(0, 0, 0, 0x1000, 3),
+        set(0, 100, 5, 0x1001, 2),
+        get(0, 0, 100, 0x128),
+        set(0, 0xffff_ffff, 1, 0x1000, 3),
+        set(0, 0, 0, -1, 1),
+        set(0, 0, 0xffff_ffff, 0, 0),
+        get(1, 0, 1, 0x130),
+        set(1, 0, 0, 0x1000, 1),
+    ];
+    let calls: Vec<&str> = calls.iter().map(String::as_str).collect();
+    let request = Request::new(1, &[]);
+    request.maps.lock().unwrap().body = Some(b"0123456789".to_vec());
+    let probe = probe_of(request, r#"(data (i32.const 0x1000) "abc")"#, &calls);
+    assert_eq!(probe.statuses, [0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 2, 6, 0, 1, 1]);
+    assert_eq!(probe.bytes(0x100, 0x104), b"234");
+    assert_eq!(probe.bytes(0x108, 0x10c), b"789", "as much as there is");
+    assert_eq!(probe.u32(0x114), 0, "behind the end there is nothing");
+    assert_eq!(probe.u32(0x200), 10);
+    assert_eq!(probe.bytes(0x120, 0x124), b"01a56789");
+    assert_eq!(probe.bytes(0x128, 0x12c), b"abc01a56789bc", "before it and behind it");
+    assert_eq!(probe.request.maps.lock().unwrap().body.as_deref(), Some(&b""[..]));
+    assert_eq!(probe.loaded.proxy.text(), "", "a body that is not there now is nothing that is missing");
 }
 
 #[test]

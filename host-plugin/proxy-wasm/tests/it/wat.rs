@@ -163,6 +163,11 @@ impl Probe {
 /// `headers`; `data` are data segments, best from 0x1000 on. Statuses are kept from 0 on, so results
 /// go to 0x100 to 0xfff.
 pub(crate) fn probe(headers: &[(&str, &str)], data: &str, calls: &[&str]) -> Probe {
+    probe_of(Request::new(1, headers), data, calls)
+}
+
+/// As [`probe`], of a given request.
+pub(crate) fn probe_of(request: Request, data: &str, calls: &[&str]) -> Probe {
     let mut body = String::new();
     for (index, call) in calls.iter().enumerate() {
         body += &format!("(i32.store (i32.const {}) ({call}))\n", 4 * index);
@@ -176,7 +181,6 @@ pub(crate) fn probe(headers: &[(&str, &str)], data: &str, calls: &[&str]) -> Pro
             (i32.const 0))"#
     );
     let (loaded, mut vm) = start(&text);
-    let request = Request::new(1, headers);
     let (context, _) = vm.create_context(request.boxed());
     let outcome = vm.call(context, Callback::RequestHeaders { end_of_stream: false });
     assert_ne!(outcome.action, Action::Failed, "{:?}", loaded.traps.try_recv());

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use http::{request, response};
 use wasmdbg_control::TransactionId;
-use wasmdbg_proxy_wasm::{HeaderMap, Pseudo, RequestFacts, Status, Transaction};
+use wasmdbg_proxy_wasm::{HeaderMap, Headers, Pseudo, RequestFacts, Status, Transaction};
 
 use super::fields::{Field, Fields, changes};
 use super::properties;
@@ -85,72 +85,98 @@ impl Exchange {
 }
 
 /// The transaction of a stream context.
-pub(crate) struct ExchangeTransaction(pub(crate) Arc<Exchange>);
+pub(crate) struct ExchangeTransaction {
+    exchange: Arc<Exchange>,
+    request: Message,
+    response: Message,
+}
 
 impl ExchangeTransaction {
-    fn with<T>(
-        &self,
-        map: HeaderMap,
-        work: impl FnOnce(&mut Fields) -> Result<T, Status>,
-    ) -> Result<T, Status> {
-        let mut state = self.0.lock();
-        match map {
-            HeaderMap::RequestHeaders => work(&mut state.request),
-            HeaderMap::ResponseHeaders => work(state.response.as_mut().ok_or(Status::BadArgument)?),
-            HeaderMap::RequestTrailers | HeaderMap::ResponseTrailers => Err(Status::BadArgument),
+    pub(crate) fn new(exchange: &Arc<Exchange>) -> Self {
+        let exchange = || Arc::clone(exchange);
+        Self {
+            request: Message { exchange: exchange(), side: Side::Request },
+            response: Message { exchange: exchange(), side: Side::Response },
+            exchange: exchange(),
         }
     }
 }
 
 impl Transaction for ExchangeTransaction {
     fn id(&self) -> TransactionId {
-        self.0.id
+        self.exchange.id
     }
 
     fn facts(&mut self) -> RequestFacts {
-        self.0.facts()
+        self.exchange.facts()
     }
 
-    fn header(&mut self, map: HeaderMap, name: &[u8], value: &mut Vec<u8>) -> Result<(), Status> {
-        self.with(map, |fields| {
+    fn headers(&mut self, map: HeaderMap) -> Result<&mut dyn Headers, Status> {
+        match map {
+            HeaderMap::RequestHeaders => Ok(&mut self.request),
+            HeaderMap::ResponseHeaders => Ok(&mut self.response),
+            HeaderMap::RequestTrailers | HeaderMap::ResponseTrailers => Err(Status::BadArgument),
+        }
+    }
+
+    fn property(&mut self, path: &[&[u8]], value: &mut Vec<u8>) -> Result<(), Status> {
+        properties::get(&self.exchange.lock(), path, value)
+    }
+
+    fn set_property(&mut self, path: &[&[u8]], value: &[u8]) -> Result<(), Status> {
+        properties::set(&mut self.exchange.lock(), path, value)
+    }
+}
+
+/// A request or its response, as a transaction lends it.
+struct Message {
+    exchange: Arc<Exchange>,
+    side: Side,
+}
+
+impl Message {
+    fn with<T>(&self, work: impl FnOnce(&mut Fields) -> Result<T, Status>) -> Result<T, Status> {
+        let mut state = self.exchange.lock();
+        match self.side {
+            Side::Request => work(&mut state.request),
+            Side::Response => work(state.response.as_mut().ok_or(Status::BadArgument)?),
+        }
+    }
+}
+
+impl Headers for Message {
+    fn get(&mut self, name: &[u8], value: &mut Vec<u8>) -> Result<(), Status> {
+        self.with(|fields| {
             value.extend_from_slice(&fields.get(name).ok_or(Status::NotFound)?);
             Ok(())
         })
     }
 
-    fn pairs(&mut self, map: HeaderMap, each: &mut dyn FnMut(&[u8], &[u8])) -> Result<(), Status> {
-        self.with(map, |fields| {
+    fn pairs(&mut self, each: &mut dyn FnMut(&[u8], &[u8])) -> Result<(), Status> {
+        self.with(|fields| {
             fields.all().for_each(|(name, value)| each(name, value));
             Ok(())
         })
     }
 
-    fn header_count(&mut self, map: HeaderMap) -> Result<u32, Status> {
-        self.with(map, |fields| Ok(fields.count()))
+    fn count(&mut self) -> Result<u32, Status> {
+        self.with(|fields| Ok(fields.count()))
     }
 
-    fn add_header(&mut self, map: HeaderMap, name: &[u8], value: &[u8]) -> Result<(), Status> {
-        self.with(map, |fields| fields.add(name, value))
+    fn add(&mut self, name: &[u8], value: &[u8]) -> Result<(), Status> {
+        self.with(|fields| fields.add(name, value))
     }
 
-    fn replace_header(&mut self, map: HeaderMap, name: &[u8], value: &[u8]) -> Result<(), Status> {
-        self.with(map, |fields| fields.replace(name, value))
+    fn replace(&mut self, name: &[u8], value: &[u8]) -> Result<(), Status> {
+        self.with(|fields| fields.replace(name, value))
     }
 
-    fn remove_header(&mut self, map: HeaderMap, name: &[u8]) -> Result<(), Status> {
-        self.with(map, |fields| fields.remove(name))
+    fn remove(&mut self, name: &[u8]) -> Result<(), Status> {
+        self.with(|fields| fields.remove(name))
     }
 
-    fn set_pairs(&mut self, map: HeaderMap, pairs: &[Field]) -> Result<(), Status> {
-        self.with(map, |fields| fields.set_all(pairs))
-    }
-
-    fn property(&mut self, path: &[&[u8]], value: &mut Vec<u8>) -> Result<(), Status> {
-        properties::get(&self.0.lock(), path, value)
-    }
-
-    fn set_property(&mut self, path: &[&[u8]], value: &[u8]) -> Result<(), Status> {
-        properties::set(&mut self.0.lock(), path, value)
+    fn set_all(&mut self, pairs: &[Field]) -> Result<(), Status> {
+        self.with(|fields| fields.set_all(pairs))
     }
 }
 
@@ -168,7 +194,7 @@ mod tests {
             let (request, ()) = http::Request::builder().version(version).body(()).unwrap().into_parts();
             let exchange = Exchange::new(TransactionId(1), &request, Peers::default());
             let mut value = Vec::new();
-            ExchangeTransaction(exchange).property(&[b"request", b"protocol"], &mut value).unwrap();
+            ExchangeTransaction::new(&exchange).property(&[b"request", b"protocol"], &mut value).unwrap();
             assert_eq!(String::from_utf8(value).unwrap(), name);
         }
     }

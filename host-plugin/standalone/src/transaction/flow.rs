@@ -49,7 +49,7 @@ impl Flow {
         };
         let facts = || exchange.facts();
         let request = Candidate::new(&facts, &header);
-        let transaction = Box::new(ExchangeTransaction(Arc::clone(exchange)));
+        let transaction = Box::new(ExchangeTransaction::new(exchange));
         if let Some(claim) = shared.lane.choose(shared.filter.id(), exchange.id, &request) {
             let (sink, effects) = mpsc::unbounded_channel();
             let sink = Box::new(move |_, action| drop(sink.send(action)));
