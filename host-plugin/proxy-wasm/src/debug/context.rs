@@ -1,11 +1,14 @@
 //! A transaction on the debug lane, in the hands of the proxy: hands callbacks to the slot and nothing
 //! else. Called on event threads; every call returns at once.
+
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use wasmdbg_control::stop::ReleaseCause;
+use wasmdbg_control::{FilterId, TransactionId};
 
 use super::lane::DebugLane;
+use super::rules::Candidate;
 use super::slot::{Activity, Done, EffectSink, Ending, Job, Reply, Slot};
 use crate::embedder::Transaction;
 use crate::vm::entry::Callback;
@@ -15,11 +18,24 @@ pub struct Claim {
     held: Option<(Arc<DebugLane>, Arc<Slot>)>,
 }
 
-impl Claim {
-    pub(crate) fn new(lane: Arc<DebugLane>, slot: Arc<Slot>) -> Self {
-        Self { held: Some((lane, slot)) }
+impl DebugLane {
+    /// Decides at READ_REQUEST_HDR whether a session wants the transaction in its debug lane of `filter`,
+    /// and if so claims a slot. `None`: the fast lane serves it.
+    pub fn choose(
+        self: &Arc<Self>,
+        filter: FilterId,
+        transaction: TransactionId,
+        request: &Candidate<'_>,
+    ) -> Option<Claim> {
+        if !self.any_session() {
+            return None;
+        }
+        let slot = self.slot_for(filter, transaction, request)?;
+        Some(Claim { held: Some((Arc::clone(self), slot)) })
     }
+}
 
+impl Claim {
     /// Puts the transaction there. `transaction` is used on the slot's thread, for the length of each
     /// host call; `effects` is called there when something else than a callback of the transaction
     /// decides about it while it is parked.

@@ -16,7 +16,6 @@ use wasmdbg_control::transactions::Missed;
 use wasmdbg_control::{Event, FilterId, ModuleHash, SessionId, SlotId, StopId, TransactionId};
 use wasmtime::{Engine, InstancePre};
 
-use super::context::Claim;
 use super::engine::{CompileError, DebugModule};
 use super::histogram::{Measuring, WorkHistogram};
 use super::rules::Candidate;
@@ -120,17 +119,13 @@ impl DebugLane {
         self.work.sample()
     }
 
-    /// Decides at READ_REQUEST_HDR whether a session wants the transaction in its debug lane of `filter`,
-    /// and if so claims a slot. `None`: the fast lane serves it.
-    pub fn choose(
-        self: &Arc<Self>,
+    /// A slot for the transaction, if a session wants it in its debug lane of `filter` and one is free.
+    pub(super) fn slot_for(
+        &self,
         filter: FilterId,
         transaction: TransactionId,
         request: &Candidate<'_>,
-    ) -> Option<Claim> {
-        if !self.any_session() {
-            return None;
-        }
+    ) -> Option<Arc<Slot>> {
         let sampling = self.sample();
         let sessions = self.sessions();
         let wanted = |session: &Arc<Session>| -> Option<(Arc<Session>, usize)> {
@@ -143,7 +138,7 @@ impl DebugLane {
         let _measuring = self.measure();
         let (wish, facts) = (&session.filters[index], request.facts());
         match self.claim(&session, wish, transaction, facts) {
-            Ok(slot) => Some(Claim::new(Arc::clone(self), slot)),
+            Ok(slot) => Some(slot),
             Err(reason) => {
                 wish.rules.put_back();
                 self.miss(&session, wish, facts, reason);
