@@ -1,34 +1,30 @@
 //! `wasmprof record`: samples a process and writes a flame graph.
 
 mod args;
+mod pace;
 mod words;
 
 use std::ffi::OsString;
-use std::io::{BufWriter, IsTerminal, Seek};
-use std::path::Path;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::io::{BufWriter, Seek};
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
 use wasmdbg_profiler::descriptions::Descriptions;
-use wasmdbg_profiler::limits::on_one_line;
 use wasmdbg_profiler::modules::Modules;
-use wasmdbg_profiler::perf::{Event, Options};
+use wasmdbg_profiler::perf::Options;
 use wasmdbg_profiler::profile::Profile;
-use wasmdbg_profiler::recorder::{Next, Progress, RecordError, Recorder};
+use wasmdbg_profiler::recorder::{RecordError, Recorder};
 use wasmdbg_profiler::recording::{Info, Recording, Writer};
 use wasmdbg_profiler::target::Target;
-use wasmdbg_profiler::target::permission::{self, CAPABILITIES, Facts};
 
 use self::args::{Arguments, HELP, parse};
-use self::words::{print_doubts, print_progress, print_summary, why_none};
-use super::control::Control;
+use self::pace::Pace;
+use self::words::{print_doubts, print_kernel_names, print_limits, print_summary, print_unnamed, why_none};
 use super::input::print_problems;
 use super::interrupt::Interrupt;
 use super::output::{Format, is_special, print_coverage};
 use super::place::Place;
-
-/// Up to this frequency the kernel's own tick mostly comes first: the timer need not be set for each thread.
-const SLOW: u64 = 250;
 
 pub(super) fn run(arguments: Vec<OsString>) -> Result<()> {
     let Some(mut arguments) = parse(arguments)? else {
@@ -38,18 +34,9 @@ pub(super) fn run(arguments: Vec<OsString>) -> Result<()> {
     let interrupt = Interrupt::catch()?;
     let pid = arguments.chosen.pid()?;
     let target = Target::open(pid)?;
-    let output = arguments.output.clone().unwrap_or_else(|| format!("wasmprof-{pid}.svg").into());
-    let file = output.with_extension("wasmprof");
-    if output.is_dir() {
-        bail!("{} is a folder: name a file with -o", output.display());
-    }
-    if output == Path::new("-") || output != file && is_special(&output) {
-        bail!("{}: a recording wants a file of its own: name one with -o", output.display());
-    }
-    // Told before the time is spent.
-    let format = if output == file { None } else { Some(Format::of(&output)?) };
-    let cannot = || format!("cannot write {}", file.display());
-    let place = Place::of(&file).with_context(cannot)?;
+    let files = Files::new(arguments.output.clone(), pid)?;
+    let cannot = || format!("cannot write {}", files.recording.display());
+    let place = Place::of(&files.recording).with_context(cannot)?;
     let mut modules = find_modules(&target, &arguments)?;
     let mut descriptions = Descriptions::new();
     for path in &arguments.code {
@@ -62,39 +49,8 @@ pub(super) fn run(arguments: Vec<OsString>) -> Result<()> {
     let (mut out, old) = place.create_recording().with_context(cannot)?;
     let buffered = BufWriter::new(out.try_clone().with_context(cannot)?);
     let mut writer = Writer::new(buffered, &info(&target, options)).with_context(cannot)?;
-    let start = Instant::now();
-    let (mut control, delay) = (arguments.control.take(), arguments.delay.unwrap_or_default());
-    let (wanted, duration) = (arguments.samples, arguments.duration);
-    let show = !arguments.quiet && std::io::stderr().is_terminal();
-    let mut shown = start;
-    let between = |interval: Duration, progress: &Progress| {
-        if let Some(control) = &mut control {
-            control.answer();
-        }
-        if show && shown.elapsed() > Duration::from_millis(250) {
-            shown = Instant::now();
-            print_progress(progress, duration, control.as_ref().is_none_or(|control| control.enabled));
-        }
-        let left = (delay + duration).checked_sub(progress.elapsed).unwrap_or_default();
-        let mut wait = if duration.is_zero() { interval } else { interval.min(left) };
-        if let Some(delay) = delay.checked_sub(progress.elapsed).filter(|delay| !delay.is_zero()) {
-            wait = wait.min(delay);
-        }
-        let signalled = interrupt.wait(wait, control.as_ref().map(Control::as_fd));
-        if let Some(control) = &mut control {
-            control.read();
-        }
-        match &control {
-            _ if signalled => Next::Interrupt,
-            Some(control) if control.stopped => Next::Stop,
-            _ if wanted.is_some_and(|wanted| progress.samples >= wanted) => Next::Samples,
-            _ if !duration.is_zero() && start.elapsed() >= delay + duration => Next::Time,
-            Some(control) if !control.enabled => Next::Pause,
-            _ if start.elapsed() < delay => Next::Pause,
-            _ => Next::Go,
-        }
-    };
-    let sampled = recorder.sample(&mut writer, between);
+    let mut pace = Pace::new(arguments.control.take(), &arguments, &interrupt);
+    let sampled = recorder.sample(&mut writer, |interval, progress| pace.next(interval, progress));
     interrupt.release();
     let ended = sampled.inspect_err(|error| {
         if matches!(error, RecordError::Open(_)) {
@@ -105,64 +61,59 @@ pub(super) fn run(arguments: Vec<OsString>) -> Result<()> {
     let summary = recorder.finish(&mut writer, ended)?;
     let notes: Vec<String> = recorder.notes().collect();
     drop(recorder);
-    if let Some(control) = &mut control {
-        control.answer();
-    }
-    if show {
-        eprint!("\r\x1b[K");
-    }
+    let took = pace.end();
     drop(writer);
-    for (path, of) in descriptions.of_others(target.inner_pid()) {
-        let path = path.display();
-        eprintln!(
-            "wasmprof: {}",
-            on_one_line(&format!("{path} describes the code of process {of}, not of {pid}"))
-        );
-    }
-    for problem in descriptions.problems() {
-        eprintln!("wasmprof: code is not named by it: {problem}");
-    }
+    print_unnamed(&descriptions, &target);
     for note in modules.notes().chain(notes) {
         eprintln!("wasmprof: {note}");
     }
-    if let Some(refusal) = target.refusal() {
-        eprintln!("wasmprof: {refusal}");
-        eprintln!(
-            "wasmprof: code is named by what the process itself gives out; what it does not is unknown"
-        );
-    }
-    if arguments.options.kernel && !progress.kernel {
-        eprintln!("wasmprof: the kernel is not sampled: {}", Facts::of(pid).kernel());
-    }
-    let Options { event, frequency, by_thread, .. } = arguments.options;
-    if event == Event::CpuClock && frequency > SLOW && progress.processors.is_none() && !by_thread {
-        eprintln!(
-            "wasmprof: the clocks of the threads were sampled, which above {SLOW} Hz costs the process more whenever a thread \
-             sleeps: those of the processors are for root, or {CAPABILITIES}"
-        );
-    }
-    print_summary(&summary, pid, start.elapsed());
-    print_doubts(&summary, &arguments.options);
-    if progress.kernel
-        && let Some(why) = permission::kernel_names()
-    {
-        eprintln!("wasmprof: the kernel's functions have no names: {why}");
-    }
+    print_limits(&target, options, &progress);
+    print_summary(&summary, pid, took);
+    print_doubts(&summary, options);
+    print_kernel_names(&progress);
     if summary.samples == 0 {
         place.put_back(old.as_deref());
-        bail!("no samples: {}", why_none(&summary, &target, event));
+        bail!("no samples: {}", why_none(&summary, &target, options.event));
     }
-    say!("recording: {}", file.display());
-    let Some(format) = format else { return Ok(()) };
+    say!("recording: {}", files.recording.display());
+    let Some((output, format)) = files.rendered else { return Ok(()) };
     // The file that was written, whatever has its name by now.
-    out.rewind().with_context(|| format!("cannot read {}", file.display()))?;
-    let recording = Recording::read(&out, &file)?;
+    out.rewind().with_context(|| format!("cannot read {}", files.recording.display()))?;
+    let recording = Recording::read(&out, &files.recording)?;
     print_problems(&recording);
     let profile = Profile::fold(&recording, arguments.folding);
     print_coverage(&profile);
     format.write_file(&profile, &output)?;
     say!("{}: {}", format.what(), output.display());
     Ok(())
+}
+
+/// Where results go.
+struct Files {
+    recording: PathBuf,
+    /// What is made of the recording, if it is not all that is wanted.
+    rendered: Option<(PathBuf, Format)>,
+}
+
+impl Files {
+    /// What `output` asks for; said before the time is spent.
+    fn new(output: Option<PathBuf>, pid: u32) -> Result<Self> {
+        let output = output.unwrap_or_else(|| format!("wasmprof-{pid}.svg").into());
+        let recording = output.with_extension("wasmprof");
+        if output.is_dir() {
+            bail!("{} is a folder: name a file with -o", output.display());
+        }
+        if output == Path::new("-") || output != recording && is_special(&output) {
+            bail!("{}: a recording wants a file of its own: name one with -o", output.display());
+        }
+        let rendered = if output == recording {
+            None
+        } else {
+            let format = Format::of(&output)?;
+            Some((output, format))
+        };
+        Ok(Self { recording, rendered })
+    }
 }
 
 fn find_modules(target: &Target, arguments: &Arguments) -> Result<Modules> {

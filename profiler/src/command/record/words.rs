@@ -3,12 +3,18 @@
 use std::io::Write;
 use std::time::Duration;
 
+use wasmdbg_profiler::descriptions::Descriptions;
+use wasmdbg_profiler::limits::on_one_line;
 use wasmdbg_profiler::perf::{self, Event, Options};
 use wasmdbg_profiler::recorder::Progress;
 use wasmdbg_profiler::recording::Summary;
 use wasmdbg_profiler::target::Target;
+use wasmdbg_profiler::target::permission::{self, CAPABILITIES, Facts};
 
 use super::args::DEFAULT_STACK;
+
+/// Up to this frequency the kernel's own tick mostly comes first: the timer need not be set for each thread.
+const SLOW: u64 = 250;
 
 /// Why there are no samples, and what to do.
 pub(super) fn why_none(summary: &Summary, target: &Target, event: Event) -> String {
@@ -39,6 +45,47 @@ pub(super) fn print_progress(progress: &Progress, duration: Duration, enabled: b
         if enabled { "" } else { "; paused" }
     );
     let _ = std::io::stderr().flush();
+}
+
+/// Descriptions of code that name none of this process.
+pub(super) fn print_unnamed(descriptions: &Descriptions, target: &Target) {
+    for (path, of) in descriptions.of_others(target.inner_pid()) {
+        let (path, pid) = (path.display(), target.pid());
+        let text = format!("{path} describes the code of process {of}, not of {pid}");
+        eprintln!("wasmprof: {}", on_one_line(&text));
+    }
+    for problem in descriptions.problems() {
+        eprintln!("wasmprof: code is not named by it: {problem}");
+    }
+}
+
+/// What the recorder may not do, and what that costs.
+pub(super) fn print_limits(target: &Target, options: &Options, progress: &Progress) {
+    if let Some(refusal) = target.refusal() {
+        eprintln!("wasmprof: {refusal}");
+        eprintln!(
+            "wasmprof: code is named by what the process itself gives out; what it does not is unknown"
+        );
+    }
+    if options.kernel && !progress.kernel {
+        eprintln!("wasmprof: the kernel is not sampled: {}", Facts::of(target.pid()).kernel());
+    }
+    let Options { event, frequency, by_thread, .. } = *options;
+    if event == Event::CpuClock && frequency > SLOW && progress.processors.is_none() && !by_thread {
+        eprintln!(
+            "wasmprof: the clocks of the threads were sampled, which above {SLOW} Hz costs the process more whenever a thread \
+             sleeps: those of the processors are for root, or {CAPABILITIES}"
+        );
+    }
+}
+
+/// Why samples of the kernel have no functions, if there are some.
+pub(super) fn print_kernel_names(progress: &Progress) {
+    if progress.kernel
+        && let Some(why) = permission::kernel_names()
+    {
+        eprintln!("wasmprof: the kernel's functions have no names: {why}");
+    }
 }
 
 pub(super) fn print_summary(summary: &Summary, pid: u32, wall: Duration) {
