@@ -31,7 +31,7 @@ use self::chain::{Index, Stage, Step};
 use self::fast::response_callback;
 use self::state::{Place, State};
 use crate::plugin::Plugin;
-use crate::transaction::Framing;
+use crate::transaction;
 use crate::ts::{self, Access, ArgSlot, Event, EventThread, Hook, Next, Parked, Txn, Visit};
 
 /// Transactions that have a flow.
@@ -43,7 +43,6 @@ pub(crate) struct Flow {
     txn: Txn,
     home: EventThread,
     state: Mutex<State>,
-    framing: Framing,
 }
 
 /// Why a parked transaction may go on.
@@ -113,7 +112,7 @@ impl Flow {
     fn new(plugin: &'static Plugin, access: &Access<'_>, home: EventThread) -> Arc<Self> {
         IN_FLIGHT.fetch_add(1, Ordering::Relaxed);
         let state = Mutex::new(State::new(plugin.filters.len()));
-        let flow = Arc::new(Self { plugin, txn: access.txn(), home, state, framing: Framing::default() });
+        let flow = Arc::new(Self { plugin, txn: access.txn(), home, state });
         if let Some(mark) = MARK.get() {
             mark.set(access, &flow);
         }
@@ -131,11 +130,6 @@ impl Flow {
     /// The thread where its hooks come and its fast-lane contexts live.
     pub(crate) fn home(&self) -> EventThread {
         self.home
-    }
-
-    /// What filters have written into fields that are the server's.
-    pub(crate) fn framing(&self) -> &Framing {
-        &self.framing
     }
 
     /// It was made at TXN_START, and its request has not been read.
@@ -215,6 +209,7 @@ impl Flow {
             Step::Pass => {
                 if stage == Stage::Close {
                     worker::forget(self.txn);
+                    transaction::end(self.txn);
                 }
                 Some(Event::Continue)
             }

@@ -135,6 +135,23 @@ fn framing_that_is_written_reads_back_and_does_not_go_out() {
 }
 
 #[test]
+fn framing_that_was_written_ends_with_its_transaction() {
+    serve(&[("plain", &filter(""), true)], "");
+    let request = Message::request("POST", "/").with("Content-Length", "5");
+    let transaction = Exchange { origin_waits: true, ..with(request) }.start();
+    let mut stream = StreamTransaction::new(&Access::in_memory(transaction));
+    of_request(&mut stream).replace(b"Content-Length", b"7").unwrap();
+    assert_eq!(header(&mut stream, RequestHeaders, "Content-Length"), Ok("7".into()));
+    transaction.respond();
+    assert!(transaction.is_over());
+    assert_eq!(
+        header(&mut stream, RequestHeaders, "Content-Length"),
+        Ok("5".into()),
+        "for the next of its name"
+    );
+}
+
+#[test]
 fn a_request_has_one_host_and_its_line_says_the_same() {
     let request = Message::request("GET", "http://here:81/a").with("Host", "here:81").with("X-A", "1");
     let (transaction, mut stream) = parked(with(request));

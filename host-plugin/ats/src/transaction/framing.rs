@@ -1,19 +1,18 @@
 //! What filters have written into the fields that frame a message or speak of its connection: it reads back
 //! for all filters of the transaction, and the server's own go out.
 //!
-//! Made by the first such write of a transaction; until one exists, reading costs a look at one number.
+//! Made by the first such write of a transaction; until one exists, reading costs a look at one number. A
+//! transaction has them from whichever thread, its home or that of a slot, and until it ends.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use rustc_hash::FxBuildHasher;
 use wasmdbg_proxy_wasm::part::is_framing;
 use wasmdbg_proxy_wasm::{HeaderMap, Status};
 
-use crate::flow;
-use crate::ts::{Access, Header};
-
-/// Header maps of all transactions that have a view of their own.
-static VIEWS: AtomicUsize = AtomicUsize::new(0);
+use crate::ts::{Access, Header, Txn};
 
 /// Bytes that the view of one map may take: these fields are short, and this memory is ours.
 const LIMIT: usize = 0x1_0000;
@@ -21,52 +20,66 @@ const LIMIT: usize = 0x1_0000;
 /// A name and a value.
 type Field = (Vec<u8>, Vec<u8>);
 
-/// The views of one transaction, a part of its flow.
-#[derive(Debug, Default)]
-pub(crate) struct Framing {
-    request: Mutex<Option<View>>,
-    response: Mutex<Option<View>>,
+/// The framing fields of one header map as filters see them.
+type View = Vec<Field>;
+
+/// The views of one transaction.
+#[derive(Default)]
+struct Views {
+    request: Option<View>,
+    response: Option<View>,
 }
 
-/// The framing fields of one header map as filters see them. Counted while it lives.
-#[derive(Debug)]
-struct View(Vec<Field>);
-
-impl View {
-    fn new(fields: Vec<Field>) -> Self {
-        VIEWS.fetch_add(1, Ordering::Relaxed);
-        Self(fields)
+impl Views {
+    fn of(&mut self, map: HeaderMap) -> &mut Option<View> {
+        if map == HeaderMap::RequestHeaders { &mut self.request } else { &mut self.response }
     }
 }
 
-impl Drop for View {
-    fn drop(&mut self) {
-        VIEWS.fetch_sub(1, Ordering::Relaxed);
-    }
+/// Those of all transactions that have some, until [`end`].
+static VIEWS: Mutex<HashMap<Txn, Views, FxBuildHasher>> = Mutex::new(HashMap::with_hasher(FxBuildHasher));
+
+/// How many transactions are in there.
+static COUNT: AtomicUsize = AtomicUsize::new(0);
+
+/// Held for the look at one, never while anything of the server runs.
+fn views() -> MutexGuard<'static, HashMap<Txn, Views, FxBuildHasher>> {
+    VIEWS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Framing {
-    fn of(&self, map: HeaderMap) -> &Mutex<Option<View>> {
-        if map == HeaderMap::RequestHeaders { &self.request } else { &self.response }
+/// Puts a view in the place of the one before; none: what the header has.
+fn set(access: &Access<'_>, map: HeaderMap, view: Option<View>) {
+    let mut views = views();
+    match view {
+        Some(view) => *views.entry(access.txn()).or_default().of(map) = Some(view),
+        None => {
+            if let Some(views) = views.get_mut(&access.txn()) {
+                *views.of(map) = None;
+            }
+        }
     }
+    COUNT.store(views.len(), Ordering::Relaxed);
 }
 
-/// Does `work` with the view of `map`. None for a transaction without a flow: there is no filter either.
-fn with<T>(access: &Access<'_>, map: HeaderMap, work: impl FnOnce(&mut Option<View>) -> T) -> Option<T> {
-    let flow = flow::marked(access)?;
-    let mut view = flow.framing().of(map).lock().unwrap_or_else(PoisonError::into_inner);
-    Some(work(&mut view))
+/// The transaction is over.
+#[inline]
+pub(crate) fn end(txn: Txn) {
+    if COUNT.load(Ordering::Relaxed) != 0 {
+        let mut views = views();
+        views.remove(&txn);
+        COUNT.store(views.len(), Ordering::Relaxed);
+    }
 }
 
 /// The fields as filters see them; none when they are those of the header.
 #[inline]
-pub(super) fn written(map: HeaderMap, header: &Header<'_>) -> Option<Vec<Field>> {
-    if VIEWS.load(Ordering::Relaxed) == 0 { None } else { view_of(map, header) }
+pub(super) fn written(map: HeaderMap, header: &Header<'_>) -> Option<View> {
+    if COUNT.load(Ordering::Relaxed) == 0 { None } else { view_of(map, header) }
 }
 
 #[cold]
-fn view_of(map: HeaderMap, header: &Header<'_>) -> Option<Vec<Field>> {
-    with(header.access(), map, |view| view.as_ref().map(|view| view.0.clone()))?
+fn view_of(map: HeaderMap, header: &Header<'_>) -> Option<View> {
+    views().get_mut(&header.access().txn())?.of(map).clone()
 }
 
 /// Changes what filters see.
@@ -76,17 +89,14 @@ fn view_of(map: HeaderMap, header: &Header<'_>) -> Option<Vec<Field>> {
 pub(super) fn write(
     map: HeaderMap,
     header: &Header<'_>,
-    change: impl FnOnce(&mut Vec<Field>),
+    change: impl FnOnce(&mut View),
 ) -> Result<(), Status> {
-    let changed = with(header.access(), map, |view| {
-        let before = view.take().unwrap_or_else(|| View::new(own(header)));
-        let mut fields = before.0.clone();
-        change(&mut fields);
-        let fits = size(&fields) <= size(&before.0).max(LIMIT);
-        *view = Some(if fits { View::new(fields) } else { before });
-        if fits { Ok(()) } else { Err(Status::BadArgument) }
-    });
-    changed.unwrap_or(Ok(()))
+    let before = view_of(map, header).unwrap_or_else(|| own(header));
+    let mut fields = before.clone();
+    change(&mut fields);
+    let fits = size(&fields) <= size(&before).max(LIMIT);
+    set(header.access(), map, Some(if fits { fields } else { before }));
+    if fits { Ok(()) } else { Err(Status::BadArgument) }
 }
 
 /// Bytes of names and values, and some for each field itself.
@@ -95,22 +105,22 @@ fn size(fields: &[Field]) -> usize {
 }
 
 /// Filters see `fields` from here on.
-pub(super) fn replace_all(map: HeaderMap, header: &Header<'_>, fields: Vec<Field>) {
+pub(super) fn replace_all(map: HeaderMap, header: &Header<'_>, fields: View) {
     let differs = own(header) != fields;
-    if differs || VIEWS.load(Ordering::Relaxed) != 0 {
-        with(header.access(), map, |view| *view = differs.then(|| View::new(fields)));
+    if differs || COUNT.load(Ordering::Relaxed) != 0 {
+        set(header.access(), map, differs.then_some(fields));
     }
 }
 
 /// The message of `map` is another one: what was written into the old one is gone.
 pub(crate) fn forget(access: &Access<'_>, map: HeaderMap) {
-    if VIEWS.load(Ordering::Relaxed) != 0 {
-        with(access, map, |view| *view = None);
+    if COUNT.load(Ordering::Relaxed) != 0 {
+        set(access, map, None);
     }
 }
 
 /// The framing fields that the header has.
-pub(super) fn own(header: &Header<'_>) -> Vec<Field> {
+pub(super) fn own(header: &Header<'_>) -> View {
     let mut fields = Vec::new();
     let mut next = header.first();
     while let Some(field) = next {

@@ -13,7 +13,7 @@ use wasmdbg_proxy_wasm::{HeaderMap, Headers, RequestFacts, Status, Transaction};
 
 use crate::ts::{Access, Lease, Locked};
 
-pub(crate) use self::framing::{Framing, forget};
+pub(crate) use self::framing::{end, forget};
 use self::maps::Map;
 pub(crate) use self::maps::{request_ends_here, response_ends_here};
 
