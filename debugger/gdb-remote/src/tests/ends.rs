@@ -145,14 +145,14 @@ fn a_second_lldb_is_turned_away_whatever_the_first_one_does() {
 /// LLDB hears of it as of the end of a process.
 #[test]
 fn the_end_of_the_proxy_is_told_to_an_lldb_that_waits() {
-    let mut stage = Stage::new(|_| {});
+    let mut stage = busy();
     stage.play(
         "
         -> vCont;c
-        -> ^C
-        .. interrupt
-        <- T02thread:01;
+        .. resume 2 continue
+        <- T05thread:05;swbreak:;00:3000000000000040;
         -> vCont;c
+        .. resume 3 continue
     ",
     );
     stage.proxy.dies();
