@@ -284,3 +284,20 @@ fn timeout(at: Option<Instant>, now: Instant) -> PollTimeout {
     let micros = at.saturating_duration_since(now).as_micros();
     PollTimeout::try_from(micros.div_ceil(1000)).unwrap_or(PollTimeout::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_loop_sleeps_to_the_end_of_a_millisecond() {
+        let now = Instant::now();
+        let until = |micros| timeout(Some(now + Duration::from_micros(micros)), now);
+        assert_eq!(
+            [until(0), until(1), until(1000), until(1001)].map(|time| time.as_millis()),
+            [Some(0), Some(1), Some(1), Some(2)]
+        );
+        assert_eq!(timeout(Some(now), now + Duration::from_secs(1)).as_millis(), Some(0), "it has passed");
+        assert_eq!(timeout(None, now), PollTimeout::NONE);
+    }
+}

@@ -174,6 +174,18 @@ fn requests_that_are_long_by_nature_hold_nothing_back() {
 }
 
 #[test]
+fn a_client_that_has_greeted_is_given_all_the_time_there_is() {
+    let (mut server, mut service) = (server(), Later::default());
+    let _client = client(&server);
+    server.turn(&mut service).unwrap();
+    let limits = |server: &ServerLoop| server.clients.values().map(Connected::give_up).collect::<Vec<_>>();
+    assert!(matches!(limits(&server)[..], [Some(_)]), "it is waited for");
+    server.turn(&mut service).unwrap();
+    assert!(service.client.is_some());
+    assert_eq!(limits(&server), [None], "the loop would wake for it again and again");
+}
+
+#[test]
 fn what_was_queued_when_the_loop_ends_is_sent() {
     let (mut server, mut service) = (server(), Later::default());
     let mut client = client(&server);
