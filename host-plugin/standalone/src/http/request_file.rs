@@ -219,6 +219,23 @@ mod tests {
     }
 
     #[test]
+    fn names_stand_for_their_values_everywhere() {
+        let text = "@a = 1\n@b = {{a}}2\n// no request\nPOST http://line/{{b}}\nHost: field\nx: {{b}}\nx: 3\n\n{{b}}\n\n{{ a }}\n";
+        let requests = parse(text).unwrap();
+        assert_eq!(requests.len(), 1);
+        assert_eq!((requests[0].path.as_str(), &requests[0].body[..]), ("/12", &b"12\n\n1"[..]));
+        let values = |name: &str| requests[0].headers.get_all(name).iter().collect::<Vec<_>>();
+        assert_eq!(values("x"), ["12", "3"]);
+        assert_eq!(values("host"), ["field"], "it says more than the request line");
+    }
+
+    #[test]
+    fn a_request_without_a_body_does_not_say_how_long_it_is() {
+        let requests = parse("GET /a\n\n\n").unwrap();
+        assert!(requests[0].body.is_empty() && requests[0].headers.is_empty(), "{requests:?}");
+    }
+
+    #[test]
     fn mistakes_have_a_line() {
         let error = |text: &str| parse(text).unwrap_err().to_string();
         assert!(error("").starts_with("line 1: there is no request"));

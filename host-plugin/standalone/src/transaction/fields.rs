@@ -304,6 +304,7 @@ mod tests {
         after.remove(b"b").unwrap();
         after.replace(b":path", b"/y").unwrap();
         after.add(b"c", b"4").unwrap();
+        after.add(b"A", b"5").unwrap();
         let told: Vec<_> = changes(Side::Request, &before, &after)
             .into_iter()
             .map(|change| (change.name, change.before, change.after))
@@ -313,6 +314,7 @@ mod tests {
             told,
             [
                 (":path".into(), text("/x"), text("/y")),
+                ("a".into(), text("1,2"), text("1,2,5")),
                 ("b".into(), text("3"), None),
                 ("c".into(), None, text("4"))
             ]

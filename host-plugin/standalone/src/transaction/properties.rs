@@ -107,7 +107,13 @@ mod tests {
     use wasmdbg_control::TransactionId;
 
     fn exchange() -> std::sync::Arc<Exchange> {
-        let request = http::Request::get("/a?b").header("host", "h").header("content-length", "3").body(());
+        let request = http::Request::get("/a?b")
+            .header("host", "h")
+            .header("content-length", "3")
+            .header("user-agent", "u")
+            .header("referer", "r")
+            .header("x-request-id", "i")
+            .body(());
         let peers = Peers {
             client: Some("192.0.2.1:4321".parse().unwrap()),
             local: Some("[2001:db8::1]:80".parse().unwrap()),
@@ -149,6 +155,11 @@ mod tests {
             ("request.method", "GET"),
             ("request.scheme", "http"),
             ("request.protocol", "HTTP/1.1"),
+            ("request.useragent", "u"),
+            ("request.referer", "r"),
+            ("request.id", "i"),
+            ("request.headers.referer", "r"),
+            ("connection.mtls", "\0"),
         ] {
             assert_eq!(text(&exchange, path), wanted, "{path}");
         }
@@ -157,6 +168,10 @@ mod tests {
         let year_2026 = 1_767_225_600_000_000_000;
         assert!(number("request.time") > year_2026, "nanoseconds since 1970");
         assert!(number("request.duration") < 3_600_000_000_000);
+        let response = http::Response::builder().status(404).header("content-length", "5").body(());
+        exchange.set_response(&response.unwrap().into_parts().0);
+        assert_eq!((number("response.code"), number("response.size")), (404, 5));
+        assert_eq!(text(&exchange, "response.headers.content-length"), "5");
         // What a filter writes there does not change what is sent.
         exchange.lock().request.replace(b"content-length", b"99").unwrap();
         assert_eq!(number("request.size"), 3);

@@ -71,6 +71,19 @@ fn a_client_that_gets_its_response_has_not_left() {
 }
 
 #[test]
+fn a_request_is_from_the_client_at_the_other_end() {
+    let stage = Stage::new(STOPPING, "", true, None);
+    let (_client, events) = stage.attached();
+    let mut browser = stage.connect();
+    stage.response(&mut browser, "GET / HTTP/1.1\r\nHost: here", "");
+    let started = wait(&events, "a transaction", |event| match event {
+        Event::TransactionStarted(started) => Some(started),
+        _ => None,
+    });
+    assert_eq!(started.client, browser.local_addr().unwrap().to_string());
+}
+
+#[test]
 fn a_response_that_is_cut_off_is_aborted() {
     let origin = origin("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nok");
     let stage = Stage::new("", "", true, Some(origin));

@@ -8,4 +8,6 @@ mod control;
 mod filters;
 mod machines;
 mod messages;
+mod playing;
+mod reports;
 mod stage;

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -18,25 +18,26 @@ use wasmdbg_standalone::{Happening, Host, Listening, Options, Report, Upstream, 
 /// Longer than anything here takes on a busy machine; a test that waits so long has failed.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Keeps what the filter logs.
+/// Keeps what is told.
 #[derive(Default)]
-struct Lines(Mutex<Vec<String>>);
+struct Told {
+    happenings: Mutex<Vec<Happening>>,
+    callbacks: AtomicBool,
+}
 
-impl Report for Lines {
+impl Report for Told {
     fn take(&self, happening: Happening) {
-        if let Happening::Log { message, .. } = happening {
-            self.0.lock().unwrap().push(message);
-        }
+        self.happenings.lock().unwrap().push(happening);
     }
 
     fn wants_callbacks(&self) -> bool {
-        false
+        self.callbacks.load(Ordering::SeqCst)
     }
 }
 
 /// A proxy with one filter, its report, and what the test waits for.
 pub(crate) struct Stage {
-    lines: Arc<Lines>,
+    told: Arc<Told>,
     // Dropped in this order.
     listening: Listening,
     host: Host,
@@ -62,14 +63,14 @@ impl Stage {
         );
         let (filter, _) = FilterConfig::parse(&yaml, &PathBuf::from("/filter.yaml"), None).unwrap();
         let (settings, _) = Settings::parse(settings, &PathBuf::from("/settings.yaml")).unwrap();
-        let lines = Arc::new(Lines::default());
+        let told = Arc::new(Told::default());
         let upstream = url.map(|url| Upstream::parse(url).unwrap());
-        let report: Arc<dyn Report> = lines.clone();
+        let report: Arc<dyn Report> = told.clone();
         let host = Host::new(Options { filter, settings, upstream, report, cache_folder: None });
         fs::remove_file(&file).unwrap();
         let host = host.unwrap();
         let listening = host.listen((Ipv4Addr::LOCALHOST, 0).into(), 1).unwrap();
-        Self { lines, listening, host }
+        Self { told, listening, host }
     }
 
     pub(crate) fn connect(&self) -> TcpStream {
@@ -121,9 +122,37 @@ impl Stage {
         &self.host
     }
 
-    /// What the filter has logged.
+    /// From now on the report wants to hear of requests and callbacks too.
+    pub(crate) fn tell_callbacks(&self) {
+        self.told.callbacks.store(true, Ordering::SeqCst);
+    }
+
+    /// All that was told.
+    pub(crate) fn told(&self) -> Vec<Happening> {
+        self.told.happenings.lock().unwrap().clone()
+    }
+
+    /// Waits until so many requests have ended, and returns all that was told.
+    pub(crate) fn told_of(&self, requests: usize) -> Vec<Happening> {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let told = self.told();
+            let ended = told.iter().filter(|happening| matches!(happening, Happening::Ended { .. })).count();
+            if ended == requests {
+                return told;
+            }
+            assert!(Instant::now() < until, "{ended} requests have ended: {told:?}");
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// What was logged.
     pub(crate) fn lines(&self) -> Vec<String> {
-        self.lines.0.lock().unwrap().clone()
+        let message = |happening| match happening {
+            Happening::Log { message, .. } => Some(message),
+            _ => None,
+        };
+        self.told().into_iter().filter_map(message).collect()
     }
 
     pub(crate) fn client(&self) -> (Client, Events) {
