@@ -14,7 +14,7 @@ use gdbstub_arch::wasm::reg::id::WasmRegId;
 use wasmdbg_control::admission::Admission;
 use wasmdbg_control::client::CallError;
 use wasmdbg_control::session::Activity;
-use wasmdbg_control::stop::{Interrupt, ReleaseCause, StopReason};
+use wasmdbg_control::stop::{Interrupt, StopReason};
 use wasmdbg_control::{Event, Events};
 
 use crate::attach::Attached;
@@ -247,9 +247,7 @@ fn fault_of(filters: &Filters) -> String {
 fn take(filters: &mut Filters, event: Event) {
     match event {
         Event::Stopped(stopped) if stopped.control => filters.threads.add(*stopped),
-        Event::Released(released) if released.cause != ReleaseCause::Resumed => {
-            filters.threads.remove(released.stop);
-        }
+        Event::Released(released) => filters.threads.remove(released.stop),
         _ => {}
     }
 }

@@ -90,6 +90,8 @@ fn a_question_that_the_proxy_cannot_answer_any_more_is_the_end() {
     for question in ["vCont;c", "m0,4"] {
         inputs.send(Input::Bytes(packet(question).into_bytes())).expect("open");
     }
+    // Who only refuses the question goes on until here.
+    inputs.send(Input::Hangup).expect("open");
     let ended = talk(&mut filters, stream, &input).expect_err("the proxy is gone");
     assert_eq!(ended, "the connection is closed: the other side ended it or is gone");
 }

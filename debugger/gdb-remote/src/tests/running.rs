@@ -148,7 +148,17 @@ fn what_runs_can_be_interrupted() {
     ",
     );
     stage.proxy.stop(5, StopReason::Interrupt);
-    stage.play("<- T02thread:07;00:3000000000000040;");
+    stage.play(
+        "
+        <- T02thread:07;00:3000000000000040;
+        -> vCont;c
+        .. resume 1 continue
+        ",
+    );
+    // That was it: the end of this callback is none of LLDB's business.
+    stage.proxy.tell(returned(5));
+    stage.proxy.stop(5, breakpoint());
+    stage.play("<- T05thread:07;swbreak:;00:3000000000000040;");
 }
 
 /// The proxy serves everybody; LLDB stands at nothing.

@@ -97,31 +97,6 @@ fn a_stop_that_is_over_is_not_shown() {
     );
 }
 
-/// LLDB lets it go on itself, which is told as well.
-#[test]
-fn what_is_resumed_does_not_take_the_next_stop_away() {
-    let mut stage = Stage::new(|_| {});
-    let stop = stage.proxy.stop(1, breakpoint());
-    stage.play(
-        "
-        -> vCont;c
-        <- T05thread:03;swbreak:;00:3000000000000040;
-        -> vCont;c
-        .. resume 1 continue
-    ",
-    );
-    stage.proxy.stop(1, breakpoint());
-    let cause = ReleaseCause::Resumed;
-    stage.proxy.tell(Event::Released(Released { stop, slot: SlotId(1), cause }));
-    stage.play(
-        "
-        <- T05thread:03;swbreak:;00:3000000000000040;
-        -> p0
-        <- 3000000000000040
-    ",
-    );
-}
-
 #[test]
 fn a_stop_that_another_session_controls_is_not_shown() {
     let mut stage = Stage::new(|_| {});
