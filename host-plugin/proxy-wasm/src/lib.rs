@@ -24,4 +24,4 @@ pub use embedder::{
 pub use filter::{EpochThread, Filter, Runtime, Unavailable, Waiter};
 pub use outcome::{Action, Effect, LocalResponse, Outcome, StreamType};
 pub use part::{Part, Pseudo};
-pub use vm::{Callback, FastVm, TrapFrame, TrapKind, TrapReport};
+pub use vm::{Callback, FastVm, Letter, TrapFrame, TrapKind, TrapReport};

@@ -12,6 +12,7 @@
 
 pub(crate) mod answer;
 pub(crate) mod chain;
+mod clock;
 mod debugged;
 mod fast;
 pub(crate) mod parking;

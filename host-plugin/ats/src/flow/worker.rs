@@ -1,5 +1,5 @@
 //! What one event thread owns: its transactions, a virtual machine of the fast lane for each filter, the
-//! timers of its ticks and deadlines, and who waits, for a virtual machine or for a filter.
+//! clock of what that does of itself, and who waits, for a virtual machine or for a filter.
 //!
 //! Thread-local and without locks. Nothing here is borrowed while a guest runs or a transaction is
 //! re-enabled: a virtual machine is taken out, used, and put back. Lets no transaction go on itself: see
@@ -8,17 +8,18 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rustc_hash::FxBuildHasher;
 use wasmdbg_control::ContextId;
 use wasmdbg_proxy_wasm::{Action, Effect, FastVm, Outcome, Unavailable};
 
 use super::chain::Index;
+use super::clock::Clock;
 use super::release;
 use super::{Flow, Wake};
 use crate::plugin::plugin;
-use crate::ts::{self, EventThread, Timer, TimerHandler, Txn};
+use crate::ts::{self, EventThread, Txn};
 
 /// Names one virtual machine of a filter on this thread: contexts of an earlier one are lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -48,20 +49,7 @@ struct Desk {
     /// A virtual machine has been asked for.
     asked: bool,
     waiting: Vec<Arc<Flow>>,
-    ticks: Option<Clock>,
-    deadlines: Option<Clock>,
-}
-
-/// How long one event works on contexts whose time is over; the rest has the next one.
-const SLICE: Duration = Duration::from_millis(1);
-
-/// When a virtual machine has something to do of itself.
-struct Clock {
-    timer: Timer,
-    /// None: nothing until it is armed again.
-    due: Option<Instant>,
-    /// Events that are on their way, each for an earlier time than the one before it.
-    coming: Vec<Instant>,
+    clock: Option<Clock>,
 }
 
 thread_local! {
@@ -114,47 +102,19 @@ impl Desk {
         Some(Box::new(vm))
     }
 
-    /// Starts the timers that `vm` wants.
+    /// Starts the timer for what `vm` will have to do.
     #[inline(always)]
     fn arm(&mut self, index: Index, vm: &FastVm) {
-        // Most want none: this is looked at after every callback.
-        if vm.wants_timers() {
-            self.start_timers(index, vm);
+        // Most have nothing: this is looked at after every callback.
+        if vm.is_due_ever() {
+            self.start_timer(index, vm);
         }
     }
 
-    fn start_timers(&mut self, index: Index, vm: &FastVm) {
-        if let Some(period) = vm.tick_period() {
-            Clock::arm::<Tick>(&mut self.ticks, index, Instant::now() + period);
+    fn start_timer(&mut self, index: Index, vm: &FastVm) {
+        if let Some(due) = vm.next_due() {
+            Clock::arm(&mut self.clock, index, due);
         }
-        if let Some(deadline) = vm.next_deadline() {
-            Clock::arm::<Deadline>(&mut self.deadlines, index, deadline);
-        }
-    }
-}
-
-impl Clock {
-    /// There is something to do at `due`, unless there is before.
-    fn arm<H: TimerHandler>(clock: &mut Option<Self>, index: Index, due: Instant) {
-        if clock.is_none() {
-            *clock = Timer::new::<H>(index as u64).map(|timer| Self { timer, due: None, coming: Vec::new() });
-        }
-        let Some(clock) = clock else { return };
-        if clock.due.is_none_or(|before| due < before) {
-            clock.due = Some(due);
-            clock.start(due);
-        }
-    }
-
-    /// Sees to an event at `due`, or to an earlier one.
-    fn start(&mut self, due: Instant) {
-        if self.coming.last().is_some_and(|event| *event <= due) {
-            return;
-        }
-        self.coming.push(due);
-        // Rounded up: an early event would only start another.
-        let milliseconds = due.saturating_duration_since(Instant::now()).as_nanos().div_ceil(1_000_000);
-        self.timer.start(u32::try_from(milliseconds).unwrap_or(u32::MAX).max(1));
     }
 }
 
@@ -322,67 +282,18 @@ fn give_up(index: Index, waiter: &Weak<Flow>) {
     }
 }
 
-/// `proxy_on_tick`
-struct Tick;
-
-impl TimerHandler for Tick {
-    fn fired(key: u64) {
-        let wanted = |vm: &FastVm| vm.tick_period().is_some();
-        on_time(key as Index, |desk| &mut desk.ticks, wanted, |vm, _| vm.tick().effects);
-    }
-}
-
-/// The time of contexts that wait for their filter.
-struct Deadline;
-
-impl TimerHandler for Deadline {
-    fn fired(key: u64) {
-        let wanted = |vm: &FastVm| vm.next_deadline().is_some();
-        on_time(
-            key as Index,
-            |desk| &mut desk.deadlines,
-            wanted,
-            |vm, now| {
-                let mut effects = Vec::new();
-                while let Some(more) = vm.expire(now) {
-                    effects.extend(more);
-                    if now.elapsed() > SLICE {
-                        break;
-                    }
-                }
-                effects
-            },
-        );
-    }
-}
-
-/// The timer of `clock` has fired: does `work` on the virtual machine, if it is time and one is there that
-/// wants it, and acts on what that did to transactions.
-fn on_time(
-    index: Index,
-    clock: fn(&mut Desk) -> &mut Option<Clock>,
-    wanted: fn(&FastVm) -> bool,
-    work: fn(&mut FastVm, Instant) -> Vec<Effect>,
-) {
-    let now = Instant::now();
-    let (vm, generation) = borrow(|worker| {
+/// The clock of a filter has fired: does `work` on its virtual machine, if it is time and one is there, and keeps what
+/// that did to transactions for [`release::run`].
+pub(super) fn on_time(index: Index, work: fn(&mut FastVm, Instant) -> Vec<Effect>) {
+    let taken = borrow(|worker| {
         let desk = worker.desk(index);
-        let Some(clock) = clock(desk) else { return (None, desk.generation) };
-        clock.coming.pop();
-        let Some(due) = clock.due else { return (None, desk.generation) };
-        if due.saturating_duration_since(now) > Duration::from_millis(1) {
-            clock.start(due);
-            return (None, desk.generation);
-        }
-        clock.due = None;
-        let wanted = desk.vm.as_deref().is_some_and(wanted);
-        (if wanted { desk.vm.take() } else { None }, desk.generation)
+        let now = desk.clock.as_mut()?.fired(Instant::now())?;
+        Some((desk.vm.take()?, desk.generation, now))
     });
-    let Some(vm) = vm else { return };
+    let Some((vm, generation, now)) = taken else { return };
     let mut taken = Taken { worker: here(), index, generation, vm: Some(vm) };
     let effects = taken.vm.as_deref_mut().map(|vm| work(vm, now)).unwrap_or_default();
     // This starts the timer for what is next.
     taken.put_back();
     release::decided(index, generation, effects);
-    release::run();
 }

@@ -1,6 +1,6 @@
 //! `proxy_set_tick_period_milliseconds`.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::table::Table;
 use crate::embedder::Status;
@@ -12,6 +12,7 @@ pub(super) fn define(table: &mut Table) -> wasmtime::Result<()> {
 
 /// 0 ends the ticks.
 fn set_tick_period(guest: &mut Guest<'_>, milliseconds: u32) -> Result<(), Status> {
-    guest.vm.tick_period = (milliseconds > 0).then(|| Duration::from_millis(u64::from(milliseconds)));
+    let period = (milliseconds > 0).then(|| Duration::from_millis(u64::from(milliseconds)));
+    guest.vm.mailbox.set_period(period, Instant::now());
     Ok(())
 }

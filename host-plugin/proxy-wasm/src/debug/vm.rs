@@ -95,19 +95,14 @@ impl DebugVm {
         self.store.data().dead
     }
 
-    /// How often it wants to be ticked.
-    pub(crate) fn tick_period(&self) -> Option<Duration> {
-        self.store.data().tick_period
-    }
-
     /// Looks at what sessions want.
     pub(crate) fn look(&mut self) {
         self.handler.look(self.store.as_context_mut());
     }
 
-    /// As [`crate::FastVm::next_deadline`].
-    pub(crate) fn next_deadline(&self) -> Option<Instant> {
-        self.store.data().contexts.next_deadline()
+    /// As [`crate::FastVm::next_due`].
+    pub(crate) fn next_due(&self) -> Option<Instant> {
+        self.store.data().next_due()
     }
 
     /// No entry is under way any more.

@@ -17,7 +17,7 @@ use super::lane::{DebugLane, Note, SlotCode};
 use super::slot::{Activity, EffectSink, Ending, Job, Reply, Slot};
 use super::vm::DebugVm;
 use crate::outcome::{Action, Effect, Outcome};
-use crate::vm::entry::{Callback, Entry};
+use crate::vm::entry::Callback;
 use crate::vm::lifecycle::Machine;
 
 /// See the module.
@@ -27,7 +27,6 @@ pub(crate) struct Worker {
     code: Arc<SlotCode>,
     jobs: Receiver<Job>,
     vm: Option<DebugVm>,
-    next_tick: Option<Instant>,
     bound: Option<Transaction>,
 }
 
@@ -53,7 +52,7 @@ impl Worker {
         let id = slot.id;
         {
             let (lane, slot) = (Arc::clone(&lane), Arc::clone(&slot));
-            let mut worker = Self { lane, slot, code, jobs, vm: None, next_tick: None, bound: None };
+            let mut worker = Self { lane, slot, code, jobs, vm: None, bound: None };
             // What panics below the guest is caught there; this catches faults of the slot itself, so that
             // no transaction waits for a thread that is gone.
             if catch_unwind(AssertUnwindSafe(|| worker.serve())).is_err() {
@@ -74,9 +73,7 @@ impl Worker {
             return;
         }
         loop {
-            let deadline = self.vm.as_ref().and_then(DebugVm::next_deadline);
-            let due = [self.next_tick, deadline].into_iter().flatten().min();
-            let received = match due {
+            let received = match self.vm.as_ref().and_then(DebugVm::next_due) {
                 None => self.jobs.recv().map_err(|_| RecvTimeoutError::Disconnected),
                 Some(due) => self.jobs.recv_timeout(due.saturating_duration_since(Instant::now())),
             };
@@ -102,7 +99,6 @@ impl Worker {
         self.slot.lock().ready = false;
         match DebugVm::start(&self.lane, &self.slot, &self.code) {
             Ok(vm) => {
-                self.next_tick = vm.tick_period().map(|period| Instant::now() + period);
                 self.vm = Some(vm);
                 self.slot.lock().ready = true;
                 self.lane.note(Note::Ready);
@@ -230,22 +226,9 @@ impl Worker {
     /// Ticks that were missed while a callback ran or stood are one.
     fn pass_time(&mut self) {
         let now = Instant::now();
-        while let Some(effects) = self.vm.as_mut().and_then(|vm| vm.expire(now)) {
+        while let Some(effects) = self.vm.as_mut().and_then(|vm| vm.pass_time(now)) {
             self.deliver(effects);
         }
-        let Some(vm) = &mut self.vm else { return };
-        if self.next_tick.is_some_and(|due| due <= now) {
-            let outcome = vm.call_any(Entry::Tick);
-            self.deliver(outcome.effects);
-            self.next_tick = None;
-        }
-        let Some(vm) = &self.vm else { return };
-        self.next_tick = match (vm.tick_period(), self.next_tick) {
-            (None, _) => None,
-            (Some(period), None) => Some(Instant::now() + period),
-            // A shorter period than before takes effect at once.
-            (Some(period), Some(due)) => Some(due.min(Instant::now() + period)),
-        };
     }
 
     fn set_activity(&self, activity: Activity) {

@@ -16,6 +16,7 @@ use crate::outcome::{Action, Effect, Outcome};
 use crate::vm::callbacks::Callbacks;
 use crate::vm::entry::{Callback, Entry, NO_CONTEXT};
 use crate::vm::lifecycle::Machine;
+use crate::vm::mailbox::Letter;
 use crate::vm::start::{StartError, is_clean_exit, start_sequence};
 use crate::vm::state::VmState;
 use crate::vm::trap::Death;
@@ -71,9 +72,9 @@ impl FastVm {
         self.store.data().dead
     }
 
-    /// How often [`FastVm::tick`] shall be called; `None`: never. Can change with every entry.
+    /// How often it ticks; `None`: never. Can change with every entry.
     pub fn tick_period(&self) -> Option<Duration> {
-        self.store.data().tick_period
+        self.store.data().mailbox.period()
     }
 
     /// `proxy_on_context_create` for a transaction. The action is Continue unless the filter answered at
@@ -104,9 +105,10 @@ impl FastVm {
         }
     }
 
-    /// `proxy_on_tick`. The action says only whether the virtual machine died.
-    pub fn tick(&mut self) -> Outcome {
-        self.call_any(Entry::Tick)
+    /// `letter` waits for its turn to be delivered to the root context. False: it is left out, because 1,024 wait.
+    #[must_use]
+    pub fn post(&mut self, letter: Letter) -> bool {
+        self.store.data_mut().mailbox.post(letter, Instant::now())
     }
 
     /// The host panicked while it had this virtual machine: nobody knows what state it is in. Ends it as a
@@ -120,25 +122,23 @@ impl FastVm {
         self.failed(NO_CONTEXT).effects
     }
 
-    /// When [`FastVm::expire`] has something to do; `None`: no context waits for the filter, or for ever.
-    /// Can change with every entry.
-    pub fn next_deadline(&self) -> Option<Instant> {
-        self.store.data().contexts.next_deadline()
+    /// When [`FastVm::pass_time`] has something to do; `None`: nothing waits. Can change with every entry.
+    pub fn next_due(&self) -> Option<Instant> {
+        self.store.data().next_due()
     }
 
-    /// Whether [`FastVm::tick_period`] or [`FastVm::next_deadline`] has something.
+    /// Whether [`FastVm::next_due`] has something.
     #[inline]
-    pub fn wants_timers(&self) -> bool {
-        let state = self.store.data();
-        state.tick_period.is_some() || state.contexts.waits()
+    pub fn is_due_ever(&self) -> bool {
+        self.store.data().is_due_ever()
     }
 
-    /// Ends one context that has waited for the filter as long as `limits.pause` and `limits.done` let it:
-    /// the filter sees the end of the stream. The last effect says what follows for it, Failed for a
-    /// transaction that was paused, Continue for one that is over; those before it are of others. `None`:
-    /// none is overdue at `now`.
-    pub fn expire(&mut self, now: Instant) -> Option<Vec<Effect>> {
-        Machine::expire(self, now)
+    /// Does one thing whose time has come at `now`, and says what it did to transactions. Either ends a context that
+    /// has waited for the filter as long as `limits.pause` and `limits.done` let it: the filter sees the end of the
+    /// stream, and the last effect says what follows, Failed for a transaction that was paused, Continue for one that
+    /// is over. Or delivers what waits for the root context: a tick. `None`: nothing is due.
+    pub fn pass_time(&mut self, now: Instant) -> Option<Vec<Effect>> {
+        Machine::pass_time(self, now)
     }
 }
 

@@ -87,7 +87,21 @@ pub(crate) trait Machine: Sized {
         })
     }
 
-    /// Ends one context that has waited for the filter too long; see [`FastVm::expire`](super::FastVm::expire).
+    /// Does one thing whose time has come at `now`; see [`FastVm::pass_time`](super::FastVm::pass_time).
+    fn pass_time(&mut self, now: Instant) -> Option<Vec<Effect>> {
+        self.expire(now).or_else(|| self.deliver(now).map(|outcome| outcome.effects))
+    }
+
+    /// Delivers the letter whose turn it is. `None`: none waits. The action says only whether the virtual machine died.
+    fn deliver(&mut self, now: Instant) -> Option<Outcome> {
+        let letter = self.state().mailbox.take(now)?;
+        let outcome = self.call_any(letter.entry());
+        self.state().mailbox.delivered(Instant::now());
+        Some(outcome)
+    }
+
+    /// Ends one context that has waited for the filter too long. The last effect says what follows for it, Failed for a
+    /// transaction that was paused, Continue for one that is over; those before it are of others.
     fn expire(&mut self, now: Instant) -> Option<Vec<Effect>> {
         let (context, overdue) = self.state().overdue(now)?;
         let Outcome { action, mut effects } = self.guarded(Entry::Done { context }, |vm| {

@@ -10,6 +10,7 @@ pub(crate) mod guest;
 pub(crate) mod lent;
 pub(crate) mod lifecycle;
 pub(crate) mod limits;
+pub(crate) mod mailbox;
 pub(crate) mod output;
 pub(crate) mod start;
 pub(crate) mod state;
@@ -18,5 +19,6 @@ mod waits;
 
 pub use self::entry::Callback;
 pub use self::fast::FastVm;
+pub use self::mailbox::Letter;
 pub use self::start::StartError;
 pub use self::trap::{TrapFrame, TrapKind, TrapReport};

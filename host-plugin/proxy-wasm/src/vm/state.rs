@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use wasmdbg_control::{ContextId, TransactionId};
 use wasmtime::{Memory, TypedFunc};
@@ -15,6 +15,7 @@ use crate::outcome::{Action, Outcome};
 use crate::vm::contexts::{Contexts, Overdue};
 use crate::vm::entry::Entry;
 use crate::vm::limits::{CpuBudget, MemoryLimit};
+use crate::vm::mailbox::Mailbox;
 use crate::vm::output::{GuestOutput, LogAllowance};
 use crate::vm::trap::Death;
 
@@ -36,8 +37,8 @@ pub(crate) struct VmState {
     pub(crate) scratch: Vec<u8>,
     /// Lengths while pairs are serialized.
     pub(crate) lengths: Vec<(u32, u32)>,
-    /// `proxy_set_tick_period_milliseconds`
-    pub(crate) tick_period: Option<Duration>,
+    /// What waits for the root context.
+    pub(crate) mailbox: Mailbox,
     pub(crate) budget: CpuBudget,
     /// Of an entry on the fast lane that takes longer than an epoch.
     pub(crate) long: Option<LongEntry>,
@@ -62,7 +63,7 @@ impl VmState {
             allocate: None,
             scratch: Vec::new(),
             lengths: Vec::new(),
-            tick_period: None,
+            mailbox: Mailbox::default(),
             budget: CpuBudget::new(),
             long: None,
             answered: 0,
@@ -104,7 +105,7 @@ impl VmState {
     pub(crate) fn fail(&mut self, called: ContextId) -> Outcome {
         let lost = self.contexts.fail_all(called);
         self.core.counters.lost(lost);
-        self.tick_period = None;
+        self.mailbox.close();
         Outcome { action: Action::Failed, effects: self.contexts.take_effects() }
     }
 
@@ -115,6 +116,18 @@ impl VmState {
             self.core.counters.paused.fetch_add(now.wrapping_sub(self.paused_counted), Relaxed);
             self.paused_counted = now;
         }
+    }
+
+    /// When it has something to do of itself: a letter waits or a tick is due, or a context has waited for the filter
+    /// as long as it may. `None`: never.
+    pub(crate) fn next_due(&self) -> Option<Instant> {
+        self.mailbox.next_due().into_iter().chain(self.contexts.next_deadline()).min()
+    }
+
+    /// Whether [`VmState::next_due`] has something.
+    #[inline]
+    pub(crate) fn is_due_ever(&self) -> bool {
+        self.mailbox.is_due_ever() || self.contexts.waits()
     }
 
     /// A context that has waited for the filter as long as it may: counted and said. It has to be ended.

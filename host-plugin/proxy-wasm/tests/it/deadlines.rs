@@ -8,7 +8,7 @@ use wasmdbg_proxy_wasm::{Action, Callback, Effect, FastVm, Settings};
 
 use crate::debug_stage::{Stage, filter};
 use crate::double::{Loaded, Request};
-use crate::wat::{load_with, module};
+use crate::wat::{load_with, module, tick};
 
 const REQUEST: Callback = Callback::RequestHeaders { end_of_stream: true };
 const RESPONSE: Callback = Callback::ResponseHeaders { end_of_stream: true };
@@ -60,45 +60,45 @@ fn park(vm: &mut FastVm, id: u64) -> ContextId {
 fn a_context_that_pauses_again_waits_once() {
     let (loaded, mut vm) = start(&pausing(0), "limits: {pause: 20s}", "");
     let context = park(&mut vm, 1);
-    let first = vm.next_deadline().unwrap();
+    let first = vm.next_due().unwrap();
     assert_eq!(vm.call(context, REQUEST).action, Action::Pause);
-    let second = vm.next_deadline().unwrap();
+    let second = vm.next_due().unwrap();
     assert!(second > first, "only the second counts");
     // The other direction has a time of its own.
     assert_eq!(vm.call(context, RESPONSE).action, Action::Pause);
-    assert_eq!(vm.next_deadline(), Some(second));
+    assert_eq!(vm.next_due(), Some(second));
     assert_eq!(loaded.filter.counters().snapshot().paused, 1);
     vm.end(context);
-    assert_eq!((vm.next_deadline(), loaded.filter.counters().snapshot().paused), (None, 0));
+    assert_eq!((vm.next_due(), loaded.filter.counters().snapshot().paused), (None, 0));
 }
 
 #[test]
 fn a_pause_that_the_filter_forgets_ends_by_the_fail_policy() {
     let (loaded, mut vm) = start(&(ends(0) + &pausing(2)), "limits: {pause: 20s}", "");
-    assert_eq!(vm.next_deadline(), None);
+    assert_eq!(vm.next_due(), None);
     let before = Instant::now();
     let first = park(&mut vm, 1);
     let after = Instant::now();
-    let deadline = vm.next_deadline().unwrap();
+    let deadline = vm.next_due().unwrap();
     assert!(deadline >= before + 20 * SECOND && deadline <= after + 20 * SECOND);
     let second = park(&mut vm, 2);
-    assert_eq!(vm.next_deadline(), Some(deadline), "the oldest one");
-    assert!(vm.expire(deadline - Duration::from_nanos(1)).is_none());
-    let effects = vm.expire(deadline).unwrap();
+    assert_eq!(vm.next_due(), Some(deadline), "the oldest one");
+    assert!(vm.pass_time(deadline - Duration::from_nanos(1)).is_none());
+    let effects = vm.pass_time(deadline).unwrap();
     assert_eq!(effects, [Effect { context: first, stream: None, action: Action::Failed }]);
     // The filter sees the end of the stream, whatever it says to it.
     assert!(loaded.proxy.text().ends_with("done\nlogs\ndelete\n"), "{}", loaded.proxy.text());
     let counters = loaded.filter.counters().snapshot();
     assert_eq!((counters.pause_timeouts, counters.paused, counters.contexts_lost), (1, 1, 0));
     // A decision that comes too late is refused, and nothing follows from it.
-    let outcome = vm.tick();
+    let outcome = tick(&mut vm);
     assert!(!vm.is_dead(), "{:?}", loaded.traps.try_recv());
     assert_eq!(outcome.effects, []);
     assert_eq!(vm.call(first, RESPONSE).action, Action::Failed);
-    let effects = vm.expire(deadline + 60 * SECOND).unwrap();
+    let effects = vm.pass_time(deadline + 60 * SECOND).unwrap();
     assert_eq!(effects, [Effect { context: second, stream: None, action: Action::Failed }]);
-    assert!(vm.expire(deadline + 60 * SECOND).is_none());
-    assert_eq!(vm.next_deadline(), None);
+    assert!(vm.pass_time(deadline + 60 * SECOND).is_none());
+    assert_eq!(vm.next_due(), None);
     assert_eq!(loaded.filter.counters().snapshot().pause_timeouts, 2);
     let said: Vec<String> =
         loaded.proxy.text().lines().filter(|line| line.contains("limits.pause")).map(str::to_owned).collect();
@@ -112,8 +112,8 @@ fn a_filter_that_is_never_done_loses_its_context() {
     let (context, _) = vm.create_context(Request::new(1, &[]).boxed());
     assert_eq!(vm.end(context).action, Action::Pause);
     assert_eq!(loaded.proxy.text(), "done\n");
-    let deadline = vm.next_deadline().unwrap();
-    let effects = vm.expire(deadline).unwrap();
+    let deadline = vm.next_due().unwrap();
+    let effects = vm.pass_time(deadline).unwrap();
     assert_eq!(effects, [Effect { context, stream: None, action: Action::Continue }]);
     let text = loaded.proxy.text();
     let lines: Vec<&str> = text.lines().collect();
@@ -121,7 +121,7 @@ fn a_filter_that_is_never_done_loses_its_context() {
     assert!(lines[1].contains("limits.done") && lines[1].contains("within 7s"), "{text}");
     let counters = loaded.filter.counters().snapshot();
     assert_eq!((counters.done_timeouts, counters.pause_timeouts), (1, 0));
-    assert_eq!(vm.next_deadline(), None);
+    assert_eq!(vm.next_due(), None);
 }
 
 #[test]
@@ -129,19 +129,19 @@ fn what_waits_no_more_has_no_deadline() {
     // Continued in time.
     let (_loaded, mut vm) = start(&pausing(0), "", "");
     let first = park(&mut vm, 1);
-    assert_eq!(vm.tick().effects.len(), 1);
-    assert_eq!(vm.next_deadline(), None);
+    assert_eq!(tick(&mut vm).effects.len(), 1);
+    assert_eq!(vm.next_due(), None);
     assert_eq!(vm.end(first).action, Action::Continue);
     // Its client has gone.
     let context = park(&mut vm, 2);
-    assert!(vm.next_deadline().is_some());
+    assert!(vm.next_due().is_some());
     assert_eq!(vm.end(context).action, Action::Continue);
-    assert_eq!(vm.next_deadline(), None);
+    assert_eq!(vm.next_due(), None);
     // Its machine has died.
     park(&mut vm, 3);
-    assert_eq!(vm.tick().action, Action::Failed, "context 2 is gone");
-    assert_eq!(vm.next_deadline(), None);
-    assert!(vm.expire(Instant::now() + 3600 * SECOND).is_none());
+    assert_eq!(tick(&mut vm).action, Action::Failed, "context 2 is gone");
+    assert_eq!(vm.next_due(), None);
+    assert!(vm.pass_time(Instant::now() + 3600 * SECOND).is_none());
 }
 
 #[test]
@@ -149,10 +149,10 @@ fn without_a_limit_it_waits_for_ever() {
     let (loaded, mut vm) =
         start(&(ends(0) + &pausing(0)), "limits: {pause: 1ms, done: off}", "  limits: {pause: off}\n");
     let context = park(&mut vm, 1);
-    assert_eq!(vm.next_deadline(), None, "the filter's own setting counts");
+    assert_eq!(vm.next_due(), None, "the filter's own setting counts");
     assert_eq!(vm.end(context).action, Action::Pause);
-    assert_eq!(vm.next_deadline(), None);
-    assert!(vm.expire(Instant::now() + 100_000 * SECOND).is_none());
+    assert_eq!(vm.next_due(), None);
+    assert!(vm.pass_time(Instant::now() + 100_000 * SECOND).is_none());
     assert_eq!(loaded.filter.counters().snapshot().done_timeouts, 0);
 }
 
@@ -161,9 +161,9 @@ fn a_trap_while_a_forgotten_context_ends_fails_all_that_are_parked() {
     let body = r#"(func (export "proxy_on_delete") (param i32) unreachable)"#;
     let (loaded, mut vm) = start(&(pausing(0) + body), "", "");
     let first = park(&mut vm, 1);
-    let deadline = vm.next_deadline().unwrap();
+    let deadline = vm.next_due().unwrap();
     let second = park(&mut vm, 2);
-    let effects = vm.expire(deadline).unwrap();
+    let effects = vm.pass_time(deadline).unwrap();
     assert!(vm.is_dead());
     let failed = |context| Effect { context, stream: None, action: Action::Failed };
     assert_eq!(effects, [failed(second), failed(first)]);
@@ -189,7 +189,7 @@ fn a_trap_at_the_end_that_a_tick_has_allowed_lets_every_transaction_go() {
             context
         })
         .collect();
-    let mut effects = vm.tick().effects;
+    let mut effects = tick(&mut vm).effects;
     assert!(vm.is_dead());
     effects.sort_by_key(|effect| effect.context.0);
     let actions: Vec<(ContextId, Action)> =

@@ -5,7 +5,7 @@ use wasmdbg_control::ContextId;
 use wasmdbg_proxy_wasm::{Action, Callback, Effect, LocalResponse, StreamType};
 
 use crate::double::Request;
-use crate::wat::start;
+use crate::wat::{start, tick};
 
 const REQUEST: Callback = Callback::RequestHeaders { end_of_stream: true };
 const RESPONSE: Callback = Callback::ResponseHeaders { end_of_stream: true };
@@ -50,10 +50,10 @@ fn a_tick_continues_parked_transactions() {
     assert_eq!(vm.call(first, REQUEST).action, Action::Pause);
     assert_eq!(vm.call(second, REQUEST).action, Action::Pause);
     assert_eq!(loaded.filter.counters().snapshot().paused, 2);
-    let outcome = vm.tick();
+    let outcome = tick(&mut vm);
     assert_eq!(outcome.effects, [effect(2, Action::Continue), effect(3, Action::Continue)]);
     assert_eq!(loaded.filter.counters().snapshot().paused, 0);
-    assert_eq!(vm.tick().effects, [], "what is not parked cannot be continued");
+    assert_eq!(tick(&mut vm).effects, [], "what is not parked cannot be continued");
 }
 
 #[test]
@@ -61,7 +61,7 @@ fn the_direction_of_the_stream_counts() {
     let (_loaded, mut vm) = start(&pausing("(drop (call $proxy_continue_stream (i32.const 0)))"));
     let (first, _) = vm.create_context(Request::new(1, &[]).boxed());
     assert_eq!(vm.call(first, RESPONSE).action, Action::Pause);
-    assert_eq!(vm.tick().effects, [], "the response is parked, not the request");
+    assert_eq!(tick(&mut vm).effects, [], "the response is parked, not the request");
 }
 
 /// Bodies of both directions are on their way at once.
@@ -74,8 +74,8 @@ fn directions_are_paused_and_continued_by_themselves() {
     let paused = || loaded.filter.counters().snapshot().paused;
     assert_eq!(paused(), 1, "one transaction");
     let response = Effect { context: first, stream: Some(StreamType::Response), action: Action::Continue };
-    assert_eq!(vm.tick().effects, [response]);
-    assert_eq!((vm.tick().effects, paused()), (vec![], 1), "the request stays parked");
+    assert_eq!(tick(&mut vm).effects, [response]);
+    assert_eq!((tick(&mut vm).effects, paused()), (vec![], 1), "the request stays parked");
 }
 
 #[test]
@@ -84,8 +84,8 @@ fn an_answer_ends_the_pauses_of_both_directions() {
     let (first, _) = vm.create_context(Request::new(1, &[]).boxed());
     assert_eq!(vm.call(first, REQUEST).action, Action::Pause);
     assert_eq!(vm.call(first, RESPONSE).action, Action::Pause);
-    assert_eq!(vm.tick().effects, [effect(2, teapot())]);
-    assert_eq!((vm.tick().effects, loaded.filter.counters().snapshot().paused), (vec![], 0));
+    assert_eq!(tick(&mut vm).effects, [effect(2, teapot())]);
+    assert_eq!((tick(&mut vm).effects, loaded.filter.counters().snapshot().paused), (vec![], 0));
 }
 
 /// Its own callback of one direction lets the other one go on, and pauses.
@@ -114,7 +114,7 @@ fn a_tick_answers_and_closes_parked_transactions() {
         let (first, _) = vm.create_context(Request::new(1, &[]).boxed());
         let (second, _) = vm.create_context(Request::new(2, &[]).boxed());
         assert_eq!(vm.call(second, REQUEST).action, Action::Pause);
-        assert_eq!(vm.tick().effects, [effect(3, action)], "the first is not parked");
+        assert_eq!(tick(&mut vm).effects, [effect(3, action)], "the first is not parked");
         vm.end(first);
     }
 }
@@ -124,7 +124,7 @@ fn a_transaction_on_its_way_cannot_be_answered() {
     let (loaded, mut vm) = start(&pausing("(if (i32.ne (call $respond) (i32.const 2)) (then unreachable))"));
     vm.create_context(Request::new(1, &[]).boxed());
     vm.create_context(Request::new(2, &[]).boxed());
-    vm.tick();
+    tick(&mut vm);
     assert!(!vm.is_dead(), "{:?}", loaded.traps.try_recv());
 }
 
@@ -239,5 +239,5 @@ fn a_client_that_goes_while_parked_frees_its_context() {
     assert_eq!(vm.call(first, REQUEST).action, Action::Pause);
     assert_eq!(vm.end(first).action, Action::Continue);
     assert_eq!(loaded.filter.counters().snapshot().paused, 0);
-    assert_eq!(vm.tick().effects, []);
+    assert_eq!(tick(&mut vm).effects, []);
 }

@@ -3,7 +3,7 @@
 use wasmdbg_proxy_wasm::{Action, Callback};
 
 use crate::double::Request;
-use crate::wat::{load, module, start};
+use crate::wat::{load, module, start, tick};
 
 /// Callbacks that log their name and the context they are for.
 fn talkative(done: i32) -> String {
@@ -50,7 +50,7 @@ fn callbacks_come_in_the_order_of_the_abi() {
     let (first, _) = vm.create_context(Request::new(1, &[]).boxed());
     let (second, _) = vm.create_context(Request::new(2, &[]).boxed());
     vm.call(first, Callback::RequestHeaders { end_of_stream: true });
-    vm.tick();
+    tick(&mut vm);
     vm.call(first, Callback::ResponseHeaders { end_of_stream: true });
     assert_eq!(vm.end(first).action, Action::Continue);
     vm.call(second, Callback::RequestHeaders { end_of_stream: true });
@@ -93,7 +93,7 @@ fn a_filter_that_is_not_done_keeps_its_context() {
     let (context, _) = vm.create_context(Request::new(1, &[]).boxed());
     assert_eq!(vm.end(context).action, Action::Pause);
     assert_eq!(loaded.proxy.text(), "");
-    let outcome = vm.tick();
+    let outcome = tick(&mut vm);
     assert!(!vm.is_dead(), "{:?}", loaded.traps.try_recv());
     assert_eq!(outcome.effects.len(), 1);
     assert_eq!((outcome.effects[0].context, &outcome.effects[0].action), (context, &Action::Continue));
@@ -113,7 +113,7 @@ fn the_effective_context_must_be_alive() {
     let (_loaded, mut vm) = start(body);
     let request = Request::new(1, &[]);
     vm.create_context(request.boxed());
-    vm.tick();
+    tick(&mut vm);
     assert!(!vm.is_dead());
     assert!(request.maps.lock().unwrap().request.iter().any(|(name, _)| name == "k"));
 }
@@ -126,7 +126,7 @@ fn the_root_context_has_no_transaction() {
                 (i32.const 1)) (then unreachable))
             (if (i32.ne (call $proxy_continue_stream (i32.const 0)) (i32.const 2)) (then unreachable)))"#;
     let (loaded, mut vm) = start(body);
-    vm.tick();
+    tick(&mut vm);
     assert!(!vm.is_dead(), "{:?}", loaded.traps.try_recv());
 }
 
@@ -139,7 +139,7 @@ fn exports_that_are_missing_are_not_called() {
     let (context, outcome) = vm.create_context(Request::new(1, &[]).boxed());
     assert_eq!(outcome.action, Action::Continue);
     assert_eq!(vm.call(context, Callback::RequestHeaders { end_of_stream: true }).action, Action::Continue);
-    assert_eq!(vm.tick().action, Action::Continue);
+    assert_eq!(tick(&mut vm).action, Action::Continue);
     assert_eq!(vm.end(context).action, Action::Continue);
 }
 

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use wasmdbg_proxy_wasm::{Action, Level};
 
 use crate::double::Request;
-use crate::wat::{load, module, probe, probe_of, start};
+use crate::wat::{load, module, probe, probe_of, start, tick};
 
 #[test]
 fn configurations_are_buffers() {
@@ -174,9 +174,9 @@ fn a_tick_period_is_set_and_taken_back() {
                 (then (drop (call $proxy_set_tick_period_milliseconds (i32.const 0))))))"#,
     );
     assert_eq!(vm.tick_period(), Some(Duration::from_millis(250)));
-    vm.tick();
+    tick(&mut vm);
     assert_eq!(vm.tick_period(), Some(Duration::from_millis(250)));
-    vm.tick();
+    tick(&mut vm);
     assert_eq!(vm.tick_period(), None);
 }
 

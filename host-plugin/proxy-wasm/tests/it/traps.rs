@@ -8,7 +8,7 @@ use wasmdbg_proxy_wasm::{Action, Callback, Effect, FastVm, Settings, TrapKind, T
 
 use crate::debug_stage::{Stage, filter as debug_filter, wait_for};
 use crate::double::{Loaded, Request};
-use crate::wat::{load_with, module};
+use crate::wat::{load_with, module, tick};
 
 const REQUEST: Callback = Callback::RequestHeaders { end_of_stream: true };
 const RESPONSE: Callback = Callback::ResponseHeaders { end_of_stream: true };
@@ -123,7 +123,7 @@ fn memories_and_tables_share_one_limit() {
     let (context, _) = vm.create_context(request.boxed());
     assert_eq!(vm.call(context, REQUEST).action, Action::Continue, "{:?}", loaded.traps.try_recv());
     assert_eq!(request.maps.lock().unwrap().properties, [("grown".to_string(), vec![4, 3])]);
-    vm.tick();
+    tick(&mut vm);
     let report = loaded.traps.try_recv().unwrap();
     assert_eq!(report.kind, TrapKind::Memory);
     assert!(report.message.ends_with("more than its 2 MB of memory"), "{}", report.message);
@@ -157,7 +157,7 @@ fn a_panic_in_a_host_call() {
     let request = Request::new(1, &[]);
     let (context, _) = vm.create_context(request.boxed());
     request.maps.lock().unwrap().poisoned = true;
-    let outcome = vm.tick();
+    let outcome = tick(&mut vm);
     assert_eq!(outcome.action, Action::Failed);
     assert_eq!(outcome.effects, [Effect { context, stream: None, action: Action::Failed }]);
     let report = loaded.traps.try_recv().unwrap();
@@ -305,7 +305,7 @@ fn what_a_dying_callback_did_to_others_does_not_count() {
     let (_loaded, mut vm) = crate::wat::start(body);
     let (context, _) = vm.create_context(Request::new(1, &[]).boxed());
     vm.call(context, REQUEST);
-    assert_eq!(vm.tick().effects, [Effect { context, stream: None, action: Action::Failed }]);
+    assert_eq!(tick(&mut vm).effects, [Effect { context, stream: None, action: Action::Failed }]);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use wasmdbg_proxy_wasm::{Action, Callback, Level};
 
 use crate::double::Request;
-use crate::wat::{load, probe, start};
+use crate::wat::{load, probe, start, tick};
 
 const BADF: i32 = 8;
 const FAULT: i32 = 21;
@@ -48,7 +48,7 @@ fn a_panic_message_comes_before_the_trap() {
         r#"(data (i32.const 0x1000) "\08\10\00\00\06\00\00\00" "it was") (func (export "proxy_on_tick") (param i32)
         (drop (call $fd_write (i32.const 2) (i32.const 0x1000) (i32.const 1) (i32.const 0x100))) unreachable)"#,
     );
-    assert_eq!(vm.tick().action, Action::Failed);
+    assert_eq!(tick(&mut vm).action, Action::Failed);
     assert_eq!(loaded.proxy.text(), "it was\n");
 }
 

@@ -4,8 +4,9 @@ use std::fs;
 use std::path::PathBuf;
 use std::process;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Instant;
 
-use wasmdbg_proxy_wasm::{Action, Callback, FastVm, Outcome, Settings};
+use wasmdbg_proxy_wasm::{Action, Callback, FastVm, Letter, Outcome, Settings};
 
 use crate::double::{Loaded, Request, load_yaml};
 
@@ -128,6 +129,17 @@ pub(crate) fn start(body: &str) -> (Loaded, FastVm) {
     assert_eq!(loaded.filter.inactive_reason(), None);
     let vm = loaded.filter.take_vm().unwrap();
     (loaded, vm)
+}
+
+/// A tick of `vm`, whatever its period.
+pub(crate) fn tick(vm: &mut FastVm) -> Outcome {
+    assert!(vm.post(Letter::Tick));
+    let mut outcome = Outcome { action: Action::Continue, effects: Vec::new() };
+    outcome.effects = vm.pass_time(Instant::now()).expect("a tick waits");
+    if vm.is_dead() {
+        outcome.action = Action::Failed;
+    }
+    outcome
 }
 
 /// What host functions answered and left in memory.

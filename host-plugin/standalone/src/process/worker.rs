@@ -1,4 +1,4 @@
-//! What one thread owns: a virtual machine of the fast lane, its ticks and deadlines, the transactions that
+//! What one thread owns: a virtual machine of the fast lane, its clock, the transactions that
 //! the filter parked there, and the connections to the upstream.
 //!
 //! Everything runs on that thread. Nothing here is borrowed while a guest runs: the virtual machine is
@@ -8,7 +8,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::sync::{mpsc, oneshot};
 use wasmdbg_control::ContextId;
@@ -26,9 +26,8 @@ pub(crate) struct Worker {
     vm: RefCell<Option<FastVm>>,
     generation: Cell<u32>,
     parked: RefCell<HashMap<(Generation, ContextId), oneshot::Sender<Action>>>,
-    ticking: Cell<bool>,
-    /// When contexts are looked at whose time may be over.
-    expiring: Cell<Option<Instant>>,
+    /// When the virtual machine is looked at that may have something to do of itself.
+    due: Cell<Option<Instant>>,
     ends: mpsc::UnboundedSender<(FilterContext, Ending)>,
     this: std::rc::Weak<Self>,
 }
@@ -44,8 +43,7 @@ impl Worker {
             vm: RefCell::default(),
             generation: Cell::new(0),
             parked: RefCell::default(),
-            ticking: Cell::new(false),
-            expiring: Cell::new(None),
+            due: Cell::new(None),
             ends,
             this: this.clone(),
         });
@@ -124,13 +122,10 @@ impl Worker {
         let mut vm = self.vm.borrow_mut().take()?;
         let (value, Outcome { action, effects }) = work(&mut vm);
         if !vm.is_dead() {
-            let (period, deadline) = (vm.tick_period(), vm.next_deadline());
+            let due = vm.next_due();
             *self.vm.borrow_mut() = Some(vm);
-            if let Some(period) = period {
-                self.tick(period);
-            }
-            if let Some(deadline) = deadline {
-                self.expire_at(deadline);
+            if let Some(due) = due {
+                self.look_at(due);
             }
         }
         for effect in effects {
@@ -152,49 +147,23 @@ impl Worker {
         receiver.await.unwrap_or(Action::Failed)
     }
 
-    /// Ends what has waited for the filter too long, at `deadline`.
-    fn expire_at(&self, deadline: Instant) {
-        if self.expiring.get().is_some_and(|due| due <= deadline) {
+    /// Has the virtual machine do what it has to do of itself at `due`.
+    fn look_at(&self, due: Instant) {
+        if self.due.get().is_some_and(|before| before <= due) {
             return;
         }
-        self.expiring.set(Some(deadline));
+        self.due.set(Some(due));
         let this = self.this.clone();
         tokio::task::spawn_local(async move {
-            tokio::time::sleep_until(deadline.into()).await;
+            tokio::time::sleep_until(due.into()).await;
             let Some(worker) = this.upgrade() else { return };
             // Else an earlier one came, which has asked for the next one.
-            if worker.expiring.get() == Some(deadline) {
-                worker.expiring.set(None);
+            if worker.due.get() == Some(due) {
+                worker.due.set(None);
                 worker.enter(None, |vm| {
-                    let effects = vm.expire(Instant::now()).unwrap_or_default();
+                    let effects = vm.pass_time(Instant::now()).unwrap_or_default();
                     ((), Outcome { action: Action::Continue, effects })
                 });
-            }
-        });
-    }
-
-    /// Ticks as long as the filter wants them.
-    fn tick(&self, mut period: Duration) {
-        if self.ticking.replace(true) {
-            return;
-        }
-        let this = self.this.clone();
-        tokio::task::spawn_local(async move {
-            loop {
-                tokio::time::sleep(period).await;
-                let Some(worker) = this.upgrade() else { return };
-                let wanted = worker.enter(None, |vm| {
-                    let outcome = vm.tick();
-                    (vm.tick_period(), outcome)
-                });
-                match wanted {
-                    Some((_, Some(next), _)) => period = next,
-                    // No ticks any more, or no virtual machine: the next entry starts them again.
-                    _ => {
-                        worker.ticking.set(false);
-                        return;
-                    }
-                }
             }
         });
     }

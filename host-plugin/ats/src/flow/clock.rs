@@ -1,0 +1,83 @@
+//! When a virtual machine of this thread has something to do of itself: a tick, a letter for its root context, a
+//! context that has waited too long. One timer for each filter, started only while there is something.
+
+use std::time::{Duration, Instant};
+
+use wasmdbg_proxy_wasm::{Effect, FastVm};
+
+use super::chain::Index;
+use super::{release, worker};
+use crate::ts::{Timer, TimerHandler};
+
+/// How long one event works on what is due; the rest has the next one.
+const SLICE: Duration = Duration::from_millis(1);
+
+/// See the module.
+pub(super) struct Clock {
+    timer: Timer,
+    /// None: nothing until it is armed again.
+    due: Option<Instant>,
+    /// Events that are on their way, each for an earlier time than the one before it.
+    coming: Vec<Instant>,
+}
+
+impl Clock {
+    /// There is something to do at `due`, unless there is before.
+    pub(super) fn arm(clock: &mut Option<Self>, index: Index, due: Instant) {
+        if clock.is_none() {
+            *clock =
+                Timer::new::<Due>(index as u64).map(|timer| Self { timer, due: None, coming: Vec::new() });
+        }
+        let Some(clock) = clock else { return };
+        if clock.due.is_none_or(|before| due < before) {
+            clock.due = Some(due);
+            clock.start(due);
+        }
+    }
+
+    /// Sees to an event at `due`, or to an earlier one.
+    fn start(&mut self, due: Instant) {
+        if self.coming.last().is_some_and(|event| *event <= due) {
+            return;
+        }
+        self.coming.push(due);
+        // Rounded up: an early event would only start another.
+        let milliseconds = due.saturating_duration_since(Instant::now()).as_nanos().div_ceil(1_000_000);
+        self.timer.start(u32::try_from(milliseconds).unwrap_or(u32::MAX).max(1));
+    }
+
+    /// An event has come: up to which time things are to be done now. None: it is for something later, or for
+    /// nothing any more.
+    pub(super) fn fired(&mut self, now: Instant) -> Option<Instant> {
+        self.coming.pop();
+        let due = self.due?;
+        if due.saturating_duration_since(now) > Duration::from_millis(1) {
+            self.start(due);
+            return None;
+        }
+        self.due = None;
+        Some(now.max(due))
+    }
+}
+
+/// The event of a clock.
+struct Due;
+
+impl TimerHandler for Due {
+    fn fired(key: u64) {
+        worker::on_time(key as Index, work);
+        release::run();
+    }
+}
+
+/// Does what is due at `now`, for one slice.
+fn work(vm: &mut FastVm, now: Instant) -> Vec<Effect> {
+    let (began, mut effects) = (Instant::now(), Vec::new());
+    while let Some(more) = vm.pass_time(now) {
+        effects.extend(more);
+        if began.elapsed() > SLICE {
+            break;
+        }
+    }
+    effects
+}
