@@ -34,6 +34,7 @@ mod socket;
 mod state;
 mod stops;
 mod stream_state;
+mod ticks;
 mod transactions;
 mod unsafe_code;
 mod values;

@@ -9,9 +9,10 @@ use wasmdbg_proxy_wasm::{Embedder, Filter, FilterConfig, Runtime, Settings};
 
 use crate::agent;
 use crate::embedder::Server;
+use crate::flow::seats;
 use crate::hooks;
 use crate::plugin::{Plugin, plugin};
-use crate::ts::{self, records};
+use crate::ts::{self, Lifecycle, records};
 
 /// The stack of the server's threads when it does not say, in bytes.
 const STACK: usize = 1 << 20;
@@ -74,7 +75,10 @@ fn start(words: &[String]) -> Result<(), String> {
     if let Some(plugin) = plugin.install() {
         hooks::register(plugin);
     }
-    ts::lifecycle_hook(agent::start, agent::stop);
+    ts::lifecycle_hook(Lifecycle::PortsReady, agent::start);
+    // Filters that do something without requests begin here: their virtual machines are made on the task threads.
+    ts::lifecycle_hook(Lifecycle::TaskThreadsReady, seats::begin);
+    ts::lifecycle_hook(Lifecycle::Shutdown, agent::stop);
     Ok(())
 }
 

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
+use tokio::sync::OnceCell;
 use wasmdbg_control::{Connection, FilterId};
 use wasmdbg_proxy_wasm::{DebugLane, Filter, FilterConfig, Runtime, Settings};
 
@@ -40,8 +41,9 @@ pub struct Host {
 }
 
 impl Host {
-    /// Compiles the filter and starts the agent. Nothing of the filter runs yet: its fast lane starts with
-    /// the first request there, its debug lane with a session.
+    /// Compiles the filter and starts the agent. Nothing of the filter runs yet: its debug lane starts with a
+    /// session, its fast lane when this listens or plays while nobody is attached, else with the first request
+    /// there.
     ///
     /// # Errors
     /// See [`Error`].
@@ -57,6 +59,7 @@ impl Host {
             lane: DebugLane::new(Arc::clone(&runtime)),
             runtime,
             filter,
+            started: OnceCell::new(),
             upstream,
             report,
             in_flight: AtomicU64::new(0),

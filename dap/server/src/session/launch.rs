@@ -54,11 +54,12 @@ pub(crate) fn launch(arguments: &LaunchArguments, connector: &Connector) -> Resu
         connector.tell(Notice::ProxyOutput(note));
     }
     let host = Arc::new(Host::new(made).map_err(|error| error.to_string())?);
-    let listening = listen.map(|address| host.listen(address, THREADS)).transpose();
-    let listening = listening.map_err(|error| error.to_string())?;
     let connection = host.connect().map_err(|error| format!("cannot reach the filter's agent: {error}"))?;
     let (client, events) = Connector::greet(connection).map_err(|error| error.to_string())?;
     let session = connector.attach(client, events, &options).map_err(|error| error.to_string())?;
+    // With nobody attached the filter would start here.
+    let listening = listen.map(|address| host.listen(address, THREADS)).transpose();
+    let listening = listening.map_err(|error| error.to_string())?;
     let launched = Launched::new(host, listening, requests, died, arguments.stop_on_entry);
     Ok(Started { session, socket: None, launched: Some(launched) })
 }

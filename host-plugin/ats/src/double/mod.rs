@@ -49,8 +49,9 @@ pub(crate) fn plugin() -> Option<&'static Plugin> {
 
 /// Makes it this thread's plugin.
 pub(crate) fn set_plugin(plugin: Plugin) -> Option<&'static Plugin> {
-    PLUGIN.set(Some(Box::leak(Box::new(plugin))));
-    PLUGIN.get()
+    let plugin: &'static Plugin = Box::leak(Box::new(plugin));
+    EventLoop::this()?.serve(plugin);
+    Some(plugin)
 }
 
 fn enter_plugin(plugin: Option<&'static Plugin>) {

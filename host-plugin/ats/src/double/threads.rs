@@ -4,11 +4,11 @@ use std::cell::Cell;
 use std::collections::VecDeque;
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use super::transactions::Transaction;
-use super::{PATIENCE, enter_plugin};
+use super::{PATIENCE, enter_plugin, plugin};
 use crate::plugin::Plugin;
 use crate::sys::{self, TSCont, TSEventFunc, TSThreadFunc};
 
@@ -19,6 +19,11 @@ thread_local! {
     /// Mutexes of transactions that this thread has locked and not yet unlocked.
     static LOCKED: Cell<usize> = const { Cell::new(0) };
 }
+
+/// The event threads of all plugins, by the address of the plugin.
+static THREADS: Mutex<Vec<(usize, &'static EventLoop)>> = Mutex::new(Vec::new());
+/// Whose turn it is among those of a plugin.
+static TURN: AtomicUsize = AtomicUsize::new(0);
 
 /// An event thread.
 pub(crate) struct EventLoop {
@@ -72,8 +77,27 @@ impl EventLoop {
             deepest: Mutex::new(usize::MAX),
         }));
         CURRENT.set(Some(made));
-        enter_plugin(plugin);
+        if let Some(plugin) = plugin {
+            made.serve(plugin);
+        }
         made
+    }
+
+    /// It is one of this plugin.
+    pub(super) fn serve(&'static self, plugin: &'static Plugin) {
+        enter_plugin(Some(plugin));
+        THREADS.lock().unwrap().push((std::ptr::from_ref(plugin).addr(), self));
+    }
+
+    /// As the server chooses one for work that any of them can do: the calling thread, if it is one.
+    fn in_turn() -> &'static Self {
+        if let Some(this) = Self::this() {
+            return this;
+        }
+        let plugin = std::ptr::from_ref(plugin().expect("it is a thread of a plugin")).addr();
+        let threads = THREADS.lock().unwrap();
+        let own: Vec<_> = threads.iter().filter(|(other, _)| *other == plugin).collect();
+        own[TURN.fetch_add(1, Ordering::Relaxed) % own.len()].1
     }
 
     /// Handles events until `done` says so. How many transactions went on in one event at most.
@@ -215,10 +239,16 @@ unsafe extern "C" fn schedule(cont: TSCont, milliseconds: i64, thread: sys::TSEv
     std::ptr::null_mut()
 }
 
-unsafe extern "C" fn schedule_task(cont: TSCont, _milliseconds: i64, _pool: c_int) -> sys::TSAction {
-    if EventLoop::this().is_none_or(|thread| !thread.holds_tasks.load(Ordering::Relaxed)) {
-        let work = Work::Call(Pointer::of(cont));
-        std::thread::spawn(move || work.run());
+unsafe extern "C" fn schedule_in_pool(cont: TSCont, milliseconds: i64, pool: c_int) -> sys::TSAction {
+    let work = Work::Call(Pointer::of(cont));
+    if pool == sys::TS_THREAD_POOL_NET {
+        EventLoop::in_turn().push(milliseconds, work);
+    } else if EventLoop::this().is_none_or(|thread| !thread.holds_tasks.load(Ordering::Relaxed)) {
+        let plugin = plugin();
+        std::thread::spawn(move || {
+            enter_plugin(plugin);
+            work.run();
+        });
     }
     std::ptr::null_mut()
 }
@@ -262,7 +292,7 @@ pub(super) fn find(name: &str) -> Option<*mut c_void> {
         "TSMutexLock" => lock as *mut c_void,
         "TSMutexUnlock" => unlock as *mut c_void,
         "TSContScheduleOnThread" => schedule as *mut c_void,
-        "TSContScheduleOnPool" => schedule_task as *mut c_void,
+        "TSContScheduleOnPool" => schedule_in_pool as *mut c_void,
         "TSThreadCreate" => create_thread as *mut c_void,
         "TSEventThreadSelf" => current as *mut c_void,
         "TSTrafficServerVersionGet" => version as *mut c_void,

@@ -6,6 +6,7 @@ use wasmdbg_proxy_wasm::{Action, Callback};
 
 use super::Flow;
 use super::chain::{Index, Stage, Step, Waiting};
+use super::seats;
 use super::state::Place;
 use super::worker::{self, FastContext};
 use crate::transaction::{StreamTransaction, request_ends_here, response_ends_here};
@@ -33,7 +34,7 @@ impl Flow {
         });
         let Some((context, action)) = entered else {
             self.state().chain.wait(Stage::Request, Waiting::Machine);
-            worker::wait(index, Arc::clone(self));
+            seats::wait(index, Arc::clone(self));
             return Step::Park;
         };
         self.state().places[index] = Place::Fast(context);

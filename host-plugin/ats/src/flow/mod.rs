@@ -17,6 +17,7 @@ mod debugged;
 mod fast;
 pub(crate) mod parking;
 pub(crate) mod release;
+pub(crate) mod seats;
 mod state;
 pub(crate) mod watch;
 pub(crate) mod worker;

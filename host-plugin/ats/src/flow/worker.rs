@@ -7,19 +7,18 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::Instant;
 
 use rustc_hash::FxBuildHasher;
 use wasmdbg_control::ContextId;
-use wasmdbg_proxy_wasm::{Action, Effect, FastVm, Outcome, Unavailable};
+use wasmdbg_proxy_wasm::{Action, Effect, FastVm, Outcome};
 
 use super::chain::Index;
 use super::clock::Clock;
-use super::release;
-use super::{Flow, Wake};
+use super::{Flow, release, seats};
 use crate::plugin::plugin;
-use crate::ts::{self, EventThread, Txn};
+use crate::ts::Txn;
 
 /// Names one virtual machine of a filter on this thread: contexts of an earlier one are lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -33,7 +32,7 @@ pub(crate) struct FastContext {
 }
 
 #[derive(Default)]
-struct Worker {
+pub(super) struct Worker {
     desks: Vec<Desk>,
     /// The transactions whose home this thread is.
     flows: HashMap<Txn, Arc<Flow>, FxBuildHasher>,
@@ -43,12 +42,12 @@ struct Worker {
 
 /// One filter's place on this thread.
 #[derive(Default)]
-struct Desk {
-    vm: Option<Box<FastVm>>,
+pub(super) struct Desk {
+    pub(super) vm: Option<Box<FastVm>>,
     generation: Generation,
     /// A virtual machine has been asked for.
-    asked: bool,
-    waiting: Vec<Arc<Flow>>,
+    pub(super) asked: bool,
+    pub(super) waiting: Vec<Arc<Flow>>,
     clock: Option<Clock>,
 }
 
@@ -72,13 +71,13 @@ fn make() -> &'static RefCell<Worker> {
 
 /// Does `work` with this thread's worker. Nothing of a filter or of the server runs in there.
 #[inline]
-fn borrow<T>(work: impl FnOnce(&mut Worker) -> T) -> T {
+pub(super) fn borrow<T>(work: impl FnOnce(&mut Worker) -> T) -> T {
     work(&mut here().borrow_mut())
 }
 
 impl Worker {
     #[inline]
-    fn desk(&mut self, index: Index) -> &mut Desk {
+    pub(super) fn desk(&mut self, index: Index) -> &mut Desk {
         if self.desks.len() <= index {
             self.grow(index);
         }
@@ -100,6 +99,13 @@ impl Desk {
         let vm = plugin()?.filters.get(index)?.take_vm()?;
         self.generation.0 = self.generation.0.wrapping_add(1);
         Some(Box::new(vm))
+    }
+
+    /// A virtual machine comes here to stay.
+    pub(super) fn seat(&mut self, index: Index, vm: FastVm) {
+        self.arm(index, &vm);
+        self.vm = Some(Box::new(vm));
+        self.generation.0 = self.generation.0.wrapping_add(1);
     }
 
     /// Starts the timer for what `vm` will have to do.
@@ -131,17 +137,15 @@ impl Taken {
     #[inline]
     fn put_back(mut self) {
         let Some(vm) = self.vm.take() else { return };
-        // A dead one is dropped, after the borrow has ended.
-        let _dead = {
-            let mut worker = self.worker.borrow_mut();
-            let desk = worker.desk(self.index);
-            if vm.is_dead() {
-                Some(vm)
-            } else {
-                desk.arm(self.index, &vm);
-                desk.vm.replace(vm)
-            }
-        };
+        if vm.is_dead() {
+            // With nothing borrowed, as it is dropped.
+            seats::seat_again(self.index);
+            return;
+        }
+        let mut worker = self.worker.borrow_mut();
+        let desk = worker.desk(self.index);
+        desk.arm(self.index, &vm);
+        desk.vm = Some(vm);
     }
 }
 
@@ -159,6 +163,7 @@ impl Taken {
     fn retire(&self, mut vm: Box<FastVm>) {
         release::decided(self.index, self.generation, vm.retire());
         release::run_later();
+        seats::seat_again(self.index);
     }
 }
 
@@ -221,65 +226,6 @@ pub(crate) fn lose(index: Index, context: FastContext) {
 /// The flow that is parked for a context, if one is: it is parked no more, whatever the filter does.
 pub(crate) fn unpark(index: Index, context: FastContext) -> Option<Arc<Flow>> {
     borrow(|worker| worker.parked.remove(&(index, context)))
-}
-
-/// `flow` waits for a virtual machine of a filter, at most the filter's start timeout.
-pub(crate) fn wait(index: Index, flow: Arc<Flow>) {
-    let Some(plugin) = plugin() else { return };
-    let Some(home) = EventThread::current() else { return };
-    let ask = borrow(|worker| {
-        let desk = worker.desk(index);
-        desk.waiting.push(Arc::clone(&flow));
-        !std::mem::replace(&mut desk.asked, true)
-    });
-    let timeout = i64::try_from(plugin.start_timeout.as_millis()).unwrap_or(i64::MAX);
-    // Most are served in time and gone by then.
-    let waiter = Arc::downgrade(&flow);
-    ts::post_after(home, timeout, Box::new(move || give_up(index, &waiter)));
-    if !ask {
-        return;
-    }
-    if let Some(filter) = plugin.filters.get(index) {
-        // Called on the thread that built it, one of the server's.
-        filter.when_ready(Box::new(move |made| ts::post(home, Box::new(move || seat(index, made)))));
-    }
-}
-
-/// A virtual machine that was asked for has come, or will not.
-fn seat(index: Index, made: Result<FastVm, Unavailable>) {
-    let failed = made.is_err();
-    let (waiting, unneeded) = borrow(|worker| {
-        let desk = worker.desk(index);
-        desk.asked = false;
-        let mut unneeded = None;
-        match made {
-            // Another one was found in the stock meanwhile.
-            Ok(vm) if desk.vm.is_some() => unneeded = Some(vm),
-            Ok(vm) => {
-                desk.arm(index, &vm);
-                desk.vm = Some(Box::new(vm));
-                desk.generation.0 = desk.generation.0.wrapping_add(1);
-            }
-            Err(_) => {}
-        }
-        (std::mem::take(&mut desk.waiting), unneeded)
-    });
-    if let (Some(vm), Some(filter)) = (unneeded, plugin().and_then(|plugin| plugin.filters.get(index))) {
-        filter.return_vm(vm);
-    }
-    release::wake_all(waiting, &Wake::Machine { index, there: !failed });
-}
-
-/// The start timeout of one transaction has passed.
-fn give_up(index: Index, waiter: &Weak<Flow>) {
-    let waited = borrow(|worker| {
-        let waiting = &mut worker.desk(index).waiting;
-        let place = waiting.iter().position(|flow| std::ptr::eq(Arc::as_ptr(flow), waiter.as_ptr()));
-        place.map(|place| waiting.swap_remove(place))
-    });
-    if let Some(flow) = waited {
-        release::wake(flow, Wake::Machine { index, there: false });
-    }
 }
 
 /// The clock of a filter has fired: does `work` on its virtual machine, if it is time and one is there, and keeps what

@@ -65,6 +65,8 @@ pub(crate) mod hook {
     /// `TSLifecycleHookID`
     pub(crate) const LIFECYCLE_PORTS_READY: c_int = 1;
     /// `TSLifecycleHookID`
+    pub(crate) const LIFECYCLE_TASK_THREADS_READY: c_int = 6;
+    /// `TSLifecycleHookID`
     pub(crate) const LIFECYCLE_SHUTDOWN: c_int = 7;
 }
 
@@ -78,10 +80,10 @@ pub(crate) mod event {
     pub(crate) const HTTP_TXN_START: c_int = 60011;
     pub(crate) const HTTP_TXN_CLOSE: c_int = 60012;
     pub(crate) const HTTP_SSN_START: c_int = 60013;
-    pub(crate) const LIFECYCLE_PORTS_READY: c_int = 60101;
-    pub(crate) const LIFECYCLE_SHUTDOWN: c_int = 60107;
 }
 
+/// `TSThreadPool`: the threads that serve connections.
+pub(crate) const TS_THREAD_POOL_NET: c_int = 0;
 /// `TSThreadPool`: the threads for work that can take long.
 pub(crate) const TS_THREAD_POOL_TASK: c_int = 1;
 /// `TSUserArgType`: per transaction.

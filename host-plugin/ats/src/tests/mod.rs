@@ -5,6 +5,7 @@ mod answers;
 mod debugged;
 mod headers;
 mod messages;
+mod seats;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;

@@ -119,30 +119,48 @@ unsafe extern "C" fn hook_trampoline<H: HookHandler>(
     0
 }
 
-/// Calls `ready` once the server accepts connections and its event system runs, and `shutdown` when it
-/// ends in an orderly way.
-pub(crate) fn lifecycle_hook(ready: fn(), shutdown: fn()) {
-    let handlers = Box::into_raw(Box::new((ready, shutdown)));
-    // SAFETY: the trampoline has the C signature. Version 10 can die when this continuation's mutex is
-    // held by others; without a mutex there is none to hold.
-    unsafe {
-        let continuation = (api().TSContCreate)(lifecycle_trampoline, std::ptr::null_mut());
-        (api().TSContDataSet)(continuation, handlers.cast());
-        (api().TSLifecycleHookAdd)(sys::hook::LIFECYCLE_PORTS_READY, continuation);
-        (api().TSLifecycleHookAdd)(sys::hook::LIFECYCLE_SHUTDOWN, continuation);
+/// A time in the server's life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lifecycle {
+    /// It accepts connections, and its event system runs.
+    PortsReady,
+    /// [`post_task`] has threads. Before or after [`Lifecycle::PortsReady`].
+    TaskThreadsReady,
+    /// It ends in an orderly way.
+    Shutdown,
+}
+
+impl Lifecycle {
+    fn id(self) -> c_int {
+        match self {
+            Self::PortsReady => sys::hook::LIFECYCLE_PORTS_READY,
+            Self::TaskThreadsReady => sys::hook::LIFECYCLE_TASK_THREADS_READY,
+            Self::Shutdown => sys::hook::LIFECYCLE_SHUTDOWN,
+        }
     }
 }
 
-unsafe extern "C" fn lifecycle_trampoline(cont: TSCont, event: c_int, _data: *mut c_void) -> c_int {
+/// Calls `handler` at `time`.
+pub(crate) fn lifecycle_hook(time: Lifecycle, handler: fn()) {
+    let data = Box::into_raw(Box::new(handler)).cast::<c_void>();
+    // SAFETY: the trampoline has the C signature. Version 10 can die when the mutex of such a continuation is held by
+    // others: without a mutex there is none to hold. The task threads lock it themselves, some versions without a look
+    // whether it is there; nobody else has this one.
+    unsafe {
+        let mutex = match time {
+            Lifecycle::TaskThreadsReady => (api().TSMutexCreate)(),
+            Lifecycle::PortsReady | Lifecycle::Shutdown => std::ptr::null_mut(),
+        };
+        let continuation = (api().TSContCreate)(lifecycle_trampoline, mutex);
+        (api().TSContDataSet)(continuation, data);
+        (api().TSLifecycleHookAdd)(time.id(), continuation);
+    }
+}
+
+unsafe extern "C" fn lifecycle_trampoline(cont: TSCont, _event: c_int, _data: *mut c_void) -> c_int {
     // SAFETY: the data was set in `lifecycle_hook` and is never freed.
-    let handlers = unsafe { (api().TSContDataGet)(cont).cast::<(fn(), fn())>().as_ref() };
-    let Some((ready, shutdown)) = handlers else { return 0 };
-    let handler = match event {
-        sys::event::LIFECYCLE_PORTS_READY => ready,
-        sys::event::LIFECYCLE_SHUTDOWN => shutdown,
-        _ => return 0,
-    };
-    if let Err(panic) = catch_unwind(handler) {
+    let handler = unsafe { (api().TSContDataGet)(cont).cast::<fn()>().as_ref() };
+    if let Some(Err(panic)) = handler.map(|handler| catch_unwind(handler)) {
         super::error(&format!("a panic in a lifecycle hook: {}", reason(&panic)));
     }
     0
@@ -162,6 +180,14 @@ pub(crate) fn post_after(thread: EventThread, milliseconds: i64, work: Work) {
     let continuation = work_continuation(work);
     // SAFETY: the continuation is new, so nobody holds its mutex, which scheduling takes.
     unsafe { (api().TSContScheduleOnThread)(continuation, milliseconds, thread.as_ptr()) };
+}
+
+/// Runs `work` on an event thread soon: the server takes them one after the other, for all who ask, when the caller is
+/// none of them itself. Caller as in [`post`].
+pub(crate) fn post_in_turn(work: Work) {
+    let continuation = work_continuation(work);
+    // SAFETY: as in `post_after`.
+    unsafe { (api().TSContScheduleOnPool)(continuation, 0, sys::TS_THREAD_POOL_NET) };
 }
 
 /// Runs `work` on one of the server's threads for what can take long. Caller as in [`post`].

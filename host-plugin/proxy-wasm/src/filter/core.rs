@@ -1,8 +1,8 @@
 //! The facts of one filter that its virtual machines of both lanes share. Nothing here changes but
-//! counters; no lock is held while anything else runs.
+//! counters and what they have shown of themselves; no lock is held while anything else runs.
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -31,6 +31,8 @@ pub(crate) struct FilterCore {
     pub(crate) limits: Limits,
     pub(crate) start_timeout: Duration,
     pub(crate) counters: Counters,
+    /// A virtual machine wanted ticks when it was configured.
+    pub(crate) ticks: AtomicBool,
     log_rate: LogRate,
     said: Mutex<BTreeSet<String>>,
 }
@@ -41,8 +43,8 @@ impl FilterCore {
         let start_timeout = runtime.settings.start_timeout;
         let counters = Counters::default();
         let log_rate = LogRate::new(limits.log_rate);
-        let said = Mutex::default();
-        Self { id, config, runtime, module, limits, start_timeout, counters, log_rate, said }
+        let (ticks, said) = (AtomicBool::new(false), Mutex::default());
+        Self { id, config, runtime, module, limits, start_timeout, counters, ticks, log_rate, said }
     }
 
     /// Writes to the host's log under the filter's name.

@@ -8,6 +8,7 @@ pub(crate) mod runtime;
 mod stock;
 
 use std::fs;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Weak};
 
 use wasmdbg_control::filters::{FilterInfo, FilterState};
@@ -179,6 +180,12 @@ impl Filter {
     /// [`Filter::wants`] the response's header.
     pub fn wants_response_headers(&self) -> bool {
         self.wants(Callback::ResponseHeaders { end_of_stream: false })
+    }
+
+    /// It has something to do without requests: it wants ticks from its configuration on. A host gives each of its
+    /// event threads a virtual machine of such a filter at once, and a new one for each that has died.
+    pub fn runs_by_itself(&self) -> bool {
+        self.core.ticks.load(Relaxed)
     }
 
     /// As the control protocol shows it.

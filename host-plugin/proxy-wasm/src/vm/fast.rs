@@ -58,6 +58,9 @@ impl FastVm {
         let sequence = start_sequence(core, &vm.callbacks);
         vm.configure(sequence)?;
         core.counters.vms_started.fetch_add(1, Relaxed);
+        if vm.tick_period().is_some() {
+            core.ticks.store(true, Relaxed);
+        }
         Ok(vm)
     }
 

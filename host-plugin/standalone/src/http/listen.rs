@@ -87,6 +87,8 @@ impl Drop for Listening {
 
 async fn accept(listener: TcpListener, worker: &Rc<Worker>, mut stopped: watch::Receiver<bool>) {
     let Ok(listener) = tokio::net::TcpListener::from_std(listener) else { return };
+    let starting = Rc::clone(worker);
+    tokio::task::spawn_local(async move { starting.begin().await });
     let mut connections = JoinSet::new();
     let for_each = stopped.clone();
     loop {

@@ -28,11 +28,7 @@ impl Playing {
         let body = move || {
             tokio::task::LocalSet::new().block_on(&runtime, async move {
                 let worker = Worker::new(shared);
-                // The filter starts before the first request, unless it starts in a debugger. Why it does
-                // not is told with the request.
-                if !worker.shared.lane.any_session() {
-                    let _ = worker.acquire().await;
-                }
+                worker.begin().await;
                 for mut request in requests {
                     let host = worker.shared.upstream.as_ref().map_or("localhost", |to| to.authority());
                     if let Ok(host) = host.parse() {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
+use tokio::sync::OnceCell;
 use wasmdbg_proxy_wasm::{DebugLane, Filter, Runtime};
 
 use crate::report::Report;
@@ -12,6 +13,8 @@ use crate::upstream::Upstream;
 pub(crate) struct Shared {
     pub(crate) runtime: Arc<Runtime>,
     pub(crate) filter: Arc<Filter>,
+    /// The filter has started on the fast lane, or could not, before any request.
+    pub(crate) started: OnceCell<()>,
     pub(crate) lane: Arc<DebugLane>,
     pub(crate) upstream: Option<Upstream>,
     pub(crate) report: Arc<dyn Report>,

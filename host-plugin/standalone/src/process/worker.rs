@@ -8,7 +8,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 use wasmdbg_control::ContextId;
@@ -18,6 +18,10 @@ use wasmdbg_proxy_wasm::{Action, FastVm, Outcome};
 use super::context::{FilterContext, Generation};
 use super::shared::Shared;
 use crate::upstream::Pool;
+
+/// A virtual machine that died of itself, or could not start, is replaced after this time, unless a request wants one
+/// before.
+const RETRY: Duration = Duration::from_secs(1);
 
 /// See the module.
 pub(crate) struct Worker {
@@ -78,6 +82,37 @@ impl Worker {
         }
     }
 
+    /// The filter starts before the first request, unless it starts in a debugger: on one thread, and on every one if
+    /// it has something to do without requests. Why it does not is told with the request.
+    pub(crate) async fn begin(&self) {
+        if self.shared.lane.any_session() {
+            return;
+        }
+        self.shared.started.get_or_init(|| async { drop(self.acquire().await) }).await;
+        self.keep_seated().await;
+    }
+
+    /// Makes sure that there is a virtual machine of a filter that has something to do without requests.
+    async fn keep_seated(&self) {
+        if self.shared.filter.runs_by_itself() && self.acquire().await.is_err() {
+            self.seat_again();
+        }
+    }
+
+    /// The virtual machine has died, or none could be made.
+    fn seat_again(&self) {
+        if !self.shared.filter.runs_by_itself() {
+            return;
+        }
+        let this = self.this.clone();
+        tokio::task::spawn_local(async move {
+            tokio::time::sleep(RETRY).await;
+            if let Some(worker) = this.upgrade() {
+                worker.keep_seated().await;
+            }
+        });
+    }
+
     /// Makes sure that there is a virtual machine.
     ///
     /// # Errors
@@ -97,13 +132,16 @@ impl Worker {
             Ok(Err(_)) => return Err("the filter is gone".into()),
             Err(_) => return Err(format!("the filter has not started within {} s", patience.as_secs_f64())),
         };
-        let mut vm = self.vm.borrow_mut();
-        if vm.is_some() {
+        if self.vm.borrow().is_some() {
             // Another transaction was faster.
             self.shared.filter.return_vm(made);
-        } else {
-            self.generation.set(self.generation.get().wrapping_add(1));
-            *vm = Some(made);
+            return Ok(());
+        }
+        let due = made.next_due();
+        self.generation.set(self.generation.get().wrapping_add(1));
+        *self.vm.borrow_mut() = Some(made);
+        if let Some(due) = due {
+            self.look_at(due);
         }
         Ok(())
     }
@@ -127,6 +165,8 @@ impl Worker {
             if let Some(due) = due {
                 self.look_at(due);
             }
+        } else {
+            self.seat_again();
         }
         for effect in effects {
             let parked = self.parked.borrow_mut().remove(&(current, effect.context));

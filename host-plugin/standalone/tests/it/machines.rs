@@ -86,3 +86,56 @@ fn a_filter_that_does_not_start_in_time_is_not_waited_for() {
         stage.lines()
     );
 }
+
+/// Logs a 1 in the first tick of a virtual machine and does `second` in the next one.
+fn ticking(second: &str) -> String {
+    format!(
+        r#"(global $count (mut i32) (i32.const 0))
+        (func (export "proxy_on_configure") (param i32 i32) (result i32)
+            (drop (call $ticks (i32.const 2))) (i32.const 1))
+        (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32) (i32.const 0))
+        (func (export "proxy_on_tick") (param i32)
+            (global.set $count (i32.add (global.get $count) (i32.const 1)))
+            (if (i32.eq (global.get $count) (i32.const 1)) (then (call $digit (i32.const 1))))
+            (if (i32.eq (global.get $count) (i32.const 2)) (then {second})))"#
+    )
+}
+
+fn wait_for_lines(stage: &Stage, line: &str, count: usize) {
+    let until = Instant::now() + PATIENCE;
+    while stage.lines().iter().filter(|logged| *logged == line).count() < count {
+        assert!(Instant::now() < until, "not {count} times {line:?}: {:?}", stage.lines());
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+#[test]
+fn a_filter_ticks_on_every_thread_before_any_request() {
+    let stage = Stage::new(&ticking("(call $digit (i32.const 0))"), "", false, None);
+    wait_for_lines(&stage, "0", 1);
+    let more = stage.host().listen((std::net::Ipv4Addr::LOCALHOST, 0).into(), 3).unwrap();
+    wait_for_lines(&stage, "0", 4);
+    let counters = stage.wait_status("four machines", |_| true).filters[0].counters;
+    assert_eq!((counters.vms, counters.vms_started, counters.contexts), (4, 4, 0));
+    drop(more);
+}
+
+#[test]
+fn a_filter_that_does_nothing_by_itself_starts_once() {
+    let stage = Stage::new(TRAPPING, "", false, None);
+    let counters = |status: &wasmdbg_control::status::Status| status.filters[0].counters;
+    stage.wait_status("one machine", |status| counters(status).vms_started == 1);
+    let more = stage.host().listen((std::net::Ipv4Addr::LOCALHOST, 0).into(), 3).unwrap();
+    assert_eq!(stage.ask("GET / HTTP/1.1\r\nHost: here", ""), 200);
+    let counters = counters(&stage.wait_status("any", |_| true));
+    assert_eq!((counters.vms_started, counters.contexts), (1, 1));
+    drop(more);
+}
+
+#[test]
+fn a_virtual_machine_that_dies_in_a_tick_is_replaced_without_a_request() {
+    let stage = Stage::new(&ticking("unreachable"), "", false, None);
+    wait_for_lines(&stage, "1", 2);
+    let status = stage.wait_status("a trap", |status| status.filters[0].counters.traps > 0);
+    assert_eq!(status.filters[0].counters.contexts, 0);
+}
