@@ -107,6 +107,7 @@ EXPORT(void *, host_cont, SYMBOL_TSContCreate, (void *handler, void *mutex))
     (void)handler, (void)mutex;
     return &continuation;
 }
+EXPORT(void *, host_mutex, SYMBOL_TSMutexCreate, (void)) { return &continuation; }
 EXPORT(void, host_data, SYMBOL_TSContDataSet, (void *cont, void *data)) { (void)cont, (void)data; }
 EXPORT(void, host_hook, SYMBOL_TSHttpHookAdd, (int hook, void *cont))
 {

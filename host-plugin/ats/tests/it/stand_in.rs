@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use crate::mangled::MANGLED;
 
 /// What `host.c` implements; it finds the symbols as `SYMBOL_…`.
-const IMPLEMENTED: [&str; 15] = [
+const IMPLEMENTED: [&str; 16] = [
     "TSPluginRegister",
     "TSError",
     "TSWarning",
@@ -22,6 +22,7 @@ const IMPLEMENTED: [&str; 15] = [
     "TSUserArgIndexReserve",
     "TSHttpTxnConfigFind",
     "TSContCreate",
+    "TSMutexCreate",
     "TSContDataSet",
     "TSHttpHookAdd",
     "TSLifecycleHookAdd",
@@ -142,6 +143,8 @@ fn a_host_with_cpp_names_gets_the_plugin_with_its_filter() {
     assert!(seen.contains("registered: wasmdbg\n"), "{seen}");
     // READ_REQUEST_HDR and TXN_CLOSE; no SEND_RESPONSE_HDR, for which the filter exports nothing.
     assert!(seen.contains("hook: 0\n") && seen.contains("hook: 10\n"), "{seen}");
+    // PORTS_READY, TASK_THREADS_READY and SHUTDOWN.
+    assert!([1, 6, 7].iter().all(|hook| seen.contains(&format!("lifecycle hook: {hook}\n"))), "{seen}");
     assert!(!seen.contains("error: "), "{seen}");
     assert!(!seen.contains("no such record"), "{seen}");
     assert!(seen.contains("init returned\n"), "{seen}");
