@@ -9,7 +9,7 @@ use wasmdbg_proxy_wasm::{Embedder, Filter, FilterConfig, Runtime, Settings};
 
 use crate::agent;
 use crate::embedder::Server;
-use crate::flow::seats;
+use crate::flow::walk;
 use crate::hooks;
 use crate::plugin::{Plugin, plugin};
 use crate::ts::{self, Lifecycle, records};
@@ -77,7 +77,7 @@ fn start(words: &[String]) -> Result<(), String> {
     }
     ts::lifecycle_hook(Lifecycle::PortsReady, agent::start);
     // Filters that do something without requests begin here: their virtual machines are made on the task threads.
-    ts::lifecycle_hook(Lifecycle::TaskThreadsReady, seats::begin);
+    ts::lifecycle_hook(Lifecycle::TaskThreadsReady, walk::begin);
     ts::lifecycle_hook(Lifecycle::Shutdown, agent::stop);
     Ok(())
 }

@@ -3,14 +3,8 @@
 
 use std::time::{Duration, Instant};
 
-use wasmdbg_proxy_wasm::{Effect, FastVm};
-
 use super::chain::Index;
-use super::{release, worker};
 use crate::ts::{Timer, TimerHandler};
-
-/// How long one event works on what is due; the rest has the next one.
-const SLICE: Duration = Duration::from_millis(1);
 
 /// See the module.
 pub(super) struct Clock {
@@ -23,10 +17,9 @@ pub(super) struct Clock {
 
 impl Clock {
     /// There is something to do at `due`, unless there is before.
-    pub(super) fn arm(clock: &mut Option<Self>, index: Index, due: Instant) {
+    pub(super) fn arm<H: TimerHandler>(clock: &mut Option<Self>, index: Index, due: Instant) {
         if clock.is_none() {
-            *clock =
-                Timer::new::<Due>(index as u64).map(|timer| Self { timer, due: None, coming: Vec::new() });
+            *clock = Timer::new::<H>(index as u64).map(|timer| Self { timer, due: None, coming: Vec::new() });
         }
         let Some(clock) = clock else { return };
         if clock.due.is_none_or(|before| due < before) {
@@ -58,26 +51,4 @@ impl Clock {
         self.due = None;
         Some(now.max(due))
     }
-}
-
-/// The event of a clock.
-struct Due;
-
-impl TimerHandler for Due {
-    fn fired(key: u64) {
-        worker::on_time(key as Index, work);
-        release::run();
-    }
-}
-
-/// Does what is due at `now`, for one slice.
-fn work(vm: &mut FastVm, now: Instant) -> Vec<Effect> {
-    let (began, mut effects) = (Instant::now(), Vec::new());
-    while let Some(more) = vm.pass_time(now) {
-        effects.extend(more);
-        if began.elapsed() > SLICE {
-            break;
-        }
-    }
-    effects
 }

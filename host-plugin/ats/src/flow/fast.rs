@@ -4,11 +4,10 @@ use std::sync::Arc;
 
 use wasmdbg_proxy_wasm::{Action, Callback};
 
-use super::Flow;
 use super::chain::{Index, Stage, Step, Waiting};
-use super::seats;
 use super::state::Place;
 use super::worker::{self, FastContext};
+use super::{Flow, machines};
 use crate::transaction::{StreamTransaction, request_ends_here, response_ends_here};
 use crate::ts::{Access, Event, Parked};
 
@@ -17,7 +16,7 @@ impl Flow {
         let callback = self.plugin.filters[index].wants_request_headers().then(|| request_callback(access));
         let transaction = Box::new(StreamTransaction::new(access));
         let entered = access.lend(|| {
-            worker::enter(index, None, |vm, generation| {
+            machines::enter(index, None, |vm, generation| {
                 let (context, mut outcome) = vm.create_context(transaction);
                 if let Some(callback) = callback
                     && outcome.action == Action::Continue
@@ -34,7 +33,7 @@ impl Flow {
         });
         let Some((context, action)) = entered else {
             self.state().chain.wait(Stage::Request, Waiting::Machine);
-            seats::wait(index, Arc::clone(self));
+            machines::wait(index, Arc::clone(self));
             return Step::Park;
         };
         self.state().places[index] = Place::Fast(context);
@@ -49,7 +48,7 @@ impl Flow {
     ) -> Step {
         let callback = response_callback(access);
         let entered = access.lend(|| {
-            worker::enter(index, Some(context.generation), |vm, _| ((), vm.call(context.context, callback)))
+            machines::enter(index, Some(context.generation), |vm, _| ((), vm.call(context.context, callback)))
         });
         // Without its virtual machine the context is lost.
         let action = entered.map_or(Action::Failed, |((), action)| action);
@@ -63,7 +62,7 @@ impl Flow {
         context: FastContext,
     ) -> Step {
         let entered = access
-            .lend(|| worker::enter(index, Some(context.generation), |vm, _| ((), vm.end(context.context))));
+            .lend(|| machines::enter(index, Some(context.generation), |vm, _| ((), vm.end(context.context))));
         let action = match entered {
             Some(((), Action::Pause)) => Action::Pause,
             _ => {

@@ -15,10 +15,11 @@ pub(crate) mod chain;
 mod clock;
 mod debugged;
 mod fast;
+pub(crate) mod machines;
 pub(crate) mod parking;
 pub(crate) mod release;
-pub(crate) mod seats;
 mod state;
+pub(crate) mod walk;
 pub(crate) mod watch;
 pub(crate) mod worker;
 
@@ -396,7 +397,7 @@ impl Flow {
         };
         for (index, place) in ended.into_iter().enumerate() {
             if let Place::Fast(context) = place {
-                worker::lose(index, context);
+                machines::lose(index, context);
             }
         }
         self.plugin.filters.iter().all(|filter| filter.config().fail_open)

@@ -5,8 +5,7 @@ use wasmdbg_proxy_wasm::{Action, Effect, LocalResponse, Outcome};
 
 use super::{PAUSING, filter};
 use crate::double::{At, Transaction, serve};
-use crate::flow::release;
-use crate::flow::worker;
+use crate::flow::{machines, release};
 use crate::sys::event::{HTTP_CONTINUE, HTTP_ERROR};
 
 /// What becomes of a request, or of a response, for which a filter does this while it waits.
@@ -17,7 +16,7 @@ fn decided(phase: &'static str, action: Action) -> &'static Transaction {
         serve(&[("pausing", &text, true)], "limits: {pause: off}");
         let transaction = Transaction::start(false);
         let effects = vec![Effect { context: ContextId(2), stream: None, action }];
-        worker::enter(0, None, |_, _| ((), Outcome { action: Action::Continue, effects }));
+        machines::enter(0, None, |_, _| ((), Outcome { action: Action::Continue, effects }));
         release::run();
         assert!(transaction.is_over());
         transaction
@@ -91,7 +90,7 @@ fn an_answer_at_the_end_is_none() {
     let transaction = Transaction::start(false);
     assert_eq!(transaction.at(), At::Close, "it is held");
     let effects = vec![Effect { context: ContextId(2), stream: None, action: response(403, &[]) }];
-    worker::enter(0, None, |_, _| ((), Outcome { action: Action::Continue, effects }));
+    machines::enter(0, None, |_, _| ((), Outcome { action: Action::Continue, effects }));
     release::run();
     assert_eq!((transaction.is_over(), transaction.answer()), (true, None));
     assert!(transaction.left().iter().all(|(_, event)| *event == HTTP_CONTINUE));

@@ -5,7 +5,7 @@ mod answers;
 mod debugged;
 mod headers;
 mod messages;
-mod seats;
+mod ticks;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -17,9 +17,7 @@ use wasmdbg_control::filters::FilterCounters;
 use wasmdbg_proxy_wasm::{Action, Effect, FastVm, Outcome, StreamType};
 
 use crate::double::{At, EventLoop, Transaction, attach, plugin, serve};
-use crate::flow::release;
-use crate::flow::worker;
-use crate::flow::{self, Flow, Wake};
+use crate::flow::{self, Flow, Wake, machines, release, worker};
 use crate::sys::event::{HTTP_CONTINUE, HTTP_ERROR};
 use crate::ts::{Access, Event, Hook};
 
@@ -261,7 +259,7 @@ fn a_transaction_that_is_over_is_held_until_its_filter_is_done() {
 fn a_panic_beside_the_guest_retires_the_virtual_machine() {
     let thread = serve(&[("parking", &parking(9, "", ""), false)], "");
     let parked = [Transaction::start(false), Transaction::start(false)];
-    let panics = || worker::enter::<()>(0, None, |_, _| panic!("a fault of ours"));
+    let panics = || machines::enter::<()>(0, None, |_, _| panic!("a fault of ours"));
     assert!(catch_unwind(AssertUnwindSafe(panics)).is_err());
     assert!(parked.iter().all(|transaction| transaction.at() == At::Request), "not while it unwinds");
     thread.run(|| parked.iter().all(|transaction| transaction.is_over()));
@@ -298,7 +296,7 @@ fn a_panic_while_one_transaction_goes_on_is_no_other_ones() {
     let flow = |place: usize| flow_of(parked[place]).unwrap();
     release::fault();
     let effects = vec![Effect { context: ContextId(4), stream: None, action: Action::Continue }];
-    worker::enter(0, None, |_, _| ((), Outcome { action: Action::Continue, effects }));
+    machines::enter(0, None, |_, _| ((), Outcome { action: Action::Continue, effects }));
     release::wake_all(vec![flow(0), flow(1)], &Wake::Fault);
     thread.run(|| parked[..3].iter().all(|transaction| transaction.is_over()));
     let statuses = parked.iter().map(|transaction| transaction.answer().map(|answer| answer.0));
@@ -371,7 +369,7 @@ fn what_was_decided_before_a_panic_in_a_hook_goes_on() {
     let (transaction, other) = (Transaction::start(false), Transaction::start(false));
     let continued = || Effect { context: ContextId(2), stream: None, action: Action::Continue };
     let outcome = |effects| Outcome { action: Action::Continue, effects };
-    worker::enter(0, None, |_, _| ((), outcome(vec![continued()])));
+    machines::enter(0, None, |_, _| ((), outcome(vec![continued()])));
     let event = flow::panicked(Hook::ReadRequestHeaders, &mut Access::in_memory(other), "a fault of ours");
     assert_eq!(
         (event.ok(), transaction.at()),

@@ -160,7 +160,7 @@ pub(crate) fn lifecycle_hook(time: Lifecycle, handler: fn()) {
 unsafe extern "C" fn lifecycle_trampoline(cont: TSCont, _event: c_int, _data: *mut c_void) -> c_int {
     // SAFETY: the data was set in `lifecycle_hook` and is never freed.
     let handler = unsafe { (api().TSContDataGet)(cont).cast::<fn()>().as_ref() };
-    if let Some(Err(panic)) = handler.map(|handler| catch_unwind(handler)) {
+    if let Some(Err(panic)) = handler.map(catch_unwind) {
         super::error(&format!("a panic in a lifecycle hook: {}", reason(&panic)));
     }
     0

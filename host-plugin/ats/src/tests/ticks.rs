@@ -5,7 +5,7 @@ use std::sync::{Arc, Barrier};
 
 use super::{LOGGING, counters, filter};
 use crate::double::{EventLoop, Transaction, plugin, serve};
-use crate::flow::seats;
+use crate::flow::walk;
 use crate::ts;
 
 /// Logs `done` in each tick.
@@ -20,7 +20,7 @@ const DYING: &str = r#"(func (export "proxy_on_tick") (param i32)
 
 /// As the server does when its threads for tasks are there.
 fn tasks_are_ready() {
-    ts::post_task(Box::new(seats::begin));
+    ts::post_task(Box::new(walk::begin));
 }
 
 #[test]
@@ -54,7 +54,7 @@ fn a_filter_ticks_on_every_event_thread_before_any_request() {
 #[test]
 fn a_filter_that_does_nothing_by_itself_costs_its_threads_nothing() {
     let thread = serve(&[("logging", &filter(LOGGING), true)], "");
-    seats::begin();
+    walk::begin();
     assert!(!thread.run_one(), "no event has come");
 }
 
