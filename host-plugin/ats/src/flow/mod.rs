@@ -33,7 +33,7 @@ use self::answer::Answer;
 use self::chain::{Index, Stage, Step};
 use self::fast::response_callback;
 use self::state::{Place, State};
-use crate::plugin::Plugin;
+use crate::plugin::{Plugin, plugin};
 use crate::transaction;
 use crate::ts::{self, Access, ArgSlot, Event, EventThread, Hook, Next, Parked, Txn, Visit};
 
@@ -219,6 +219,7 @@ impl Flow {
             Step::Answer(response) => Some(self.answer(access, stage, *response)),
             Step::Unavailable => Some(self.answer(access, stage, answer::unavailable())),
             Step::Refuse => {
+                self.drop_claims();
                 answer::refuse(access);
                 Some(Event::Error)
             }
@@ -352,14 +353,14 @@ impl Flow {
     ) -> Option<Event> {
         let (stage, action) = {
             let mut state = self.state();
-            let decided = state.chain.decided(index, stream, action)?;
+            let decided = state.chain.decided(index, stream, action);
             if let Place::Fast(context) = state.places[index]
                 && state.chain.waits_for(index)
             {
                 // The other direction.
                 worker::park(index, context, Arc::clone(self));
             }
-            decided
+            decided?
         };
         self.unwatch(index);
         self.locked(parked, |flow, access| flow.go_on(access, stage, index, action))
@@ -414,7 +415,12 @@ pub(crate) fn panicked(hook: Hook, access: &mut Access<'_>, reason: &str) -> Res
     release::run_later();
     ts::error(&format!("a fault of this plugin, please report it: a panic in {hook:?}: {reason}"));
     let flow = worker::flow(access.txn());
-    let passes = flow.as_ref().is_none_or(|flow| flow.abandon());
+    let passes = match (&flow, plugin()) {
+        (Some(flow), _) => flow.abandon(),
+        // Before it had one: no filter has seen it.
+        (None, Some(plugin)) => plugin.filters.iter().all(|filter| filter.config().fail_open),
+        (None, None) => true,
+    };
     if hook == Hook::TxnClose {
         return flow.map_or(Ok(Event::Continue), |flow| flow.end_debugged(access).ok_or(flow));
     }

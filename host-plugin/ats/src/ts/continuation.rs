@@ -12,7 +12,7 @@ use std::ptr::NonNull;
 
 use super::EventThread;
 use super::access::Access;
-use super::parked::{Next, Visit};
+use super::parked::{Event, Next, Visit};
 use crate::sys::{self, TSCont, api};
 
 /// A hook of a transaction.
@@ -49,12 +49,23 @@ impl Hook {
     }
 }
 
+impl Hook {
+    /// With which event a transaction goes on when nobody can say any more what its filters want: it does not
+    /// pass them unseen.
+    fn last_resort(self) -> Option<Event> {
+        match self {
+            Self::TxnStart | Self::TxnClose => Some(Event::Continue),
+            Self::ReadRequestHeaders | Self::SendResponseHeaders => Some(Event::Error),
+        }
+    }
+}
+
 /// What the plugin does in a hook. Static: the continuation has no data, and no mutex.
 pub(crate) trait HookHandler: 'static {
     /// Handles `hook`.
     fn handle(hook: Hook, visit: Visit<'_>) -> Next<'_>;
 
-    /// [`HookHandler::handle`] panicked before it had parked the transaction. Must not panic.
+    /// [`HookHandler::handle`] panicked before it had parked the transaction.
     fn panicked<'hook>(hook: Hook, visit: Visit<'hook>, reason: &str) -> Next<'hook>;
 }
 
@@ -109,7 +120,11 @@ unsafe extern "C" fn hook_trampoline<H: HookHandler>(
             super::error(&format!("a panic in {hook:?}, of a parked transaction: {}", reason(&panic)));
             None
         }
-        Err(panic) => H::panicked(hook, visit(), &reason(&panic)).event(),
+        Err(panic) => {
+            let reason = reason(&panic);
+            catch_unwind(AssertUnwindSafe(|| H::panicked(hook, visit(), &reason).event()))
+                .unwrap_or_else(|_| if parked.get() { None } else { hook.last_resort() })
+        }
     };
     // Last statement: this may run the transaction's next hooks, and end it, before it returns.
     if let Some(event) = event {

@@ -223,7 +223,9 @@ impl<'txn> HeaderMut<'txn> {
     pub(crate) fn replace(&mut self, name: &[u8], value: &[u8]) -> bool {
         let Some(first) = self.find(name) else { return self.append(name, value) };
         while let Some(repeated) = first.next_same_name() {
-            repeated.destroy();
+            if !repeated.destroy() {
+                return false;
+            }
         }
         first.set_value(value)
     }

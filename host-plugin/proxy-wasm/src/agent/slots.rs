@@ -15,7 +15,6 @@ use crate::abi::table::Lane;
 use crate::debug::DebugLane;
 use crate::debug::engine::{DebugEngine, DebugModule};
 use crate::debug::lane::{Note, SlotCode};
-use crate::debug::process::trim_heap;
 use crate::debug::slot::{Job, Slot};
 use crate::debug::worker::{Worker, refuse};
 use crate::embedder::{Level, ThreadHandle};
@@ -168,7 +167,6 @@ impl Crew {
         }
         self.modules.clear();
         self.engine = None;
-        trim_heap();
     }
 }
 

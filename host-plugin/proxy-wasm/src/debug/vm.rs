@@ -73,7 +73,7 @@ impl DebugVm {
         let instance = match instantiated {
             Ok(Ok(instance)) => instance,
             Ok(Err(error)) => return Err(StartError::Instantiate(store.data().death(&error).message)),
-            Err(panic) => return Err(StartError::Instantiate(Death::of_panic(&*panic).message)),
+            Err(panic) => return Err(StartError::of_panic(&*panic)),
         };
         let callbacks = Callbacks::resolve(&mut store, &instance)?;
         let mut vm = Self {

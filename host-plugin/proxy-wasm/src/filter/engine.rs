@@ -1,5 +1,6 @@
 //! The engine of the fast lane and the ticker that drives its epochs. Knows no filter.
 
+use std::io;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
 use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, fence};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -10,6 +11,9 @@ use wasmtime::{Config, Engine, EngineWeak, OptLevel, WasmBacktraceDetails};
 
 /// How often a running callback looks at its CPU clock.
 const EPOCH: Duration = Duration::from_millis(10);
+
+/// The stack of the thread that lets epochs pass, in bytes.
+const TICKER_STACK: usize = 64 << 10;
 
 /// The guest's stack when the thread has room for it; wasmtime's own default.
 const WASM_STACK: usize = 512 << 10;
@@ -62,9 +66,12 @@ impl FastEngine {
     }
 
     /// For a virtual machine: epochs pass while its guest runs.
-    pub(crate) fn ticking(&self) -> Ticking {
-        self.ticker.start(&self.engine);
-        Ticking(Arc::clone(&self.ticker))
+    ///
+    /// # Errors
+    /// There is no thread that lets them pass.
+    pub(crate) fn ticking(&self) -> io::Result<Ticking> {
+        self.ticker.start(&self.engine, TICKER_STACK)?;
+        Ok(Ticking(Arc::clone(&self.ticker)))
     }
 
     pub(crate) fn epoch_thread(&self) -> EpochThread {
@@ -121,23 +128,23 @@ const ENDED: u8 = 3;
 const IDLE: u32 = 10;
 
 impl Ticker {
-    fn start(&self, engine: &Engine) {
+    /// Starts the thread if it is not there. `stack`: its size in bytes.
+    fn start(&self, engine: &Engine, stack: usize) -> io::Result<()> {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         if *running {
-            return;
+            return Ok(());
         }
         let (engine, pulse) = (engine.weak(), Arc::clone(&self.pulse));
-        // A std thread: it calls nothing of the proxy. Without it no budget would hold, so the next
-        // virtual machine tries again.
+        // A std thread: it calls nothing of the proxy. Without it no budget would hold: the virtual machine
+        // does not start, and the next one tries again.
         let made = thread::Builder::new()
             .name(String::from("[WASM_EPOCH]"))
-            .stack_size(64 << 10)
-            .spawn(move || pulse.beat(&engine));
-        if let Ok(made) = made {
-            *running = true;
-            // Set once, as it is started once.
-            let _ = self.pulse.thread.set(made.thread().clone());
-        }
+            .stack_size(stack)
+            .spawn(move || pulse.beat(&engine))?;
+        *running = true;
+        // Set once, as it is started once.
+        let _ = self.pulse.thread.set(made.thread().clone());
+        Ok(())
     }
 }
 
@@ -238,6 +245,14 @@ pub struct EpochThread {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn without_a_thread_for_epochs_nothing_starts_until_there_is_one() {
+        let engine = FastEngine::new(1 << 20, false).unwrap();
+        // More than there are addresses.
+        assert!(engine.ticker.start(engine.engine(), 1 << 47).is_err());
+        assert!(engine.ticking().is_ok());
+    }
 
     #[test]
     fn the_guest_gets_what_the_thread_can_spare() {

@@ -8,6 +8,7 @@ pub(crate) mod runtime;
 mod stock;
 
 use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Weak};
 
@@ -244,11 +245,13 @@ impl Filter {
             self.core.runtime.embedder.task(Box::new(move || {
                 let Some(filter) = this.upgrade() else { return };
                 let Ok(program) = &filter.program else { return };
-                let built = FastVm::start(&filter.core, &program.instance);
+                let start = AssertUnwindSafe(|| FastVm::start(&filter.core, &program.instance));
+                let built = catch_unwind(start).unwrap_or_else(|panic| Err(StartError::of_panic(&*panic)));
                 if let Err(error) = &built {
                     filter.core.log(Level::Error, None, &format!("no virtual machine: {error}"));
                 }
-                filter.stock.built(built);
+                let missing = filter.stock.built(built);
+                filter.build(missing);
             }));
         }
     }

@@ -107,8 +107,8 @@ impl Stock {
         missing
     }
 
-    /// A build that [`Stock::take`] or [`Stock::wait`] asked for has ended.
-    pub(crate) fn built(&self, result: Result<FastVm, StartError>) {
+    /// A build that was asked for has ended. Returns how many to start now: after a failed one nobody did.
+    pub(crate) fn built(&self, result: Result<FastVm, StartError>) -> usize {
         let mut shelf = self.lock();
         shelf.building = shelf.building.saturating_sub(1);
         match result {
@@ -116,6 +116,7 @@ impl Stock {
                 shelf.failed = None;
                 drop(shelf);
                 self.add(vm);
+                self.lock().missing()
             }
             Err(error) => {
                 let reason = error.to_string();
@@ -125,6 +126,7 @@ impl Stock {
                 for waiter in waiting {
                     waiter(Err(Unavailable::Start(reason.clone())));
                 }
+                0
             }
         }
     }

@@ -32,7 +32,7 @@ impl FastVm {
     /// Instantiates and configures one. Takes as long as the filter wants, up to its start budget: never
     /// on an event thread.
     pub(crate) fn start(core: &Arc<FilterCore>, module: &InstancePre<VmState>) -> Result<Self, StartError> {
-        let ticking = core.runtime.fast.ticking();
+        let ticking = core.runtime.fast.ticking().map_err(StartError::Epochs)?;
         let mut store = Store::new(core.runtime.fast.engine(), VmState::new(Arc::clone(core)));
         store.limiter(|state| &mut state.limit);
         let epochs = ticking.clone();
@@ -50,7 +50,7 @@ impl FastVm {
         let instance = match instantiated {
             Ok(Ok(instance)) => instance,
             Ok(Err(error)) => return Err(StartError::Instantiate(store.data().death(&error).message)),
-            Err(panic) => return Err(StartError::Instantiate(Death::of_panic(&*panic).message)),
+            Err(panic) => return Err(StartError::of_panic(&*panic)),
         };
         let callbacks = Callbacks::resolve(&mut store, &instance)?;
         core.counters.vms.fetch_add(1, Relaxed);

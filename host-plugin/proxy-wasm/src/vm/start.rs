@@ -1,9 +1,12 @@
 //! How a virtual machine starts: the order of the ABI, and what may go wrong. Enters nothing itself.
 
+use std::any::Any;
+use std::io;
+
 use crate::filter::core::FilterCore;
 use crate::vm::callbacks::{Callbacks, WrongType};
 use crate::vm::entry::{Entry, NO_CONTEXT, ROOT_CONTEXT};
-use crate::vm::trap::Stop;
+use crate::vm::trap::{Death, Stop};
 
 /// What a virtual machine goes through before it serves, in order.
 pub(crate) fn start_sequence(core: &FilterCore, callbacks: &Callbacks) -> [Option<Entry>; 5] {
@@ -47,6 +50,18 @@ pub enum StartError {
     /// It could not be instantiated.
     #[error("the module could not be instantiated: {0}")]
     Instantiate(String),
+    /// Nothing would hold its budgets.
+    #[error(
+        "no thread for the budgets of filters ({0}): raise the limit of the proxy's threads (pids.max, TasksMax)"
+    )]
+    Epochs(io::Error),
+}
+
+impl StartError {
+    /// A panic of the host has ended it.
+    pub(crate) fn of_panic(panic: &(dyn Any + Send)) -> Self {
+        Self::Instantiate(Death::of_panic(panic).message)
+    }
 }
 
 /// A command module's `_start` or `main` may end in `proc_exit(0)`: that is a return.

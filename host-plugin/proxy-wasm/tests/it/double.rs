@@ -18,7 +18,12 @@ use wasmdbg_proxy_wasm::{
 pub(crate) struct Proxy {
     lines: Mutex<Vec<(Level, Option<u64>, String)>>,
     level: Mutex<Option<Level>>,
+    /// Those that wait to be run; none: each has a thread at once.
+    tasks: Mutex<Option<Vec<Task>>>,
 }
+
+/// What a task thread does.
+pub(crate) type Task = Box<dyn FnOnce() + Send>;
 
 impl Proxy {
     pub(crate) fn lines(&self) -> Vec<(Level, Option<u64>, String)> {
@@ -27,6 +32,11 @@ impl Proxy {
 
     pub(crate) fn set_level(&self, level: Level) {
         *self.level.lock().unwrap() = Some(level);
+    }
+
+    /// From now on tasks wait: those that have come since the last call.
+    pub(crate) fn take_tasks(&self) -> Vec<Task> {
+        self.tasks.lock().unwrap().replace(Vec::new()).unwrap_or_default()
     }
 
     /// The texts of the log, one a line.
@@ -54,7 +64,10 @@ impl Embedder for Proxy {
     }
 
     fn task(&self, body: Box<dyn FnOnce() + Send>) {
-        thread::spawn(body);
+        match &mut *self.tasks.lock().unwrap() {
+            Some(tasks) => tasks.push(body),
+            None => drop(thread::spawn(body)),
+        }
     }
 
     fn spawn(&self, name: &str, body: Box<dyn FnOnce() + Send>) -> Result<Box<dyn ThreadHandle>, String> {

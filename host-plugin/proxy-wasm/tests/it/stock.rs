@@ -52,13 +52,50 @@ fn one_that_is_given_back_serves_again() {
     assert!(loaded.filter.take_vm().is_some());
 }
 
+/// Refuses its configuration while the host's log level is error (4).
+const REFUSING: &str = r#"(func (export "proxy_on_configure") (param i32 i32) (result i32)
+    (drop (call $proxy_get_log_level (i32.const 0x100)))
+    (i32.ne (i32.load (i32.const 0x100)) (i32.const 4)))"#;
+
+#[test]
+fn a_start_that_works_after_a_failed_one_serves_all_who_wait() {
+    let loaded = load(&module(REFUSING), "");
+    let (filter, proxy) = (&loaded.filter, &loaded.proxy);
+    // The spare ones that were begun before tasks wait, and those that are there.
+    let (sender, receiver) = mpsc::channel();
+    let wait = || {
+        let sender = sender.clone();
+        filter.when_ready(Box::new(move |vm| sender.send(vm.is_ok()).unwrap()));
+    };
+    proxy.take_tasks();
+    while filter.take_vm().is_some() {}
+    wait();
+    let mut builds = proxy.take_tasks();
+    while builds.len() < 2 {
+        wait();
+        builds.extend(proxy.take_tasks());
+    }
+    proxy.set_level(Level::Error);
+    builds.pop().unwrap()();
+    while receiver.try_recv().is_ok() {}
+    // Within a second after it: nothing more is built, but one is on its way.
+    (0..3).for_each(|_| wait());
+    assert_eq!(proxy.take_tasks().len(), 0, "within a second");
+    proxy.set_level(Level::Info);
+    builds.into_iter().for_each(|build| build());
+    loop {
+        let builds = proxy.take_tasks();
+        if builds.is_empty() {
+            break;
+        }
+        builds.into_iter().for_each(|build| build());
+    }
+    assert_eq!(receiver.try_iter().collect::<Vec<_>>(), [true, true, true]);
+}
+
 #[test]
 fn a_start_that_fails_later_is_told_and_tried_again() {
-    // It refuses its configuration while the host's log level is error (4).
-    let body = r#"(func (export "proxy_on_configure") (param i32 i32) (result i32)
-        (drop (call $proxy_get_log_level (i32.const 0x100)))
-        (i32.ne (i32.load (i32.const 0x100)) (i32.const 4)))"#;
-    let loaded = load(&module(body), "");
+    let loaded = load(&module(REFUSING), "");
     let filter = &loaded.filter;
     let wait = || {
         let (sender, receiver) = mpsc::channel();
