@@ -212,10 +212,11 @@ pub(crate) fn talk<S: Stream>(
     stream: S,
     input: &Receiver<Input<S>>,
 ) -> Result<Option<S>, String> {
-    let mut hung_up = false;
+    let bytes = Vec::new().into_iter();
     let mut conversation =
-        Conversation { filters, input, alive: None, interrupted: 0, hung_up: &mut hung_up };
+        Conversation { filters, input, bytes, alive: None, interrupted: 0, hung_up: false };
     let ended = conversation.run(&stream);
+    let mut hung_up = conversation.hung_up;
     // A reader that still waits must not hand its bytes to the next conversation.
     stream.close();
     let lost = match ended {
@@ -255,10 +256,23 @@ fn take(filters: &mut Filters, event: Event) {
 struct Conversation<'a, S> {
     filters: &'a mut Filters,
     input: &'a Receiver<Input<S>>,
+    /// What LLDB has sent and gdbstub has not seen.
+    bytes: std::vec::IntoIter<u8>,
     alive: Option<Instant>,
     /// Callbacks that were asked to stop and have not, if they can still.
     interrupted: u32,
-    hung_up: &'a mut bool,
+    hung_up: bool,
+}
+
+/// What a conversation has waited for.
+enum Heard {
+    /// LLDB has said something, or what concerns nobody has happened.
+    Nothing,
+    Event(Event),
+    /// LLDB has gone.
+    Hangup,
+    /// The proxy has gone, and why.
+    Lost(String),
 }
 
 impl<S: Stream> Conversation<'_, S> {
@@ -269,89 +283,96 @@ impl<S: Stream> Conversation<'_, S> {
         let stub = GdbStub::builder(Buffered::new(writing)).with_packet_buffer(&mut buffer).build();
         let Ok(stub) = stub else { return Ok(Some(String::from("no packet buffer: a fault of wasmdbg"))) };
         let mut machine: Machine<'_, S> = stub.run_state_machine(self.filters)?;
-        let mut bytes: Vec<u8> = Vec::new();
-        let mut next = 0;
         loop {
             machine = match machine {
                 GdbStubStateMachine::Disconnected(mut inner) => {
                     let _ = inner.borrow_conn().flush();
                     return Ok(None);
                 }
-                GdbStubStateMachine::CtrlCInterrupt(inner) => match self.interrupt() {
-                    // The stop is on its way.
-                    true => inner.interrupt_handled(self.filters, None::<MultiThreadStopReason<u64>>)?,
-                    // Nothing runs that could stop; LLDB stands, and the proxy goes on.
-                    false => {
-                        let tid = self.filters.threads.tid();
-                        let reason = MultiThreadStopReason::SignalWithThread { tid, signal: Signal::SIGINT };
-                        inner.interrupt_handled(self.filters, Some(reason))?
-                    }
-                },
-                machine if next < bytes.len() => {
-                    let byte = bytes[next];
-                    next += 1;
-                    match machine {
-                        GdbStubStateMachine::Idle(inner) => inner.incoming_data(self.filters, byte)?,
-                        GdbStubStateMachine::Running(inner) => inner.incoming_data(self.filters, byte)?,
-                        other => other,
-                    }
+                GdbStubStateMachine::CtrlCInterrupt(inner) => {
+                    let reason = self.interrupt();
+                    inner.interrupt_handled(self.filters, reason)?
                 }
+                machine if !self.bytes.as_slice().is_empty() => self.feed(machine)?,
                 GdbStubStateMachine::Running(inner) => match self.due() {
                     Ok(standing) => self.report(inner, standing)?,
-                    Err(()) => match self.input.recv() {
-                        Ok(Input::Bytes(more)) => {
-                            (bytes, next) = (more, 0);
-                            inner.into()
-                        }
-                        Ok(Input::Event(event)) => match self.end_of_run(&event) {
-                            Some(signal) => {
-                                let reason = MultiThreadStopReason::SignalWithThread { tid: PROXY, signal };
-                                inner.report_stop_with_regs(self.filters, reason, &mut std::iter::empty())?
-                            }
-                            None => {
-                                take(self.filters, event);
-                                inner.into()
-                            }
-                        },
-                        Ok(Input::Client(_)) => inner.into(),
-                        Ok(Input::Hangup) => {
-                            *self.hung_up = true;
-                            return Ok(None);
-                        }
-                        Ok(Input::Lost) | Err(_) => {
+                    Err(()) => match self.wait() {
+                        Heard::Nothing => inner.into(),
+                        Heard::Event(event) => self.take_running(inner, event)?,
+                        Heard::Hangup => return Ok(None),
+                        Heard::Lost(why) => {
                             let reason = MultiThreadStopReason::Exited(0);
-                            let _ =
-                                inner.report_stop_with_regs(self.filters, reason, &mut std::iter::empty());
-                            return Ok(Some(fault_of(self.filters)));
+                            let _ = inner.report_stop(self.filters, reason);
+                            return Ok(Some(why));
                         }
                     },
                 },
-                GdbStubStateMachine::Idle(inner) => match self.input.recv() {
-                    Ok(Input::Bytes(more)) => {
-                        (bytes, next) = (more, 0);
-                        self.sign_of_life();
+                GdbStubStateMachine::Idle(inner) => match self.wait() {
+                    Heard::Nothing => {
+                        if !self.bytes.as_slice().is_empty() {
+                            self.sign_of_life();
+                        }
                         inner.into()
                     }
-                    Ok(Input::Event(event)) => {
+                    Heard::Event(event) => {
                         take(self.filters, event);
                         inner.into()
                     }
-                    Ok(Input::Client(_)) => inner.into(),
-                    Ok(Input::Hangup) => {
-                        *self.hung_up = true;
-                        return Ok(None);
-                    }
-                    Ok(Input::Lost) | Err(_) => return Ok(Some(fault_of(self.filters))),
+                    Heard::Hangup => return Ok(None),
+                    Heard::Lost(why) => return Ok(Some(why)),
                 },
             };
         }
     }
 
-    /// Makes what runs stop; false when nothing does.
-    fn interrupt(&mut self) -> bool {
+    fn wait(&mut self) -> Heard {
+        match self.input.recv() {
+            Ok(Input::Bytes(more)) => {
+                self.bytes = more.into_iter();
+                Heard::Nothing
+            }
+            // Turned away.
+            Ok(Input::Client(_)) => Heard::Nothing,
+            Ok(Input::Event(event)) => Heard::Event(event),
+            Ok(Input::Hangup) => {
+                self.hung_up = true;
+                Heard::Hangup
+            }
+            Ok(Input::Lost) | Err(_) => Heard::Lost(fault_of(self.filters)),
+        }
+    }
+
+    /// The next byte of LLDB's to gdbstub.
+    fn feed<'m>(&mut self, machine: Machine<'m, S>) -> Result<Machine<'m, S>, Fault> {
+        let Some(byte) = self.bytes.next() else { return Ok(machine) };
+        match machine {
+            GdbStubStateMachine::Idle(inner) => inner.incoming_data(self.filters, byte),
+            GdbStubStateMachine::Running(inner) => inner.incoming_data(self.filters, byte),
+            other => Ok(other),
+        }
+    }
+
+    /// An event while LLDB waits for a stop.
+    fn take_running<'m>(
+        &mut self,
+        inner: GdbStubStateMachineInner<'m, Running, Filters, Buffered<S>>,
+        event: Event,
+    ) -> Result<Machine<'m, S>, Fault> {
+        let Some(signal) = self.end_of_run(&event) else {
+            take(self.filters, event);
+            return Ok(inner.into());
+        };
+        inner.report_stop(self.filters, MultiThreadStopReason::SignalWithThread { tid: PROXY, signal })
+    }
+
+    /// Makes what runs stop. With nothing that could, LLDB stands by what is returned, and the proxy goes on.
+    fn interrupt(&mut self) -> Option<MultiThreadStopReason<u64>> {
         let noted = self.filters.client.call(Interrupt { slot: None });
         self.interrupted = noted.map_or(0, |noted| noted.slots);
-        self.interrupted > 0
+        let tid = self.filters.threads.tid();
+        let reason = MultiThreadStopReason::SignalWithThread { tid, signal: Signal::SIGINT };
+        // Otherwise the stop is on its way.
+        (self.interrupted == 0).then_some(reason)
     }
 
     /// With which signal LLDB stops waiting when a callback ends: its step has left the filter, or the
