@@ -61,6 +61,7 @@ fn finish_stops_in_the_caller_and_next_completes_its_line() {
     assert_eq!(stack(&stop, 3), "smallest_divisor < is_prime < judge");
     let out = bench.step(&stop, Step::Out { frame: 0 });
     assert_eq!(bench.at(&out, 0), "is_prime: smallest_divisor(number) == number");
+    assert_eq!(out.returned(), Some("smallest_divisor returned 10007"));
     let out = bench.step(&out, Step::Over);
     assert_eq!(bench.at(&out, 0), "is_prime: }");
     let next = bench.step(&out, Step::Over);
@@ -76,6 +77,7 @@ fn finish_leaves_several_frames_at_once() {
     let stop = bench.stop();
     let out = bench.step(&stop, Step::Out { frame: 1 });
     assert_eq!(bench.at(&out, 0), format!("judge: {PRIME}"));
+    assert_eq!(out.returned(), Some("is_prime returned true"), "not what the innermost one did");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 #![allow(unreachable_pub, reason = "the modules of one test binary")]
 
 mod bad_input;
+mod by_hand;
 mod functions;
 mod go;
 mod lines;
