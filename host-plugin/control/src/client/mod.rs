@@ -355,6 +355,16 @@ mod tests {
     use super::*;
     use crate::messages::session::Activity;
 
+    /// The reader says that the connection is closed whatever it has said before.
+    #[test]
+    fn the_first_reason_for_an_end_is_kept() {
+        let shared = Shared::default();
+        let flooded = ConnectionError::Flooded { bytes: 7 };
+        shared.fail(flooded.clone());
+        shared.fail(ConnectionError::Closed);
+        assert_eq!(shared.lock().fault, Some(flooded));
+    }
+
     #[test]
     fn a_call_that_is_not_answered_leaves_nothing_behind() {
         let (ours, _theirs) = Connection::memory().unwrap();
