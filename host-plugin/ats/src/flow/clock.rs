@@ -15,6 +15,12 @@ pub(super) struct Clock {
     coming: Vec<Instant>,
 }
 
+/// An event comes within this time, also where there is nothing to do before much later: a guest that asks for
+/// less and less has at most one event for each millisecond of it.
+const LONGEST: Duration = Duration::from_secs(1);
+/// The server's events come no more exactly.
+const EXACT: Duration = Duration::from_millis(1);
+
 impl Clock {
     /// There is something to do at `due`, unless there is before.
     pub(super) fn arm<H: TimerHandler>(clock: &mut Option<Self>, index: Index, due: Instant) {
@@ -30,12 +36,14 @@ impl Clock {
 
     /// Sees to an event at `due`, or to an earlier one.
     fn start(&mut self, due: Instant) {
-        if self.coming.last().is_some_and(|event| *event <= due) {
+        let now = Instant::now();
+        let due = due.min(now + LONGEST);
+        if self.coming.last().is_some_and(|event| *event <= due + EXACT) {
             return;
         }
         self.coming.push(due);
         // Rounded up: an early event would only start another.
-        let milliseconds = due.saturating_duration_since(Instant::now()).as_nanos().div_ceil(1_000_000);
+        let milliseconds = due.saturating_duration_since(now).as_nanos().div_ceil(1_000_000);
         self.timer.start(u32::try_from(milliseconds).unwrap_or(u32::MAX).max(1));
     }
 
@@ -44,7 +52,7 @@ impl Clock {
     pub(super) fn fired(&mut self, now: Instant) -> Option<Instant> {
         self.coming.pop();
         let due = self.due?;
-        if due.saturating_duration_since(now) > Duration::from_millis(1) {
+        if due.saturating_duration_since(now) > EXACT {
             self.start(due);
             return None;
         }

@@ -2,6 +2,7 @@
 //! come back.
 
 use std::sync::{Arc, Barrier};
+use std::time::Duration;
 
 use super::{LOGGING, counters, filter};
 use crate::double::{EventLoop, Transaction, plugin, serve};
@@ -17,6 +18,13 @@ const DYING: &str = r#"(func (export "proxy_on_tick") (param i32)
     (if (global.get $go) (then unreachable))
     (global.set $go (i32.const 1))
     (call $log (i32.const 8) (i32.const 4)))"#;
+
+/// Asks in each request for ticks a second earlier than in the one before, first in eleven days.
+const SHORTENING: &str = r#"(global $period (mut i32) (i32.const 1000000000))
+    (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
+        (global.set $period (i32.sub (global.get $period) (i32.const 1000)))
+        (drop (call $tick (global.get $period)))
+        (i32.const 0))"#;
 
 /// As the server does when its threads for tasks are there.
 fn tasks_are_ready() {
@@ -64,4 +72,14 @@ fn a_virtual_machine_that_dies_in_a_tick_is_replaced_without_a_request() {
     tasks_are_ready();
     thread.run(|| thread.logged("dying: done") == 3);
     assert_eq!((counters(0).traps, counters(0).contexts), (2, 0));
+}
+
+#[test]
+fn a_filter_that_wants_its_tick_earlier_and_earlier_does_not_fill_the_server_with_events() {
+    let thread = serve(&[("shortening", &filter(SHORTENING), true)], "");
+    for _ in 0..100 {
+        assert!(Transaction::start(false).is_over());
+    }
+    let pending = thread.later(Duration::ZERO);
+    assert!(pending <= 2, "{pending} events");
 }
