@@ -180,7 +180,9 @@ fn an_http2_stream_that_no_rule_takes_has_the_servers_timeouts() -> Result<()> {
     let mut streams = Streams::new(&format!("https://{}", ats.tls_address()?));
     streams.add("/silent/x", &[("token", "7")]);
     let finished = streams.start()?.wait_for(1, PATIENCE)?;
-    assert_eq!((finished[0].status, finished[0].version.as_str()), (504, "2"));
+    // Version 10 ends the stream without a response, also with nobody attached.
+    let ended = (finished[0].status, finished[0].version.as_str());
+    assert!([(504, "2"), (0, "0")].contains(&ended), "{ended:?}");
     Ok(())
 }
 
