@@ -6,6 +6,7 @@ use std::collections::{HashMap, VecDeque};
 use wasmdbg_proxy_wasm::part::is_framing;
 use wasmdbg_proxy_wasm::{HeaderMap, Part, Pseudo, Status};
 
+use super::pseudo::done;
 use super::{framing, pseudo};
 use crate::ts::{Access, Edit, Header, HeaderMut, WellKnown};
 
@@ -227,10 +228,6 @@ fn join<'a>(mut values: impl Iterator<Item = &'a [u8]>, into: &mut Vec<u8>) -> R
         into.extend_from_slice(value);
     }
     Ok(())
-}
-
-pub(super) fn done(done: bool) -> Result<(), Status> {
-    if done { Ok(()) } else { Err(Status::BadArgument) }
 }
 
 /// Whether no body follows the request's headers.

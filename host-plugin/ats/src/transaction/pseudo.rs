@@ -2,7 +2,6 @@
 
 use wasmdbg_proxy_wasm::{Part, Pseudo, Status};
 
-use super::maps::done;
 use crate::ts::{Header, HeaderMut, WellKnown};
 
 /// Appends the value of a pseudo-header. `header` is of its direction.
@@ -30,6 +29,11 @@ pub(super) fn set(part: Part<'_>, header: &mut HeaderMut<'_>) -> Result<(), Stat
         Part::Unchanged => true,
         Part::Field { .. } => false,
     })
+}
+
+/// What a function of the server says of its success, as the guest gets it.
+pub(super) fn done(done: bool) -> Result<(), Status> {
+    if done { Ok(()) } else { Err(Status::BadArgument) }
 }
 
 /// `/path;parameters?query`.

@@ -10,6 +10,7 @@ pub(crate) mod guest;
 pub(crate) mod lent;
 pub(crate) mod lifecycle;
 pub(crate) mod limits;
+mod log;
 pub(crate) mod mailbox;
 pub(crate) mod output;
 pub(crate) mod start;

@@ -1,20 +1,13 @@
-//! What the guest logs and what it writes to its standard output and error: whole lines to the host's
-//! log, and only so many in one callback.
-
-use wasmdbg_control::text::escaped;
+//! What the guest has begun to write to its standard output and error, and how much one callback may still log.
 
 use crate::config::Limits;
 use crate::embedder::Level;
-use crate::vm::state::VmState;
-
-/// A line is cut here when the guest never ends it.
-const LONGEST_LINE: usize = 8 << 10;
 
 /// Begun lines.
 #[derive(Debug, Default)]
 pub(crate) struct GuestOutput {
-    stdout: Vec<u8>,
-    stderr: Vec<u8>,
+    pub(super) stdout: Vec<u8>,
+    pub(super) stderr: Vec<u8>,
 }
 
 impl GuestOutput {
@@ -33,7 +26,7 @@ pub(crate) enum Stream {
 
 impl Stream {
     /// As the reference host logs them.
-    fn level(self) -> Level {
+    pub(super) fn level(self) -> Level {
         match self {
             Self::Stdout => Level::Info,
             Self::Stderr => Level::Error,
@@ -46,7 +39,7 @@ impl Stream {
 pub(crate) struct LogAllowance {
     bytes: usize,
     lines: u32,
-    left_out: usize,
+    pub(super) left_out: usize,
 }
 
 impl LogAllowance {
@@ -59,7 +52,7 @@ impl LogAllowance {
     }
 
     /// The part of `text` that may be logged; the rest is counted.
-    fn admit<'a>(&mut self, text: &'a [u8]) -> &'a [u8] {
+    pub(super) fn admit<'a>(&mut self, text: &'a [u8]) -> &'a [u8] {
         let most = if self.lines == 0 { 0 } else { self.bytes };
         let (admitted, rest) = text.split_at(text.len().min(most));
         self.bytes -= admitted.len();
@@ -68,97 +61,12 @@ impl LogAllowance {
     }
 
     /// Whether a line of so many admitted bytes may be logged.
-    fn admit_line(&mut self, size: usize) -> bool {
+    pub(super) fn admit_line(&mut self, size: usize) -> bool {
         let Some(left) = self.lines.checked_sub(1) else {
             self.left_out += size;
             return false;
         };
         self.lines = left;
         true
-    }
-}
-
-impl VmState {
-    /// Logs for the context that host functions act for.
-    pub(crate) fn log(&mut self, level: Level, message: &[u8]) {
-        let message = String::from_utf8_lossy(self.allowance.admit(message));
-        self.log_lines(level, &message);
-    }
-
-    fn log_lines(&mut self, level: Level, message: &str) {
-        let transaction = self.contexts.transaction_id();
-        for line in message.lines() {
-            if !self.allowance.admit_line(line.len()) {
-                continue;
-            }
-            let line = escaped(line);
-            self.core.log_line(level, transaction, &line);
-            if let Some(listener) = &self.listener {
-                listener(level, transaction, &line);
-            }
-        }
-    }
-
-    /// Takes bytes of `stream` and logs the lines they complete.
-    pub(crate) fn print(&mut self, stream: Stream, bytes: &[u8]) {
-        for piece in self.allowance.admit(bytes).split_inclusive(|byte| *byte == b'\n') {
-            let line = self.line(stream);
-            let (text, ended) = match piece.split_last() {
-                Some((b'\n', text)) => (text, true),
-                _ => (piece, false),
-            };
-            line.extend_from_slice(text);
-            if ended || line.len() >= LONGEST_LINE {
-                self.flush(stream);
-            }
-        }
-    }
-
-    /// Logs what is left of begun lines.
-    pub(crate) fn flush_output(&mut self) {
-        self.flush(Stream::Stdout);
-        self.flush(Stream::Stderr);
-    }
-
-    /// At the end of a callback: logs what is left of begun lines, and says what was left out.
-    #[inline]
-    pub(crate) fn end_log(&mut self) {
-        if self.output.is_pending() {
-            self.flush_output();
-        }
-        if self.allowance.left_out > 0 {
-            self.say_left_out();
-        }
-    }
-
-    #[cold]
-    fn say_left_out(&mut self) {
-        let left_out = std::mem::take(&mut self.allowance.left_out);
-        self.core.counters.not_logged(left_out as u64);
-        let Limits { log_bytes, log_lines, .. } = self.core.limits;
-        let text = format!(
-            "{left_out} bytes that this callback logged are not in the log: limits.log_bytes allows {log_bytes} and limits.log_lines {log_lines} lines"
-        );
-        let transaction = self.contexts.transaction_id();
-        self.core.log_line(Level::Warn, transaction, &text);
-        if let Some(listener) = &self.listener {
-            listener(Level::Warn, transaction, &text);
-        }
-    }
-
-    fn line(&mut self, stream: Stream) -> &mut Vec<u8> {
-        match stream {
-            Stream::Stdout => &mut self.output.stdout,
-            Stream::Stderr => &mut self.output.stderr,
-        }
-    }
-
-    fn flush(&mut self, stream: Stream) {
-        let mut line = std::mem::take(self.line(stream));
-        if !line.is_empty() {
-            self.log_lines(stream.level(), &String::from_utf8_lossy(&line));
-        }
-        line.clear();
-        *self.line(stream) = line;
     }
 }
