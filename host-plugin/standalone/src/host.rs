@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use tokio::sync::OnceCell;
+use tokio::sync::{OnceCell, watch};
 use wasmdbg_control::{Connection, FilterId};
 use wasmdbg_proxy_wasm::{DebugLane, Filter, FilterConfig, Runtime, Settings};
 
@@ -60,6 +60,7 @@ impl Host {
             runtime,
             filter,
             started: OnceCell::new(),
+            turned: watch::Sender::new(()),
             upstream,
             report,
             in_flight: AtomicU64::new(0),

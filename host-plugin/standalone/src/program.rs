@@ -80,6 +80,7 @@ fn plain(module: &Path) -> FilterConfig {
         name,
         configuration: String::new(),
         fail_open: true,
+        http: None,
         vm_configuration: String::new(),
         module_path: module.to_owned(),
         environment: Vec::new(),

@@ -104,6 +104,7 @@ fn filter(number: usize, module: &[u8]) -> FilterInfo {
         module_size: module.len() as u64,
         state: FilterState::Active,
         fail_open: false,
+        service: false,
         counters: FilterCounters::default(),
     }
 }

@@ -57,6 +57,9 @@ pub(crate) fn run(
             let list = session?.filters().map_err(|error| error.to_string())?;
             let one = |filter: &wasmdbg_control::filters::FilterInfo| {
                 let state = match &filter.state {
+                    FilterState::Active if filter.service => {
+                        "active, a service: requests go on without it".to_owned()
+                    }
                     FilterState::Active => "active".to_owned(),
                     FilterState::Inactive { reason } => format!("inactive: {reason}"),
                 };

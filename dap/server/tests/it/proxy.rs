@@ -281,6 +281,7 @@ impl State {
             module_size: self.module.len() as u64,
             state: FilterState::Active,
             fail_open: false,
+            service: false,
             counters: FilterCounters::default(),
         }
     }

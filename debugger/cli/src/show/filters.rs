@@ -11,6 +11,9 @@ use crate::terminal::console::{Console, Paint};
 pub(crate) fn show_filter(filter: &FilterInfo, console: &Console) -> String {
     let mut text = console.paint(Paint::Function, &filter.name);
     match &filter.state {
+        FilterState::Active if filter.service => {
+            text.push_str("  active, a service: requests go on without it")
+        }
         FilterState::Active => text.push_str("  active"),
         FilterState::Inactive { reason } => {
             let policy = if filter.fail_open { "requests pass" } else { "requests are refused" };

@@ -333,6 +333,7 @@ fn filter() -> FilterInfo {
         module_size: std::fs::metadata(module_path()).unwrap().len(),
         state: FilterState::Active,
         fail_open: false,
+        service: false,
         counters: FilterCounters {
             contexts: 10_245,
             traps: 2,
@@ -358,6 +359,7 @@ fn status() -> Status {
             reason: "cannot read /etc/trafficserver/headers.wasm: no such file".into(),
         },
         fail_open: true,
+        service: false,
         counters: FilterCounters::default(),
     };
     let token = FilterInfo {

@@ -472,6 +472,7 @@ impl Lane {
             module_size: self.wasm.len() as u64,
             state: FilterState::Active,
             fail_open: true,
+            service: false,
             counters: FilterCounters::default(),
         }
     }

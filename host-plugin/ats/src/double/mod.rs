@@ -61,15 +61,25 @@ fn enter_plugin(plugin: Option<&'static Plugin>) {
 /// Serves filters, text by name, on the calling thread; none of them has a virtual machine more than it
 /// needs. `settings` are those of `wasmdbg.yaml`.
 pub(crate) fn serve(filters: &[(&str, &str, bool)], settings: &str) -> &'static EventLoop {
-    serve_at(None, filters, settings)
+    serve_at(None, "", filters, settings)
+}
+
+/// As [`serve`], with more lines of `config` in the file of each filter.
+pub(crate) fn serve_with(lines: &str, filters: &[(&str, &str, bool)], settings: &str) -> &'static EventLoop {
+    serve_at(None, lines, filters, settings)
 }
 
 /// As [`serve`], for debuggers too: hooks that are only for them are there.
 pub(crate) fn serve_debuggers(filters: &[(&str, &str, bool)], settings: &str) -> &'static EventLoop {
-    serve_at(Some("/nowhere/wasmdbg.sock".into()), filters, settings)
+    serve_at(Some("/nowhere/wasmdbg.sock".into()), "", filters, settings)
 }
 
-fn serve_at(socket: Option<PathBuf>, filters: &[(&str, &str, bool)], settings: &str) -> &'static EventLoop {
+fn serve_at(
+    socket: Option<PathBuf>,
+    lines: &str,
+    filters: &[(&str, &str, bool)],
+    settings: &str,
+) -> &'static EventLoop {
     sys::load_double(&find);
     let thread = EventLoop::new(None);
     let server: Arc<dyn Embedder> = Arc::new(Server::new("in memory".into()));
@@ -81,7 +91,7 @@ fn serve_at(socket: Option<PathBuf>, filters: &[(&str, &str, bool)], settings: &
         let path = std::env::temp_dir().join(format!("wasmdbg-ats-{}-{number}.wasm", std::process::id()));
         std::fs::write(&path, wat::parse_str(text).unwrap()).unwrap();
         let yaml = format!(
-            "config:\n  name: {name}\n  fail_open: {fail_open}\n  vmConfig:\n    code:\n      local:\n        filename: {}\n",
+            "config:\n  name: {name}\n  fail_open: {fail_open}\n{lines}  vmConfig:\n    code:\n      local:\n        filename: {}\n",
             path.display()
         );
         let (config, _) = FilterConfig::parse(&yaml, "/nowhere/filter.yaml".as_ref(), None).unwrap();

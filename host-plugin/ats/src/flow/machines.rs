@@ -6,21 +6,18 @@ use std::cell::RefCell;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
+use wasmdbg_proxy_wasm::filter::RETRY;
 use wasmdbg_proxy_wasm::{Action, Effect, FastVm, Filter, Outcome, Unavailable};
 
 use super::chain::Index;
 use super::clock::Clock;
-use super::worker::{Desk, FastContext, Generation, Worker, borrow, here, unpark};
+use super::worker::{Desk, FastContext, Generation, Worker, borrow, here, threads, unpark};
 use super::{Flow, Wake, release};
 use crate::plugin::plugin;
 use crate::ts::{self, EventThread, TimerHandler};
 
 /// How long one event of a clock works on what is due; the rest has the next one.
 const SLICE: Duration = Duration::from_millis(1);
-
-/// A virtual machine that died of itself, or could not start, is replaced after this time, unless a transaction
-/// wants one before.
-const RETRY: Duration = Duration::from_secs(1);
 
 impl Desk {
     /// Takes the virtual machine out, or one from the filter's stock.
@@ -31,6 +28,15 @@ impl Desk {
         let vm = plugin()?.filters.get(index)?.take_vm()?;
         self.generation.0 = self.generation.0.wrapping_add(1);
         Some(Box::new(vm))
+    }
+
+    /// Whether a virtual machine of `filter` may be here: that of a service is on one thread alone.
+    fn may_have(&mut self, filter: &Filter) -> bool {
+        if !filter.is_service() {
+            return true;
+        }
+        self.claimed = self.claimed || filter.claim();
+        self.claimed
     }
 
     /// A virtual machine comes here to stay.
@@ -71,7 +77,7 @@ impl Taken {
         let Some(vm) = self.vm.take() else { return };
         if vm.is_dead() {
             // With nothing borrowed, as it is dropped.
-            seat_again(self.index);
+            died(self.index);
             return;
         }
         let mut worker = self.worker.borrow_mut();
@@ -95,7 +101,7 @@ impl Taken {
     fn retire(&self, mut vm: Box<FastVm>) {
         release::decided(self.index, self.generation, vm.retire());
         release::run_later();
-        seat_again(self.index);
+        died(self.index);
     }
 }
 
@@ -183,21 +189,48 @@ fn keep_seated(index: Index) {
     let Some(filter) = filter(index).filter(|filter| filter.runs_by_itself()) else { return };
     let ask = borrow(|worker| {
         let desk = worker.desk(index);
-        desk.vm.is_none() && !std::mem::replace(&mut desk.asked, true)
+        desk.may_have(filter) && desk.vm.is_none() && !std::mem::replace(&mut desk.asked, true)
     });
     if ask {
         ask_for(index, filter);
     }
 }
 
-/// The virtual machine of a filter on this thread has died, or none could be made. Nothing is borrowed.
+/// The virtual machine of a filter on this thread has died. Nothing is borrowed.
 #[cold]
-fn seat_again(index: Index) {
+fn died(index: Index) {
+    let Some(filter) = filter(index) else { return };
+    if filter.is_service() {
+        if borrow(|worker| worker.desk(index).claimed) {
+            filter.service_died();
+        } else {
+            // It has just shown that it is one.
+            filter.drop_spares();
+            threads().into_iter().for_each(|thread| ts::post(thread, Box::new(move || give_up_spare(index))));
+        }
+    }
+    seat_later(index);
+}
+
+/// Sees to a virtual machine as [`keep_seated`] does, some time after one was lost or could not be made.
+fn seat_later(index: Index) {
     let Some(here) = EventThread::current() else { return };
     if filter(index).is_some_and(Filter::runs_by_itself) {
         let wait = i64::try_from(RETRY.as_millis()).unwrap_or(i64::MAX);
         ts::post_after(here, wait, Box::new(move || keep_seated(index)));
     }
+}
+
+/// A filter is a service: its virtual machine on this thread becomes the one of the process, or goes. One that still
+/// has a stream, as it was created when others were refused, stays until it dies; no further stream comes to it.
+fn give_up_spare(index: Index) {
+    let Some(filter) = filter(index).filter(|filter| filter.is_service()) else { return };
+    // Dropped after the borrow has ended.
+    let _spare = borrow(|worker| {
+        let desk = worker.desk(index);
+        let spare = desk.vm.as_ref().is_some_and(|vm| vm.is_idle()) && !desk.may_have(filter);
+        if spare { desk.vm.take() } else { None }
+    });
 }
 
 /// `flow` waits for a virtual machine of a filter, at most the filter's start timeout.
@@ -238,6 +271,7 @@ fn seat(index: Index, made: Result<FastVm, Unavailable>) {
         match made {
             // Another one was found in the stock meanwhile.
             Ok(vm) if desk.vm.is_some() => unneeded = Some(vm),
+            Ok(vm) if filter(index).is_none_or(|filter| !desk.may_have(filter)) => unneeded = Some(vm),
             Ok(vm) => desk.seat(index, vm),
             Err(_) => {}
         }
@@ -247,7 +281,7 @@ fn seat(index: Index, made: Result<FastVm, Unavailable>) {
         filter.return_vm(vm);
     }
     if !there {
-        seat_again(index);
+        seat_later(index);
     }
     release::wake_all(waiting, &Wake::Machine { index, there });
 }

@@ -243,6 +243,7 @@ impl Flow {
                 drop(state);
                 match filter.inactive_reason() {
                     Some(_) => self.follow(stage, index, Action::Failed),
+                    None if filter.is_service() => self.follow(stage, index, Action::Continue),
                     None => self.fast_request(access, index),
                 }
             }

@@ -7,7 +7,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rustc_hash::FxBuildHasher;
 use wasmdbg_control::ContextId;
@@ -16,7 +16,7 @@ use wasmdbg_proxy_wasm::FastVm;
 use super::Flow;
 use super::chain::Index;
 use super::clock::Clock;
-use crate::ts::Txn;
+use crate::ts::{EventThread, Txn};
 
 /// Names one virtual machine of a filter on this thread: contexts of an earlier one are lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -47,11 +47,21 @@ pub(super) struct Desk {
     pub(super) asked: bool,
     pub(super) waiting: Vec<Arc<Flow>>,
     pub(super) clock: Option<Clock>,
+    /// The virtual machine of the filter, which is a service, is on this thread.
+    pub(super) claimed: bool,
 }
 
 thread_local! {
     /// Event threads end with the process: without a destructor each access is a load.
     static WORKER: Cell<Option<&'static RefCell<Worker>>> = const { Cell::new(None) };
+}
+
+/// All threads that have a worker.
+static THREADS: Mutex<Vec<EventThread>> = Mutex::new(Vec::new());
+
+/// All event threads that can have a virtual machine.
+pub(super) fn threads() -> Vec<EventThread> {
+    THREADS.lock().unwrap_or_else(PoisonError::into_inner).clone()
 }
 
 /// This thread's worker.
@@ -64,6 +74,9 @@ pub(super) fn here() -> &'static RefCell<Worker> {
 fn make() -> &'static RefCell<Worker> {
     let made: &'static RefCell<Worker> = Box::leak(Box::default());
     WORKER.set(Some(made));
+    if let Some(thread) = EventThread::current() {
+        THREADS.lock().unwrap_or_else(PoisonError::into_inner).push(thread);
+    }
     made
 }
 

@@ -37,6 +37,9 @@ pub struct FilterInfo {
     pub state: FilterState,
     /// `config.fail_open`: whether transactions pass when the filter cannot run.
     pub fail_open: bool,
+    /// It has no HTTP contexts: transactions go on without it, and it has one virtual machine in the process.
+    #[serde(default)]
+    pub service: bool,
     /// What it has done so far.
     pub counters: FilterCounters,
 }

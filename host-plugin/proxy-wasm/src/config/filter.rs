@@ -23,6 +23,8 @@ pub struct FilterConfig {
     pub configuration: String,
     /// Whether transactions pass when the filter cannot run.
     pub fail_open: bool,
+    /// Whether the filter has contexts of HTTP streams; `None`: its module says it, or its first requests show it.
+    pub http: Option<bool>,
     /// `config.vmConfig.vmId`
     pub vm_id: String,
     /// What `proxy_on_vm_start` reads.
@@ -58,6 +60,7 @@ impl FilterConfig {
             root_id: String::new(),
             configuration: String::new(),
             fail_open: !says_closed(&text),
+            http: None,
             vm_id: String::new(),
             vm_configuration: String::new(),
             module_path: PathBuf::new(),
@@ -104,6 +107,7 @@ impl FilterConfig {
             root_id: config.root_id.0,
             configuration: config.configuration.0,
             fail_open: config.fail_open.0,
+            http: config.http.map(|http| http.0),
             vm_id: vm.vm_id.0,
             vm_configuration: vm.configuration.0,
             module_path: locate(&vm.code.local.filename, path, config_dir),
@@ -151,6 +155,8 @@ struct Config {
     configuration: Text,
     #[serde(default)]
     fail_open: Flag,
+    #[serde(default)]
+    http: Option<Flag>,
     #[serde(rename = "vmConfig", alias = "vm_config")]
     vm_config: VmConfig,
     #[serde(default)]

@@ -130,7 +130,11 @@ impl DebugLane {
         let sessions = self.sessions();
         let wanted = |session: &Arc<Session>| -> Option<(Arc<Session>, usize)> {
             let index = session.filters.iter().position(|wish| wish.filter == filter)?;
-            let rules = &session.filters[index].rules;
+            let wish = &session.filters[index];
+            if wish.core.role.is_service() {
+                return None;
+            }
+            let rules = &wish.rules;
             rules.take(transaction, request).then(|| (Arc::clone(session), index))
         };
         let (session, index) = sessions.iter().find_map(wanted)?;

@@ -10,13 +10,14 @@ use wasmdbg_control::filters::FilterCounters;
 use wasmdbg_control::{FilterId, ModuleHash};
 
 use super::log_rate::{Kind, LeftOut, LogRate};
+use super::role::{Refused, Role};
 use super::runtime::Runtime;
 use crate::config::FilterConfig;
 use crate::config::Limits;
 use crate::embedder::Level;
 use crate::vm::contexts::Overdue;
 use crate::vm::entry::Entry;
-use crate::vm::trap::{Death, TrapReport};
+use crate::vm::trap::{Death, TrapKind, TrapReport};
 use wasmdbg_control::TransactionId;
 
 /// What a frame of a trap takes in the log: a function's name, a file, a line.
@@ -33,6 +34,7 @@ pub(crate) struct FilterCore {
     pub(crate) counters: Counters,
     /// A virtual machine wanted ticks when it was configured.
     pub(crate) ticks: AtomicBool,
+    pub(crate) role: Role,
     log_rate: LogRate,
     said: Mutex<BTreeSet<String>>,
 }
@@ -43,8 +45,8 @@ impl FilterCore {
         let start_timeout = runtime.settings.start_timeout;
         let counters = Counters::default();
         let log_rate = LogRate::new(limits.log_rate);
-        let (ticks, said) = (AtomicBool::new(false), Mutex::default());
-        Self { id, config, runtime, module, limits, start_timeout, counters, ticks, log_rate, said }
+        let (ticks, role, said) = (AtomicBool::new(false), Role::new(config.http), Mutex::default());
+        Self { id, config, runtime, module, limits, start_timeout, counters, ticks, role, log_rate, said }
     }
 
     /// Writes to the host's log under the filter's name.
@@ -99,6 +101,27 @@ impl FilterCore {
             Level::Warn,
             &format!("within {limit:?} (limits.{name}) the filter {what}; further ones are counted as {name}_timeouts"),
         );
+    }
+
+    /// A virtual machine died when a stream was to get its context: says what follows from that for all streams.
+    pub(crate) fn stream_refused(&self, kind: TrapKind) {
+        let trapped = "proxy_on_context_create traps for the first requests";
+        match self.role.stream_refused(kind, self.config.fail_open) {
+            Refused::Nothing => {}
+            Refused::Doubt => self.log_once(
+                Level::Error,
+                &format!(
+                    "{trapped}, which are refused (fail_open: false): if the filter has no HTTP contexts, write http: false into its file"
+                ),
+            ),
+            Refused::Service => self.log(
+                Level::Warn,
+                None,
+                &format!(
+                    "{trapped}: from now on they go on without the filter, as it seems to have no HTTP contexts; write http: false into its file if that is so, else http: true"
+                ),
+            ),
+        }
     }
 
     /// Counts a death and hands it to the agent, unless the log is full of them.

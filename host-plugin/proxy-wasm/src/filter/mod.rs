@@ -4,6 +4,7 @@
 pub(crate) mod core;
 pub(crate) mod engine;
 mod log_rate;
+mod role;
 pub(crate) mod runtime;
 mod stock;
 
@@ -22,7 +23,7 @@ use self::core::FilterCore;
 pub use self::engine::{EngineError, EpochThread};
 pub use self::runtime::Runtime;
 use self::stock::Stock;
-pub use self::stock::{Unavailable, Waiter};
+pub use self::stock::{RETRY, Unavailable, Waiter};
 use crate::abi::linker::{LinkError, link};
 use crate::abi::table::Lane;
 use crate::config::FilterConfig;
@@ -99,17 +100,19 @@ impl Filter {
         };
         let hash = ModuleHash::of(&bytes);
         let core = Arc::new(FilterCore::new(Arc::clone(runtime), id, config, hash));
-        // Where nothing shall run yet, nothing is made ahead either.
-        let stock = Stock::new(if vms == 0 { 0 } else { SPARE });
         let program = match missing {
             Some(error) => Err(error),
-            None => Program::new(&core, &bytes).and_then(|program| {
-                for _ in 0..vms {
-                    stock.add(FastVm::start(&core, &program.instance)?);
-                }
-                Ok(program)
-            }),
+            None => Program::new(&core, &bytes),
         };
+        let service = core.role.is_service();
+        // Where nothing shall run yet, nothing is made ahead either.
+        let stock = Stock::new(if vms == 0 || service { 0 } else { SPARE });
+        let program = program.and_then(|program| {
+            for _ in 0..if service { vms.min(1) } else { vms } {
+                stock.add(FastVm::start(&core, &program.instance)?);
+            }
+            Ok(program)
+        });
         Self::finish(core, bytes, program.map_err(|error| error.to_string()), stock)
     }
 
@@ -170,7 +173,7 @@ impl Filter {
 
     /// The module has this callback of transactions, and may be called there.
     pub fn wants(&self, callback: Callback) -> bool {
-        self.program.as_ref().is_ok_and(|program| program.wants.has(callback))
+        !self.is_service() && self.program.as_ref().is_ok_and(|program| program.wants.has(callback))
     }
 
     /// [`Filter::wants`] the request's header.
@@ -183,10 +186,45 @@ impl Filter {
         self.wants(Callback::ResponseHeaders { end_of_stream: false })
     }
 
-    /// It has something to do without requests: it wants ticks from its configuration on. A host gives each of its
-    /// event threads a virtual machine of such a filter at once, and a new one for each that has died.
+    /// It has something to do without requests: it wants ticks from its configuration on, or is a service. A host
+    /// gives each of its event threads a virtual machine of such a filter at once, of a service the one thread that
+    /// [`Filter::claim`]s it; and a new one, after [`RETRY`], for each that has died.
     pub fn runs_by_itself(&self) -> bool {
-        self.core.ticks.load(Relaxed)
+        self.program.is_ok() && (self.is_service() || self.core.ticks.load(Relaxed))
+    }
+
+    /// It is a service: streams go on without it, and it has one virtual machine in the process. A filter may show only
+    /// at the first requests that it is one, when a virtual machine has died of them: then the host calls
+    /// [`Filter::drop_spares`], and its threads give up the virtual machines that they have.
+    #[inline]
+    pub fn is_service(&self) -> bool {
+        self.core.role.is_service()
+    }
+
+    /// Whether the calling thread is the one that has the virtual machine of a service from now on.
+    pub fn claim(&self) -> bool {
+        self.core.role.claim()
+    }
+
+    /// The thread that has the virtual machine of a service ends.
+    pub fn give_up_claim(&self) {
+        self.core.role.give_up_claim();
+    }
+
+    /// The virtual machine of a service has died: says so.
+    pub fn service_died(&self) {
+        let text = format!(
+            "the virtual machine of this service has died, and its state with it: the next one starts in {RETRY:?}"
+        );
+        self.core.log(Level::Warn, None, &text);
+    }
+
+    /// Virtual machines are made only for who waits for one from now on. Those that are ready go.
+    pub fn drop_spares(&self) {
+        let spares = self.stock.close();
+        if !spares.is_empty() {
+            self.core.runtime.embedder.task(Box::new(move || drop(spares)));
+        }
     }
 
     /// As the control protocol shows it.
@@ -205,6 +243,7 @@ impl Filter {
                 Err(reason) => FilterState::Inactive { reason: cut(reason, SHOWN).into_owned() },
             },
             fail_open: config.fail_open,
+            service: self.is_service(),
             counters: self.core.counters.snapshot(),
         }
     }
@@ -229,7 +268,7 @@ impl Filter {
 
     /// Gives back one that nobody needs.
     pub fn return_vm(&self, vm: FastVm) {
-        if !vm.is_dead() {
+        if !vm.is_dead() && !self.is_service() {
             self.stock.add(vm);
         }
     }
@@ -275,6 +314,9 @@ impl Program {
         if !never.is_empty() {
             let text = format!("it exports callbacks that this host does not call: {}", never.join(", "));
             core.log(Level::Warn, None, &text);
+        }
+        if core.role.has_module(&module) {
+            core.log(Level::Info, None, "its module has no callback for HTTP: requests go on without it");
         }
         let wants = Wants::new(|name| {
             let allowed = core.config.capabilities.as_ref().is_none_or(|names| names.contains(name));

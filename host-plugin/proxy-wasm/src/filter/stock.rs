@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use crate::vm::fast::FastVm;
 use crate::vm::start::StartError;
 
-/// After a failed start the next one waits this long.
-const RETRY: Duration = Duration::from_secs(1);
+/// After a failed start the next one waits this long, and what takes the place of one that died without a request.
+pub const RETRY: Duration = Duration::from_secs(1);
 
 /// Why there is no virtual machine.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -36,6 +36,8 @@ struct Shelf {
     building: usize,
     /// What shall be ready beside those that are in use.
     spare: usize,
+    /// What nobody waits for is put there.
+    keeps: bool,
     failed: Option<(Instant, String)>,
 }
 
@@ -54,7 +56,8 @@ impl Shelf {
 
 impl Stock {
     pub(crate) fn new(spare: usize) -> Self {
-        let shelf = Shelf { ready: Vec::new(), waiting: VecDeque::new(), building: 0, spare, failed: None };
+        let (ready, waiting) = (Vec::new(), VecDeque::new());
+        let shelf = Shelf { ready, waiting, building: 0, spare, keeps: true, failed: None };
         Self { shelf: Mutex::new(shelf) }
     }
 
@@ -70,8 +73,17 @@ impl Stock {
                 drop(shelf);
                 waiter(Ok(vm));
             }
-            None => shelf.ready.push(vm),
+            None if shelf.keeps => shelf.ready.push(vm),
+            // It is dropped after the lock, which was taken later.
+            None => {}
         }
+    }
+
+    /// Keeps none any more but for who waits, and returns those that are there.
+    pub(crate) fn close(&self) -> Vec<FastVm> {
+        let mut shelf = self.lock();
+        (shelf.spare, shelf.keeps) = (0, false);
+        std::mem::take(&mut shelf.ready)
     }
 
     /// One that is ready, and how many builds to start.

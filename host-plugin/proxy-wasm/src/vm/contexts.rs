@@ -116,6 +116,10 @@ impl Contexts {
         self.waiting.hold(time);
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.streams.is_empty()
+    }
+
     pub(crate) fn is_alive(&self, context: ContextId) -> bool {
         self.streams.contains_key(&context.0)
     }

@@ -14,7 +14,7 @@ use crate::filter::core::FilterCore;
 use crate::filter::engine::Ticking;
 use crate::outcome::{Action, Effect, Outcome};
 use crate::vm::callbacks::Callbacks;
-use crate::vm::entry::{Callback, Entry, NO_CONTEXT};
+use crate::vm::entry::{Callback, Entry, NO_CONTEXT, ROOT_CONTEXT};
 use crate::vm::lifecycle::Machine;
 use crate::vm::mailbox::Letter;
 use crate::vm::start::{StartError, is_clean_exit, start_sequence};
@@ -98,6 +98,11 @@ impl FastVm {
         Machine::end(self, context)
     }
 
+    /// It has no contexts of streams.
+    pub fn is_idle(&self) -> bool {
+        self.store.data().contexts.is_empty()
+    }
+
     /// The transaction is over without callbacks, after a fault of the host: its context goes.
     pub fn lose(&mut self, context: ContextId) {
         let state = self.store.data_mut();
@@ -148,7 +153,12 @@ impl FastVm {
 impl FastVm {
     #[cold]
     fn died(&mut self, entry: Entry, death: Death) -> Box<Death> {
-        self.store.data_mut().died(entry, &death);
+        let state = self.store.data_mut();
+        state.died(entry, &death);
+        // Only here: in a debugger's virtual machine a trap may be the user's doing.
+        if let Entry::ContextCreate { parent: ROOT_CONTEXT, .. } = entry {
+            state.core.stream_refused(death.kind);
+        }
         Box::new(death)
     }
 }

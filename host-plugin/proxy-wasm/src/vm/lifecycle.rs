@@ -48,7 +48,11 @@ pub(crate) trait Machine: Sized {
         let state = self.state();
         state.core.counters.contexts.fetch_add(1, Relaxed);
         let context = state.contexts.add(transaction);
-        (context, self.call_any(Entry::ContextCreate { context, parent: ROOT_CONTEXT }))
+        let outcome = self.call_any(Entry::ContextCreate { context, parent: ROOT_CONTEXT });
+        if outcome.action != Action::Failed {
+            self.state().core.role.stream_created();
+        }
+        (context, outcome)
     }
 
     /// A callback of a transaction.

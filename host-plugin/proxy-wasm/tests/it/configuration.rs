@@ -112,6 +112,19 @@ fn keys_that_have_no_effect_are_named() {
 }
 
 #[test]
+fn whether_a_filter_sees_http_can_be_said() {
+    let of = |line: &str| {
+        let text = format!("config:\n  name: x\n{line}  vmConfig: {{code: {{local: {{filename: x}}}}}}\n");
+        parse(&text).0.http
+    };
+    assert_eq!((of(""), of("  http: null\n")), (None, None));
+    assert_eq!((of("  http: false\n"), of("  http: 'true'\n")), (Some(false), Some(true)));
+    let wrong = refused("config:\n  http: no\n  vmConfig: {code: {local: {filename: x}}}\n");
+    assert!(wrong.starts_with("/etc/filter.yaml: ") && wrong.contains("line 2 column 9"), "{wrong}");
+    assert!(wrong.contains("expected true or false, found no"), "{wrong}");
+}
+
+#[test]
 fn unknown_keys_have_their_line() {
     let warnings = |text: &str| Settings::parse(text, Path::new("s")).unwrap().1;
     // The second is not taken for the first, nor a comment, nor a value.

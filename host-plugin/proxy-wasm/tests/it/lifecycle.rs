@@ -164,6 +164,6 @@ fn a_command_module_may_exit_with_success() {
 fn the_start_function_may_call_the_host() {
     let body = r#"(func $early (drop (call $proxy_log (i32.const 2) (i32.const 0x1000) (i32.const 5))))
         (start $early) (data (i32.const 0x1000) "early")"#;
-    let (loaded, _vm) = start(body);
+    let loaded = load(&module(body), "  http: true\n");
     assert_eq!(loaded.proxy.text(), "early\nearly\n");
 }

@@ -16,6 +16,7 @@ mod headers;
 mod lifecycle;
 mod limits;
 mod others;
+mod service;
 mod stock;
 mod traps;
 mod wasi;

@@ -46,7 +46,7 @@ fn everybody_who_waits_gets_one() {
 
 #[test]
 fn one_that_is_given_back_serves_again() {
-    let loaded = load(&module(""), "");
+    let loaded = load(&module(""), "  http: true\n");
     let vm = loaded.filter.take_vm().unwrap();
     loaded.filter.return_vm(vm);
     assert!(loaded.filter.take_vm().is_some());

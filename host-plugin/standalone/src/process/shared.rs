@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use tokio::sync::OnceCell;
+use tokio::sync::{OnceCell, watch};
 use wasmdbg_proxy_wasm::{DebugLane, Filter, Runtime};
 
 use crate::report::Report;
@@ -15,6 +15,8 @@ pub(crate) struct Shared {
     pub(crate) filter: Arc<Filter>,
     /// The filter has started on the fast lane, or could not, before any request.
     pub(crate) started: OnceCell<()>,
+    /// Changes when the filter has shown that it is a service.
+    pub(crate) turned: watch::Sender<()>,
     pub(crate) lane: Arc<DebugLane>,
     pub(crate) upstream: Option<Upstream>,
     pub(crate) report: Arc<dyn Report>,

@@ -8,20 +8,17 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::sync::{mpsc, oneshot};
 use wasmdbg_control::ContextId;
 use wasmdbg_proxy_wasm::debug::Ending;
+use wasmdbg_proxy_wasm::filter::RETRY;
 use wasmdbg_proxy_wasm::{Action, FastVm, Outcome};
 
 use super::context::{FilterContext, Generation};
 use super::shared::Shared;
 use crate::upstream::Pool;
-
-/// A virtual machine that died of itself, or could not start, is replaced after this time, unless a request wants one
-/// before.
-const RETRY: Duration = Duration::from_secs(1);
 
 /// See the module.
 pub(crate) struct Worker {
@@ -32,6 +29,8 @@ pub(crate) struct Worker {
     parked: RefCell<HashMap<(Generation, ContextId), oneshot::Sender<Action>>>,
     /// When the virtual machine is looked at that may have something to do of itself.
     due: Cell<Option<Instant>>,
+    /// The virtual machine of the filter, which is a service, is on this thread.
+    claimed: Cell<bool>,
     ends: mpsc::UnboundedSender<(FilterContext, Ending)>,
     this: std::rc::Weak<Self>,
 }
@@ -48,8 +47,16 @@ impl Worker {
             generation: Cell::new(0),
             parked: RefCell::default(),
             due: Cell::new(None),
+            claimed: Cell::new(false),
             ends,
             this: this.clone(),
+        });
+        let (this, mut turned) = (Rc::downgrade(&worker), worker.shared.turned.subscribe());
+        tokio::task::spawn_local(async move {
+            while turned.changed().await.is_ok() {
+                let Some(worker) = this.upgrade() else { return };
+                worker.give_up_spare();
+            }
         });
         let this = Rc::downgrade(&worker);
         tokio::task::spawn_local(async move {
@@ -88,19 +95,54 @@ impl Worker {
         if self.shared.lane.any_session() {
             return;
         }
-        self.shared.started.get_or_init(|| async { drop(self.acquire().await) }).await;
+        if !self.shared.filter.is_service() {
+            self.shared.started.get_or_init(|| async { drop(self.acquire().await) }).await;
+        }
         self.keep_seated().await;
+    }
+
+    /// Whether a virtual machine of the filter may be here: that of a service is on one thread alone.
+    fn may_have(&self) -> bool {
+        let filter = &self.shared.filter;
+        if !filter.is_service() {
+            return true;
+        }
+        self.claimed.set(self.claimed.get() || filter.claim());
+        self.claimed.get()
     }
 
     /// Makes sure that there is a virtual machine of a filter that has something to do without requests.
     async fn keep_seated(&self) {
-        if self.shared.filter.runs_by_itself() && self.acquire().await.is_err() {
-            self.seat_again();
+        if self.shared.filter.runs_by_itself() && self.may_have() && self.acquire().await.is_err() {
+            self.seat_later();
         }
     }
 
-    /// The virtual machine has died, or none could be made.
-    fn seat_again(&self) {
+    /// The virtual machine has died.
+    fn died(&self) {
+        let filter = &self.shared.filter;
+        if filter.is_service() && self.claimed.get() {
+            filter.service_died();
+        } else if filter.is_service() {
+            // It has just shown that it is one.
+            filter.drop_spares();
+            self.shared.turned.send_replace(());
+        }
+        self.seat_later();
+    }
+
+    /// The filter is a service: its virtual machine on this thread becomes the one of the process, or goes. One that
+    /// still has a stream stays until it dies; no further stream comes to it.
+    fn give_up_spare(&self) {
+        let spare = self.vm.borrow().as_ref().is_some_and(FastVm::is_idle) && !self.may_have();
+        if spare {
+            let spare = self.vm.borrow_mut().take();
+            drop(spare);
+        }
+    }
+
+    /// Sees to a virtual machine some time after one was lost or could not be made.
+    fn seat_later(&self) {
         if !self.shared.filter.runs_by_itself() {
             return;
         }
@@ -132,8 +174,8 @@ impl Worker {
             Ok(Err(_)) => return Err("the filter is gone".into()),
             Err(_) => return Err(format!("the filter has not started within {} s", patience.as_secs_f64())),
         };
-        if self.vm.borrow().is_some() {
-            // Another transaction was faster.
+        // Another transaction was faster, or has shown that the filter is a service.
+        if self.vm.borrow().is_some() || !self.may_have() {
             self.shared.filter.return_vm(made);
             return Ok(());
         }
@@ -166,7 +208,7 @@ impl Worker {
                 self.look_at(due);
             }
         } else {
-            self.seat_again();
+            self.died();
         }
         for effect in effects {
             let parked = self.parked.borrow_mut().remove(&(current, effect.context));
@@ -206,6 +248,14 @@ impl Worker {
                 });
             }
         });
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        if self.claimed.get() {
+            self.shared.filter.give_up_claim();
+        }
     }
 }
 

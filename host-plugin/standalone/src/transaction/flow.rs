@@ -57,6 +57,9 @@ impl Flow {
                 FilterContext::Debug(DebuggedContext::new(claim.enter(transaction, sink), effects));
             return (flow, Next::Pass);
         }
+        if shared.filter.is_service() {
+            return (flow, Next::Pass);
+        }
         let action = match worker.acquire().await {
             Err(why) => {
                 flow.log(&why);

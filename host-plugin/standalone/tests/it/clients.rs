@@ -8,7 +8,7 @@ use wasmdbg_control::stop::{ReleaseCause, Resume, ResumeMode};
 use wasmdbg_control::transactions::TransactionEnded;
 use wasmdbg_control::{Client, Event, Events, StopId};
 
-use crate::stage::{PATIENCE, Stage, origin, pc, wait};
+use crate::stage::{PASSING, PATIENCE, Stage, origin, pc, wait};
 
 const STOPPING: &str = r#"
     (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
@@ -86,7 +86,7 @@ fn a_request_is_from_the_client_at_the_other_end() {
 #[test]
 fn a_response_that_is_cut_off_is_aborted() {
     let origin = origin("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nok");
-    let stage = Stage::new("", "", true, Some(origin));
+    let stage = Stage::new(PASSING, "", true, Some(origin));
     let (_client, events) = stage.attached();
     assert_eq!(stage.ask("GET / HTTP/1.1\r\nHost: here", ""), 200);
     let ended = ended(&events);

@@ -5,14 +5,14 @@ use std::path::{Path, PathBuf};
 
 use wasmdbg_control::Client;
 
-use crate::stage::Stage;
+use crate::stage::{PASSING, Stage};
 
 fn socket(name: &str) -> PathBuf {
     std::env::temp_dir().join(format!("wasmdbg-standalone-{}-{name}.sock", std::process::id()))
 }
 
 fn stage(socket: &Path, further: &str) -> Stage {
-    Stage::new("", &format!("control: {{socket: \"{}\", {further}}}", socket.display()), true, None)
+    Stage::new(PASSING, &format!("control: {{socket: \"{}\", {further}}}", socket.display()), true, None)
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::stage::{Origin, PATIENCE, Stage};
+use crate::stage::{Origin, PASSING, PATIENCE, Stage};
 
 /// Requests wait until the third tick after the first one began to wait.
 const WAITING: &str = r#"
@@ -77,8 +77,9 @@ fn a_filter_that_does_not_start_in_time_is_not_waited_for() {
     let slow = r#"(func (export "proxy_on_vm_start") (param i32 i32) (result i32) (local $n i32)
         (loop $on (br_if $on (i32.lt_u (local.tee $n (i32.add (local.get $n) (i32.const 1))) (i32.const 2000000000))))
         (i32.const 1))"#;
+    let slow = format!("{slow}{PASSING}");
     let settings = "start_timeout: 1ms\nlimits: {cpu_per_callback: 60s}";
-    let stage = Stage::new(slow, settings, false, None);
+    let stage = Stage::new(&slow, settings, false, None);
     assert_eq!(stage.ask("GET / HTTP/1.1\r\nHost: here", ""), 503);
     assert!(
         stage.lines().iter().any(|line| line.contains("has not started within 0.001 s")),
@@ -87,7 +88,7 @@ fn a_filter_that_does_not_start_in_time_is_not_waited_for() {
     );
 }
 
-/// Logs a 1 in the first tick of a virtual machine and does `second` in the next one.
+/// Sees requests, logs a 1 in the first tick of a virtual machine and does `second` in the next one.
 fn ticking(second: &str) -> String {
     format!(
         r#"(global $count (mut i32) (i32.const 0))
@@ -123,12 +124,18 @@ fn a_filter_ticks_on_every_thread_before_any_request() {
 #[test]
 fn a_filter_that_does_nothing_by_itself_starts_once() {
     let stage = Stage::new(TRAPPING, "", false, None);
-    let counters = |status: &wasmdbg_control::status::Status| status.filters[0].counters;
-    stage.wait_status("one machine", |status| counters(status).vms_started == 1);
+    let counters = |what: &str, vms: u64| {
+        stage.wait_status(what, |status| status.filters[0].counters.vms_started >= vms).filters[0].counters
+    };
+    counters("one machine", 1);
+    // The first request may have come while the thread was about to get it.
+    let ask = || assert_eq!(stage.ask("GET / HTTP/1.1\r\nHost: here", ""), 200);
+    ask();
+    let before = counters("any", 1).vms_started;
     let more = stage.host().listen((std::net::Ipv4Addr::LOCALHOST, 0).into(), 3).unwrap();
-    assert_eq!(stage.ask("GET / HTTP/1.1\r\nHost: here", ""), 200);
-    let counters = counters(&stage.wait_status("any", |_| true));
-    assert_eq!((counters.vms_started, counters.contexts), (1, 1));
+    ask();
+    let after = counters("any", 1);
+    assert_eq!((after.vms_started, after.contexts), (before, 2));
     drop(more);
 }
 
@@ -138,4 +145,48 @@ fn a_virtual_machine_that_dies_in_a_tick_is_replaced_without_a_request() {
     wait_for_lines(&stage, "1", 2);
     let status = stage.wait_status("a trap", |status| status.filters[0].counters.traps > 0);
     assert_eq!(status.filters[0].counters.contexts, 0);
+}
+
+/// Logs a 1 in its first tick and a 0 in all others.
+const SERVICE: &str = r#"(global $count (mut i32) (i32.const 0))
+    (func (export "proxy_on_configure") (param i32 i32) (result i32)
+        (drop (call $ticks (i32.const 2))) (i32.const 1))
+    (func (export "proxy_on_tick") (param i32)
+        (call $digit (i32.eqz (global.get $count)))
+        (global.set $count (i32.const 1)))"#;
+
+#[test]
+fn a_service_keeps_its_one_virtual_machine_while_requests_pass() {
+    let stage = Stage::new(SERVICE, "", false, None);
+    let more = stage.host().listen((std::net::Ipv4Addr::LOCALHOST, 0).into(), 3).unwrap();
+    wait_for_lines(&stage, "0", 1);
+    for _ in 0..20 {
+        assert_eq!(stage.ask("GET / HTTP/1.1\r\nHost: here", ""), 200);
+    }
+    let ticked = stage.lines().iter().filter(|line| *line == "0").count();
+    wait_for_lines(&stage, "0", ticked + 5);
+    assert_eq!(stage.lines().iter().filter(|line| *line == "1").count(), 1, "{:?}", stage.lines());
+    let filter = stage.wait_status("any", |_| true).filters.remove(0);
+    assert_eq!((filter.service, filter.counters.contexts), (true, 0));
+    assert_eq!((filter.counters.vms, filter.counters.vms_started), (1, 1));
+    drop(more);
+}
+
+#[test]
+fn a_filter_that_refuses_its_first_streams_becomes_a_service() {
+    let refuses = r#"(func (export "proxy_on_context_create") (param i32 i32)
+            (if (local.get 1) (then unreachable)))
+        (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32) (i32.const 0))"#;
+    let stage = Stage::new(&format!("{SERVICE}{refuses}"), "", true, None);
+    let more = stage.host().listen((std::net::Ipv4Addr::LOCALHOST, 0).into(), 3).unwrap();
+    // Each thread has one.
+    wait_for_lines(&stage, "1", 4);
+    for _ in 0..10 {
+        assert_eq!(stage.ask("GET / HTTP/1.1\r\nHost: here", ""), 200);
+    }
+    let status = stage.wait_status("one machine", |status| status.filters[0].counters.vms == 1);
+    assert_eq!((status.filters[0].service, status.filters[0].counters.traps), (true, 3));
+    let ticked = stage.lines().iter().filter(|line| *line == "0").count();
+    wait_for_lines(&stage, "0", ticked + 5);
+    drop(more);
 }

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::io::Read as _;
 use std::net::{Ipv4Addr, TcpListener};
 
-use crate::stage::{Origin, Stage, pairs};
+use crate::stage::{Origin, PASSING, Stage, pairs};
 
 pub(crate) const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nKeep-Alive: timeout=5\r\n\r\nok";
 
@@ -110,7 +110,7 @@ fn a_stream_that_is_closed_ends_its_connection() {
 #[test]
 fn an_upstream_that_is_not_there_is_502() {
     let absent = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
-    let stage = Stage::new("", "", true, Some(absent));
+    let stage = Stage::new(PASSING, "", true, Some(absent));
     let response = stage.response(&mut stage.connect(), "GET / HTTP/1.1\r\nHost: here", "");
     assert!(response.starts_with("HTTP/1.1 502 ") && response.contains("cannot connect to"), "{response}");
 }
@@ -119,7 +119,7 @@ fn an_upstream_that_is_not_there_is_502() {
 #[test]
 fn a_request_without_a_body_is_sent_once_more_when_a_kept_connection_ends() {
     let origin = Origin::start(|number, _| (number == 0).then(|| OK.into()));
-    let stage = Stage::new("", "", true, Some(origin.address));
+    let stage = Stage::new(PASSING, "", true, Some(origin.address));
     for _ in 0..2 {
         assert_eq!(stage.ask("GET / HTTP/1.1\r\nHost: here", ""), 200);
     }

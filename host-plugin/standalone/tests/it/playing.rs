@@ -9,12 +9,12 @@ use wasmdbg_control::Event;
 use wasmdbg_standalone::request_file;
 
 use crate::messages::OK;
-use crate::stage::{Origin, PATIENCE, Stage, origin, wait};
+use crate::stage::{Origin, PASSING, PATIENCE, Stage, origin, wait};
 
 #[test]
 fn requests_of_a_file_have_a_host() {
     let origin = Origin::start(|_, _| Some(OK.into()));
-    let stage = Stage::new("", "", true, Some(origin.address));
+    let stage = Stage::new(PASSING, "", true, Some(origin.address));
     stage.play("GET /one\n\n###\nPOST /two\nHost: own.example\n\nbody\n");
     let heads = origin.heads.lock().unwrap();
     let hosts: Vec<&str> =
@@ -34,7 +34,7 @@ fn a_request_comes_after_the_end_of_the_one_before() {
         }
         Some(OK.into())
     });
-    let stage = Stage::new("", "", true, Some(origin.address));
+    let stage = Stage::new(PASSING, "", true, Some(origin.address));
     let requests = request_file::parse("GET /one\n\n###\nGET /two\n").unwrap();
     let playing = stage.host().play(requests).unwrap();
     let wait_until = |what: &str, good: &dyn Fn() -> bool| {
@@ -58,7 +58,7 @@ fn a_played_request_whose_response_is_cut_off_is_aborted() {
     for (response, aborted) in [("ok", false), ("o", true)] {
         let response = format!("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{response}");
         let origin = origin(response.leak());
-        let stage = Stage::new("", "", true, Some(origin));
+        let stage = Stage::new(PASSING, "", true, Some(origin));
         let (_client, events) = stage.attached();
         stage.play("GET /");
         let ended = wait(&events, "the end of a transaction", |event| match event {

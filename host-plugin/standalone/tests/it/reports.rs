@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use wasmdbg_standalone::Happening;
 
 use crate::messages::{OK, answers, replaces};
-use crate::stage::{Origin, Stage};
+use crate::stage::{Origin, PASSING, Stage};
 
 /// As people read it.
 fn shown(told: &[Happening]) -> Vec<String> {
@@ -119,7 +119,7 @@ fn a_pause_is_told_and_so_is_how_it_ends() {
 #[test]
 fn an_upstream_that_does_not_answer_is_told_with_the_reason() {
     let absent = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap();
-    let stage = Stage::new("", "", true, Some(absent));
+    let stage = Stage::new(PASSING, "", true, Some(absent));
     let told = played(&stage, "GET /");
     assert!(told[1].starts_with(&format!("  upstream: cannot connect to http://{absent}: ")), "{told:?}");
     assert_eq!(told[2..], ["  client: 502"]);

@@ -18,6 +18,9 @@ use wasmdbg_standalone::{Happening, Host, Listening, Options, Report, Upstream, 
 /// Longer than anything here takes on a busy machine; a test that waits so long has failed.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
+/// A filter that sees requests and does nothing.
+pub(crate) const PASSING: &str = r#"(func (export "proxy_on_log") (param i32))"#;
+
 /// Keeps what is told.
 #[derive(Default)]
 struct Told {
