@@ -17,7 +17,7 @@ pub mod vm;
 
 pub use agent::{Agent, AgentParts};
 pub use config::{FilterConfig, Settings};
-pub use debug::{Claim, DebugContext, DebugLane, Ending};
+pub use debug::{Claim, DebugContext, DebugLane, DebugRoot, Ending};
 pub use embedder::{
     Buffer, BufferKind, Embedder, HeaderMap, Headers, Level, RequestFacts, Status, ThreadHandle, Transaction,
 };

@@ -15,6 +15,7 @@ use wasmtime::EngineWeak;
 use crate::embedder::{RequestFacts, Transaction};
 use crate::outcome::{Action, Outcome, StreamType};
 use crate::vm::entry::Callback;
+use crate::vm::mailbox::Letter;
 
 /// Called on the slot's thread with the result of a callback, as the last thing the slot does for it.
 pub type Done = Box<dyn FnOnce(Outcome) + Send>;
@@ -65,6 +66,8 @@ pub(crate) enum Job {
     Bind { transaction: Box<dyn Transaction>, effects: EffectSink },
     /// A callback of the bound transaction.
     Call { callback: Callback, done: Reply },
+    /// Something for the root context.
+    Post { letter: Letter, done: Reply },
     /// The bound transaction is over: done, log, delete.
     End { ending: Ending, done: Reply },
     /// Something in [`Slot`] has changed.

@@ -19,6 +19,7 @@ use super::vm::DebugVm;
 use crate::outcome::{Action, Effect, Outcome};
 use crate::vm::entry::Callback;
 use crate::vm::lifecycle::Machine;
+use crate::vm::mailbox::Letter;
 
 /// See the module.
 pub(crate) struct Worker {
@@ -140,6 +141,7 @@ impl Worker {
                 self.deliver(outcome.effects);
             }
             Job::Call { callback, done } => self.call(callback, done),
+            Job::Post { letter, done } => self.post(letter, done),
             Job::End { ending, done } => self.end(ending, done),
             Job::Look => {
                 if let Some(vm) = &mut self.vm {
@@ -231,6 +233,14 @@ impl Worker {
         }
     }
 
+    /// Delivers what waits for the root context, and this last.
+    fn post(&mut self, letter: Letter, done: Reply) {
+        let posted = self.vm.as_mut().is_some_and(|vm| vm.state().mailbox.post(letter, Instant::now()));
+        self.pass_time();
+        let lives = self.vm.as_ref().is_some_and(|vm| !vm.is_dead());
+        done.send(if posted && lives { Action::Continue } else { Action::Failed });
+    }
+
     fn set_activity(&self, activity: Activity) {
         if let Some(bound) = &mut self.slot.lock().bound {
             bound.activity = activity;
@@ -268,7 +278,7 @@ pub(crate) fn refuse(lane: &DebugLane, slot: &Slot, job: Job) {
             done.send(Action::Continue);
         }
         // Dropped, they answer themselves.
-        Job::Bind { .. } | Job::Call { .. } => {}
+        Job::Bind { .. } | Job::Call { .. } | Job::Post { .. } => {}
         Job::Look => drop(std::mem::take(&mut slot.lock().planting)),
     }
 }

@@ -13,6 +13,7 @@ mod double;
 mod examples;
 mod flow;
 mod headers;
+mod letters;
 mod lifecycle;
 mod limits;
 mod others;
