@@ -9,6 +9,7 @@ use crate::embedder::{Buffer, BufferKind, Status};
 use crate::filter::core::FilterCore;
 use crate::vm::contexts::Contexts;
 use crate::vm::guest::{Guest, Place, read, write_u32};
+use crate::vm::mailbox::Letter;
 
 pub(super) fn define(table: &mut Table) -> wasmtime::Result<()> {
     table.env_placing("proxy_get_buffer_bytes", bytes)?;
@@ -36,7 +37,10 @@ fn with<T>(
         5 => absent("buffers of gRPC calls"),
         6 => work(&mut ReadOnly(core.config.vm_configuration.as_bytes())),
         7 => work(&mut ReadOnly(core.config.configuration.as_bytes())),
-        8 => absent("arguments of foreign functions"),
+        8 => match contexts.letter() {
+            Some(Letter::ForeignFunction { arguments, .. }) => work(&mut ReadOnly(arguments)),
+            _ => Err(Status::NotFound),
+        },
         _ => Err(Status::BadArgument),
     }
 }

@@ -12,6 +12,7 @@ use crate::embedder::{HeaderMap, Status, Transaction};
 use crate::outcome::{Action, Effect, StreamType};
 use crate::vm::entry::{Entry, NO_CONTEXT, ROOT_CONTEXT};
 use crate::vm::lent::{Lent, Write, Written};
+use crate::vm::mailbox::Letter;
 use crate::vm::waits::{Wait, Waiting, Waits};
 
 /// A transaction's context.
@@ -47,6 +48,7 @@ pub(crate) struct Contexts {
     direction: Option<StreamType>,
     /// The map that the running callback is about, with the number of its fields when it began.
     counted: Option<(HeaderMap, u32)>,
+    letter: Option<Letter>,
     effects: Vec<Effect>,
     ended: Vec<ContextId>,
     waiting: Waiting,
@@ -62,6 +64,7 @@ impl Contexts {
             decides: false,
             direction: None,
             counted: None,
+            letter: None,
             effects: Vec::new(),
             ended: Vec::new(),
             waiting: Waiting::new(limits),
@@ -127,6 +130,16 @@ impl Contexts {
     /// Contexts parked by the filter.
     pub(crate) fn paused(&self) -> u64 {
         self.waiting.paused()
+    }
+
+    /// The root context is about to get `letter`; `None`: it has had it.
+    pub(crate) fn open(&mut self, letter: Option<Letter>) {
+        self.letter = letter;
+    }
+
+    /// What the callback that runs has brought. Callbacks of other contexts can follow from it: they have nothing.
+    pub(crate) fn letter(&self) -> Option<&Letter> {
+        self.letter.as_ref().filter(|_| self.current == ROOT_CONTEXT)
     }
 
     /// Before an entry into the guest.

@@ -35,6 +35,8 @@ macro_rules! callbacks {
                 /// The size is that of `configuration`.
                 Configure { size: u32 } "proxy_on_configure" -> bool;
                 Tick "proxy_on_tick";
+                /// The size is that of its arguments.
+                ForeignFunction { function: u32, size: u32 } "proxy_on_foreign_function";
             }
             // The root context or that of a transaction.
             any {

@@ -99,7 +99,10 @@ pub(crate) trait Machine: Sized {
     /// Delivers the letter whose turn it is. `None`: none waits. The action says only whether the virtual machine died.
     fn deliver(&mut self, now: Instant) -> Option<Outcome> {
         let letter = self.state().mailbox.take(now)?;
-        let outcome = self.call_any(letter.entry());
+        let entry = letter.entry();
+        self.state().contexts.open(Some(letter));
+        let outcome = self.call_any(entry);
+        self.state().contexts.open(None);
         self.state().mailbox.delivered(Instant::now());
         Some(outcome)
     }

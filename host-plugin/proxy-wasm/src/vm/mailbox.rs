@@ -17,6 +17,13 @@ const LIMIT: usize = 1024;
 pub enum Letter {
     /// The time of `proxy_set_tick_period_milliseconds` has passed.
     Tick,
+    /// The host calls a function of the filter, by a number that both know.
+    ForeignFunction {
+        /// Which.
+        function: u32,
+        /// What the filter reads as buffer 8 meanwhile.
+        arguments: Vec<u8>,
+    },
 }
 
 impl Letter {
@@ -24,6 +31,10 @@ impl Letter {
     pub(crate) fn entry(&self) -> Entry {
         match self {
             Self::Tick => Entry::Tick,
+            Self::ForeignFunction { function, arguments } => Entry::ForeignFunction {
+                function: *function,
+                size: u32::try_from(arguments.len()).unwrap_or(u32::MAX),
+            },
         }
     }
 }

@@ -3,11 +3,13 @@
 use std::sync::mpsc;
 
 use wasmdbg_control::session::{Attach, Detach};
-use wasmdbg_control::stop::{CallbackOutcome, ResumeMode};
-use wasmdbg_control::{Event, FilterId};
-use wasmdbg_proxy_wasm::{Action, DebugRoot, Letter};
+use wasmdbg_control::stop::{CallbackOutcome, Context, ResumeMode, StopReason};
+use wasmdbg_control::{ContextId, Event, FilterId};
+use wasmdbg_proxy_wasm::{Action, Callback, DebugRoot, Effect, Letter};
 
 use crate::debug_stage::{PATIENCE, Stage, attach, filter, wait_for};
+use crate::double::Request;
+use crate::wat::{deliver, load};
 
 /// Its ticks log, or trap while the log level is critical; its requests can be stopped.
 fn ticking() -> String {
@@ -83,4 +85,103 @@ fn a_letter_to_a_slot_that_has_gone_has_failed() {
     front.client.call(Detach {}).unwrap();
     wait_for("no slot", || (stage.threads() == 0).then_some(()));
     assert_eq!(post(root, Letter::Tick), Action::Failed);
+}
+
+/// Logs with what status it can read its arguments, and them. Its foreign function 8 traps, and 9 lets context 2 end.
+const FOREIGN: &str = r#"(module
+    (import "env" "proxy_log" (func $log (param i32 i32 i32) (result i32)))
+    (import "env" "proxy_get_buffer_bytes" (func $get (param i32 i32 i32 i32 i32) (result i32)))
+    (import "env" "proxy_set_buffer_bytes" (func $set (param i32 i32 i32 i32 i32) (result i32)))
+    (import "env" "proxy_set_effective_context" (func $effective (param i32) (result i32)))
+    (import "env" "proxy_done" (func $done (result i32)))
+    (memory (export "memory") 1)
+    (func (export "proxy_abi_version_0_2_1"))
+    (func (export "malloc") (param i32) (result i32) (i32.const 4096))
+    (func $say (result i32) (local $status i32)
+        (i64.store (i32.const 0) (i64.const 0))
+        (local.set $status (call $get (i32.const 8) (i32.const 0) (i32.const 100) (i32.const 0) (i32.const 4)))
+        (i32.store8 (i32.const 16) (i32.add (i32.const 0x30) (local.get $status)))
+        (drop (call $log (i32.const 2) (i32.const 16) (i32.const 1)))
+        (drop (call $log (i32.const 2) (i32.load (i32.const 0)) (i32.load (i32.const 4))))
+        (i32.load (i32.const 4)))
+    (func (export "proxy_on_foreign_function") (param $context i32) (param $function i32) (param $size i32)
+        (if (i32.ne (local.get $context) (i32.const 1)) (then unreachable))
+        (if (i32.eq (local.get $function) (i32.const 8)) (then unreachable))
+        (drop (i32.const 8000))
+        (if (i32.ne (call $say) (local.get $size)) (then unreachable))
+        (if (i32.ne (call $set (i32.const 8) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0)) (i32.const 2))
+            (then unreachable))
+        (if (i32.eq (local.get $function) (i32.const 9)) (then
+            (drop (call $effective (i32.const 2)))
+            (drop (call $done)))))
+    (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32) (drop (call $say)) (i32.const 0))
+    (func (export "proxy_on_tick") (param i32) (drop (call $say)))
+    (func (export "proxy_on_done") (param i32) (result i32) (i32.const 0))
+    (func (export "proxy_on_log") (param i32) (drop (call $say))))"#;
+
+fn foreign(function: u32, arguments: &[u8]) -> Letter {
+    Letter::ForeignFunction { function, arguments: arguments.to_vec() }
+}
+
+#[test]
+fn a_foreign_function_has_its_arguments_while_it_runs() {
+    let loaded = load(&wat::parse_str(FOREIGN).unwrap(), "");
+    assert_eq!(loaded.filter.inactive_reason(), None);
+    assert_eq!(loaded.proxy.text(), "", "it is called: no word of a callback that never is");
+    let mut vm = loaded.filter.take_vm().unwrap();
+    let (context, _) = vm.create_context(Request::new(1, &[]).boxed());
+    let request = Callback::RequestHeaders { end_of_stream: true };
+    vm.call(context, request);
+    deliver(&mut vm, foreign(7, b"hello"));
+    vm.call(context, request);
+    deliver(&mut vm, foreign(7, b""));
+    deliver(&mut vm, Letter::Tick);
+    assert_eq!(loaded.proxy.text(), "1\n0\nhello\n1\n0\n1\n", "NOT_FOUND in other callbacks");
+    // What follows from it is another callback.
+    assert_eq!(vm.end(context).action, Action::Pause);
+    let outcome = deliver(&mut vm, foreign(9, b"end"));
+    assert_eq!(outcome.effects, [Effect { context, stream: None, action: Action::Continue }]);
+    assert!(loaded.proxy.text().ends_with("0\nend\n1\n"), "{}", loaded.proxy.text());
+    assert!(loaded.traps.try_recv().is_err());
+    // Its trap is the filter's.
+    assert_eq!(deliver(&mut vm, foreign(8, b"")).action, Action::Failed);
+    let report = loaded.traps.try_recv().unwrap();
+    assert_eq!((report.callback, report.transaction), ("proxy_on_foreign_function", None));
+    assert_eq!(loaded.filter.counters().snapshot().traps, 1);
+}
+
+#[test]
+fn a_foreign_function_is_stopped_in_and_dies_in_the_debug_lane() {
+    let stage = Stage::new(FOREIGN, "");
+    let front = stage.attached();
+    front.breakpoints(stage.module(), &[stage.pc(8000)]);
+    let flow = stage.request(1);
+    flow.action();
+    let (sender, outcome) = mpsc::channel();
+    root(&stage).post(foreign(7, b"hello"), Box::new(move |outcome| _ = sender.send(outcome.action)));
+    let stop = front.stopped();
+    assert_eq!(stop.context, Context::Root { id: ContextId(1) });
+    assert_eq!((stop.callback.as_str(), stop.filter), ("proxy_on_foreign_function", FilterId(0)));
+    front.resume(stop.stop, ResumeMode::Continue);
+    assert_eq!(outcome.recv_timeout(PATIENCE), Ok(Action::Continue));
+    let log = stage.log();
+    let said: Vec<&str> = log.lines().filter(|line| !line.starts_with("audit: ")).collect();
+    assert_eq!(said, ["1", "0", "hello"]);
+    let (sender, outcome) = mpsc::channel();
+    root(&stage).post(foreign(8, b""), Box::new(move |outcome| _ = sender.send(outcome.action)));
+    let stop = front.stopped();
+    assert!(matches!(stop.reason, StopReason::Trap { .. }), "{:?}", stop.reason);
+    front.resume(stop.stop, ResumeMode::Continue);
+    assert_eq!(outcome.recv_timeout(PATIENCE), Ok(Action::Failed));
+    assert_eq!(flow.effect(), Action::Failed, "its context is gone with the machine");
+    flow.end();
+}
+
+#[test]
+fn a_capability_can_forbid_foreign_functions() {
+    let yaml = "  capability_restriction_config: {allowed_capabilities: [proxy_log, proxy_on_log]}\n";
+    let loaded = load(&wat::parse_str(FOREIGN).unwrap(), yaml);
+    let mut vm = loaded.filter.take_vm().unwrap();
+    assert_eq!(deliver(&mut vm, foreign(8, b"")).action, Action::Continue);
+    assert!(!vm.is_dead(), "it was not called");
 }

@@ -133,9 +133,14 @@ pub(crate) fn start(body: &str) -> (Loaded, FastVm) {
 
 /// A tick of `vm`, whatever its period.
 pub(crate) fn tick(vm: &mut FastVm) -> Outcome {
-    assert!(vm.post(Letter::Tick));
+    deliver(vm, Letter::Tick)
+}
+
+/// A letter for the root context of `vm`.
+pub(crate) fn deliver(vm: &mut FastVm, letter: Letter) -> Outcome {
+    assert!(vm.post(letter));
     let mut outcome = Outcome { action: Action::Continue, effects: Vec::new() };
-    outcome.effects = vm.pass_time(Instant::now()).expect("a tick waits");
+    outcome.effects = vm.pass_time(Instant::now()).expect("a letter waits");
     if vm.is_dead() {
         outcome.action = Action::Failed;
     }
