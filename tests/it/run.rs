@@ -147,6 +147,30 @@ fn a_played_request_stops_at_a_breakpoint() -> Result<()> {
 }
 
 #[test]
+fn a_foreign_function_that_a_file_calls_stops_in_the_filter() -> Result<()> {
+    let text = "GET /before\ntoken: 7\n\n###\nforeign: 42\n\nthe arguments\n";
+    let (code, said) = play(RUST, text, &[])?;
+    assert!(code == Some(0) && said.contains("\nforeign function 42: returned\n"), "{code:?} {said}");
+    assert!(!said.contains("proxy_on_foreign_function"), "it is called: nobody says that it is not: {said}");
+    let commands = [
+        "-ex",
+        "break proxy_on_foreign_function",
+        "-ex",
+        "continue",
+        "-ex",
+        "bt",
+        "-ex",
+        "detach",
+        "--batch",
+    ];
+    let (code, said) = play(RUST, text, &commands)?;
+    let stop = said.find("proxy_on_foreign_function (").with_context(|| format!("no stop in {said}"))?;
+    assert!(said[..stop].contains("client: 200"), "after the request before it: {said}");
+    assert!(code == Some(0) && said[stop..].contains("foreign function 42: returned"), "{code:?} {said}");
+    Ok(())
+}
+
+#[test]
 fn requests_wait_for_the_commands_of_a_script_on_standard_input() -> Result<()> {
     let (token, folder) = (random().to_string(), Scratch::new("run")?);
     let file = folder.path().join("requests.http");

@@ -43,7 +43,8 @@ wasmdbg: a debugger for Proxy-Wasm filters in a running proxy
       --listen ADDRESS:PORT serve HTTP/1.1 and HTTP/2 there (port 0: a free one)
       --upstream URL        where requests go: http://HOST:PORT (without it a plain 200 answers them)
       --request FILE.http   play the requests of this file: each is a line like `GET /path`, header fields, an
-                            empty line and a body; a line of ### stands between two
+                            empty line and a body; a line of ### stands between two. A line `foreign: 7`, an
+                            empty line and a text call the filter's proxy_on_foreign_function
       --config FILE         the filter's YAML, as for the plugin; FILTER.wasm is run in any case
       --configuration TEXT  what the filter's configure reads
       --settings FILE       limits, and a control socket for other debuggers

@@ -16,8 +16,10 @@ use wasmdbg_control::text::{SHOWN, cut};
 /// (`proxy_http_call`, `proxy_grpc_*`) with their cancelling, and metrics. Such a function returns at once: a
 /// reply comes in a later callback, and is read as the map or the buffer that its number names.
 ///
-/// So adding a host function is one function in one file of `abi/`; adding a callback is one row of the table in
-/// `vm/entry.rs` and one arm where its argument can be read. A host that has no use for either changes nothing.
+/// So adding a host function is one function in one file of `abi/`. Adding a callback is one row of the table in
+/// `vm/entry.rs`, and, if it brings something that host functions read, one arm where `abi/headers.rs` or
+/// `abi/buffers.rs` finds what a number names; one of the root context is a kind of [`Letter`](crate::Letter), which
+/// both lanes deliver. A host that has no use for either changes nothing.
 pub trait Embedder: Send + Sync + 'static {
     /// Name and version of the host: `Apache Traffic Server 9.2.5`.
     fn host_name(&self) -> String;

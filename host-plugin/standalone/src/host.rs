@@ -12,7 +12,7 @@ use wasmdbg_proxy_wasm::{DebugLane, Filter, FilterConfig, Runtime, Settings};
 
 use crate::http::listen::Listening;
 use crate::http::play::Playing;
-use crate::http::request_file::FileRequest;
+use crate::http::request_file::Section;
 use crate::process::agent::{AgentThread, Ending};
 use crate::process::embedder::{Process, STACK};
 use crate::process::error::Error;
@@ -91,11 +91,11 @@ impl Host {
         Listening::start(&self.shared, address, threads)
     }
 
-    /// Plays requests one after the other, on a thread of its own.
+    /// Plays the sections of a file one after the other, on a thread of its own.
     ///
     /// # Errors
     /// There is no thread.
-    pub fn play(&self, requests: Vec<FileRequest>) -> Result<Playing, Error> {
-        Playing::start(&self.shared, requests)
+    pub fn play(&self, sections: Vec<Section>) -> Result<Playing, Error> {
+        Playing::start(&self.shared, sections)
     }
 }

@@ -2,7 +2,7 @@
 //! have no other proxy at hand.
 //!
 //! Both lanes, the agent and the control protocol are those of the plugin; what is here is HTTP/1.1 and
-//! HTTP/2 in, HTTP/1.1 out, and requests played from a file. One filter in one process.
+//! HTTP/2 in, HTTP/1.1 out, and requests and calls of the filter played from a file. One filter in one process.
 //!
 //! ```text
 //!   listen ─► worker (a thread: one virtual machine of the fast lane, ticks)
@@ -27,5 +27,5 @@ pub use self::process::agent::Ending;
 pub use self::process::error::Error;
 pub use host::{Host, Options};
 pub use program::{Program, ProgramError};
-pub use report::{Change, Happening, Report, Side, Verdict};
+pub use report::{Called, Change, Happening, Report, Side, Verdict};
 pub use upstream::{Upstream, UpstreamError};

@@ -59,6 +59,13 @@ pub enum Happening {
         /// How.
         verdict: Verdict,
     },
+    /// A file has had a foreign function of the filter called.
+    ForeignFunction {
+        /// Its number.
+        function: u32,
+        /// What came of it.
+        called: Called,
+    },
     /// The upstream has answered, or has not.
     Upstream {
         /// For which.
@@ -94,6 +101,7 @@ impl fmt::Display for Happening {
                 changes.iter().try_for_each(|change| write!(f, "\n    {change}"))
             }
             Self::Resumed { verdict, .. } => write!(f, "  resumed: {verdict}"),
+            Self::ForeignFunction { function, called } => write!(f, "foreign function {function}: {called}"),
             Self::Upstream { answer: Ok(status), .. } => write!(f, "  upstream: {status}"),
             Self::Upstream { answer: Err(why), .. } => write!(f, "  upstream: {}", escaped(why)),
             Self::Ended { status: Some(status), .. } => write!(f, "  client: {status}"),
@@ -198,6 +206,27 @@ impl fmt::Display for Verdict {
             Self::Close => f.write_str("closes the connection"),
             Self::Failed => f.write_str("failed"),
         }
+    }
+}
+
+/// What came of a callback of the root context.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Called {
+    /// It has returned.
+    Returned,
+    /// The filter does not have it, or its capabilities forbid it.
+    Absent,
+    /// The filter died, or cannot start.
+    Failed,
+}
+
+impl fmt::Display for Called {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Returned => "returned",
+            Self::Absent => "the filter does not have it, or its capabilities forbid it",
+            Self::Failed => "failed",
+        })
     }
 }
 

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use wasmdbg_control::session::LaneStart;
 use wasmdbg_session::AttachOptions;
-use wasmdbg_standalone::request_file::{self, FileRequest};
-use wasmdbg_standalone::{Happening, Host, Program, Report, Verdict};
+use wasmdbg_standalone::request_file::{self, Section};
+use wasmdbg_standalone::{Called, Happening, Host, Program, Report, Verdict};
 
 use crate::protocol::LaunchArguments;
 use crate::session::arguments::options;
@@ -64,7 +64,7 @@ pub(crate) fn launch(arguments: &LaunchArguments, connector: &Connector) -> Resu
     Ok(Started { session, socket: None, launched: Some(launched) })
 }
 
-fn read(path: &Path) -> Result<Vec<FileRequest>, String> {
+fn read(path: &Path) -> Result<Vec<Section>, String> {
     let text =
         std::fs::read_to_string(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
     request_file::parse(&text).map_err(|error| format!("{}: {error}", path.display()))
@@ -84,7 +84,11 @@ struct ConsoleReport {
 
 impl Report for ConsoleReport {
     fn take(&self, happening: Happening) {
-        if matches!(happening, Happening::Callback { verdict: Verdict::Failed, .. }) {
+        if matches!(
+            happening,
+            Happening::Callback { verdict: Verdict::Failed, .. }
+                | Happening::ForeignFunction { called: Called::Failed, .. }
+        ) {
             self.died.store(true, Ordering::Relaxed);
         }
         if !matches!(happening, Happening::Log { .. }) {

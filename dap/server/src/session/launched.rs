@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use wasmdbg_session::{BreakpointOptions, BreakpointSpec, Session};
-use wasmdbg_standalone::request_file::FileRequest;
+use wasmdbg_standalone::request_file::Section;
 use wasmdbg_standalone::{Host, Listening};
 
 /// Where `stopOnEntry` stops: the first of these that runs. The names are those of the ABI.
@@ -18,7 +18,7 @@ pub(crate) struct Launched {
     // Before the host: it is closed first.
     listening: Option<Listening>,
     host: Arc<Host>,
-    requests: Vec<FileRequest>,
+    requests: Vec<Section>,
     /// A callback of a request that was played has died.
     died: Arc<AtomicBool>,
     stop_on_entry: bool,
@@ -31,7 +31,7 @@ impl Launched {
     pub(crate) fn new(
         host: Arc<Host>,
         listening: Option<Listening>,
-        requests: Vec<FileRequest>,
+        requests: Vec<Section>,
         died: Arc<AtomicBool>,
         stop_on_entry: bool,
     ) -> Self {

@@ -11,8 +11,8 @@ use nix::sys::signal::{SigSet, Signal, raise};
 use wasmdbg_control::Client;
 use wasmdbg_proxy_wasm::Level;
 use wasmdbg_session::LaneStart;
-use wasmdbg_standalone::request_file::{self, FileRequest};
-use wasmdbg_standalone::{Ending, Happening, Host, Playing, Program, Report, Verdict};
+use wasmdbg_standalone::request_file::{self, Section};
+use wasmdbg_standalone::{Called, Ending, Happening, Host, Playing, Program, Report, Verdict};
 
 use crate::args::Run;
 use crate::debugger::LaunchedProxy;
@@ -111,7 +111,7 @@ fn ignored_signals() -> impl Fn(Signal) -> bool {
 fn debug(
     options: Run,
     host: Host,
-    requests: Option<Vec<FileRequest>>,
+    requests: Option<Vec<Section>>,
     printer: &Arc<Printer>,
     (input, inputs): (mpsc::Sender<Input>, mpsc::Receiver<Input>),
     mut console: Console,
@@ -194,7 +194,7 @@ fn host(options: &Run, printer: Arc<Printer>, console: &mut Console) -> Result<H
     Ok(Host::new(made)?)
 }
 
-fn requests(options: &Run) -> Option<Result<Vec<FileRequest>>> {
+fn requests(options: &Run) -> Option<Result<Vec<Section>>> {
     let path = options.request.as_ref()?;
     let read = || {
         let text =
@@ -223,7 +223,10 @@ impl Report for Printer {
                     return;
                 }
             }
-            Happening::Callback { verdict: Verdict::Failed, .. } => self.died.store(true, Ordering::Relaxed),
+            Happening::Callback { verdict: Verdict::Failed, .. }
+            | Happening::ForeignFunction { called: Called::Failed, .. } => {
+                self.died.store(true, Ordering::Relaxed);
+            }
             _ => {}
         }
         // That nobody reads it any more is no reason to stop serving.

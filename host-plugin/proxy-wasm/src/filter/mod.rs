@@ -31,6 +31,7 @@ use crate::embedder::Level;
 use crate::vm::callbacks::never_called;
 use crate::vm::entry::{Callback, Wants};
 use crate::vm::fast::FastVm;
+use crate::vm::mailbox::Letter;
 use crate::vm::start::StartError;
 use crate::vm::state::VmState;
 
@@ -176,6 +177,13 @@ impl Filter {
         !self.is_service() && self.program.as_ref().is_ok_and(|program| program.wants.has(callback))
     }
 
+    /// The module has the callback of this letter, and may be called there.
+    pub fn wants_letter(&self, letter: &Letter) -> bool {
+        self.program
+            .as_ref()
+            .is_ok_and(|program| is_wanted(&self.core, program.instance.module(), letter.entry().export()))
+    }
+
     /// [`Filter::wants`] the request's header.
     pub fn wants_request_headers(&self) -> bool {
         self.wants(Callback::RequestHeaders { end_of_stream: false })
@@ -318,12 +326,15 @@ impl Program {
         if core.role.has_module(&module) {
             core.log(Level::Info, None, "its module has no callback for HTTP: requests go on without it");
         }
-        let wants = Wants::new(|name| {
-            let allowed = core.config.capabilities.as_ref().is_none_or(|names| names.contains(name));
-            allowed && module.get_export(name).is_some()
-        });
+        let wants = Wants::new(|name| is_wanted(core, &module, name));
         Ok(Self { wants, instance })
     }
+}
+
+/// The module exports `name`, and its filter's capabilities allow it.
+fn is_wanted(core: &FilterCore, module: &Module, name: &str) -> bool {
+    let allowed = core.config.capabilities.as_ref().is_none_or(|names| names.contains(name));
+    allowed && module.get_export(name).is_some()
 }
 
 /// The module says by an export which version of the ABI it was built for.

@@ -1,6 +1,7 @@
 //! Files of requests in the form that editors use (`.http`): requests between lines of `###`, a request
-//! line, header fields, an empty line, a body; `@name = value` and `{{name}}`; `#` and `//` comment.
-//! Reads text and no files.
+//! line, header fields, an empty line, a body; `@name = value` and `{{name}}`; `#` and `//` comment. A line
+//! `foreign: 7` in the place of a request line calls the filter's foreign function of that number, with the body as
+//! its arguments. Reads text and no files.
 
 use std::collections::BTreeMap;
 
@@ -17,6 +18,20 @@ pub struct FileError {
     pub line: usize,
     /// What is wrong, and how it is written.
     pub reason: String,
+}
+
+/// What is between two lines of `###`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Section {
+    /// A request is sent.
+    Request(FileRequest),
+    /// `proxy_on_foreign_function` of the filter is called.
+    ForeignFunction {
+        /// Its number.
+        function: u32,
+        /// What it can read; can be empty.
+        arguments: Bytes,
+    },
 }
 
 /// A request of a file.
@@ -48,30 +63,30 @@ impl FileRequest {
 /// Reads the text of a file.
 ///
 /// # Errors
-/// See [`FileError`]; a file without a request is one.
-pub fn parse(text: &str) -> Result<Vec<FileRequest>, FileError> {
+/// See [`FileError`]; a file without a section is one.
+pub fn parse(text: &str) -> Result<Vec<Section>, FileError> {
     let mut variables = BTreeMap::new();
-    let mut requests = Vec::new();
-    let mut section = Section::default();
+    let mut sections = Vec::new();
+    let mut reading = Reading::default();
     for (index, line) in text.lines().enumerate() {
         match line.strip_prefix("###") {
             Some(name) => {
-                requests.extend(section.finish()?);
-                section = Section { name: name.trim_matches(['#', ' ']).to_owned(), ..Section::default() };
+                sections.extend(reading.finish()?);
+                reading = Reading { name: name.trim_matches(['#', ' ']).to_owned(), ..Reading::default() };
             }
-            None => section.line(index + 1, line, &mut variables)?,
+            None => reading.line(index + 1, line, &mut variables)?,
         }
     }
-    requests.extend(section.finish()?);
-    if requests.is_empty() {
+    sections.extend(reading.finish()?);
+    if sections.is_empty() {
         let reason = "there is no request: write a line like `GET /path`".to_owned();
         return Err(FileError { line: text.lines().count().max(1), reason });
     }
-    Ok(requests)
+    Ok(sections)
 }
 
 #[derive(Default)]
-struct Section {
+struct Reading {
     name: String,
     /// The line number and the request line.
     start: Option<(usize, String)>,
@@ -79,7 +94,7 @@ struct Section {
     body: Option<String>,
 }
 
-impl Section {
+impl Reading {
     fn line(
         &mut self,
         number: usize,
@@ -128,8 +143,35 @@ impl Section {
         Ok(())
     }
 
-    fn finish(&mut self) -> Result<Option<FileRequest>, FileError> {
+    fn finish(&mut self) -> Result<Option<Section>, FileError> {
         let Some((line, start)) = self.start.take() else { return Ok(None) };
+        Ok(Some(match start.strip_prefix("foreign:") {
+            Some(number) => self.foreign_function(line, number.trim())?,
+            None => Section::Request(self.request(line, &start)?),
+        }))
+    }
+
+    fn foreign_function(&mut self, line: usize, number: &str) -> Result<Section, FileError> {
+        let Ok(function) = number.parse() else {
+            let reason = format!("{number:?} is not the number of a function: write foreign: 7");
+            return Err(FileError { line, reason });
+        };
+        if let Some((line, field)) = self.headers.first() {
+            let reason = format!(
+                "{field:?}: a foreign function has no header fields: write an empty line before its arguments"
+            );
+            return Err(FileError { line: *line, reason });
+        }
+        Ok(Section::ForeignFunction { function, arguments: self.body() })
+    }
+
+    /// Without the empty lines at its end.
+    fn body(&mut self) -> Bytes {
+        let body = self.body.take().unwrap_or_default();
+        Bytes::from(body.trim_end_matches('\n').to_owned())
+    }
+
+    fn request(&mut self, line: usize, start: &str) -> Result<FileRequest, FileError> {
         let fault = |line: usize, reason: String| FileError { line, reason };
         let mut words: Vec<&str> = start.split_whitespace().collect();
         if words.last().is_some_and(|word| word.starts_with("HTTP/")) {
@@ -161,12 +203,11 @@ impl Section {
         }
         let path = uri.path_and_query().map_or("/", |path| path.as_str());
         let path = if path.starts_with('/') || path == "*" { path.to_owned() } else { format!("/{path}") };
-        let body = self.body.take().unwrap_or_default();
-        let body = Bytes::from(body.trim_end_matches('\n').to_owned());
+        let body = self.body();
         if !body.is_empty() {
             headers.insert(http::header::CONTENT_LENGTH, HeaderValue::from(body.len()));
         }
-        Ok(Some(FileRequest { name: std::mem::take(&mut self.name), method, path, headers, body }))
+        Ok(FileRequest { name: std::mem::take(&mut self.name), method, path, headers, body })
     }
 }
 
@@ -204,10 +245,35 @@ fn expand(text: &str, variables: &BTreeMap<String, String>, line: usize) -> Resu
 mod tests {
     use super::*;
 
+    fn requests(text: &str) -> Vec<FileRequest> {
+        let request = |section| match section {
+            Section::Request(request) => request,
+            other => panic!("{other:?}"),
+        };
+        parse(text).unwrap().into_iter().map(request).collect()
+    }
+
+    #[test]
+    fn foreign_functions_are_read() {
+        let sections =
+            parse("@what = world\n### first\nforeign: 7\n\nhello\n{{what}}\n\n###\nforeign:4294967295\n");
+        let call = |function, arguments: &'static str| Section::ForeignFunction {
+            function,
+            arguments: arguments.into(),
+        };
+        assert_eq!(sections, Ok(vec![call(7, "hello\nworld"), call(u32::MAX, "")]));
+        let error = |text: &str| parse(text).unwrap_err().to_string();
+        assert!(error("\nforeign: -1").starts_with("line 2: \"-1\" is not the number of a function"));
+        assert!(
+            error("foreign: 7\nhost: here\n")
+                .starts_with("line 2: \"host: here\": a foreign function has no")
+        );
+    }
+
     #[test]
     fn requests_are_read() {
         let text = "@host = http://origin:81\n@token = 7919\n\n# a comment\nGET {{host}}/a\n    ?b=1\n    &c=2\ntoken: {{token}}\n\n### second\nPOST /form HTTP/1.1\nHost: other\n\nline 1\nline 2\n\n###\n/plain\n";
-        let requests = parse(text).unwrap();
+        let requests = requests(text);
         assert_eq!(requests.len(), 3);
         assert_eq!((requests[0].method.as_str(), requests[0].path.as_str()), ("GET", "/a?b=1&c=2"));
         assert_eq!(requests[0].headers["token"], "7919");
@@ -221,7 +287,7 @@ mod tests {
     #[test]
     fn names_stand_for_their_values_everywhere() {
         let text = "@a = 1\n@b = {{a}}2\n// no request\nPOST http://line/{{b}}\nHost: field\nx: {{b}}\nx: 3\n\n{{b}}\n\n{{ a }}\n";
-        let requests = parse(text).unwrap();
+        let requests = requests(text);
         assert_eq!(requests.len(), 1);
         assert_eq!((requests[0].path.as_str(), &requests[0].body[..]), ("/12", &b"12\n\n1"[..]));
         let values = |name: &str| requests[0].headers.get_all(name).iter().collect::<Vec<_>>();
@@ -231,7 +297,7 @@ mod tests {
 
     #[test]
     fn a_request_without_a_body_does_not_say_how_long_it_is() {
-        let requests = parse("GET /a\n\n\n").unwrap();
+        let requests = requests("GET /a\n\n\n");
         assert!(requests[0].body.is_empty() && requests[0].headers.is_empty(), "{requests:?}");
     }
 

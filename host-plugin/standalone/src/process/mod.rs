@@ -4,6 +4,7 @@ pub(crate) mod agent;
 pub(crate) mod context;
 pub(crate) mod embedder;
 pub(crate) mod error;
+mod letters;
 pub(crate) mod shared;
 mod symbolise;
 pub(crate) mod worker;

@@ -2,12 +2,16 @@
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
 use tokio::sync::{OnceCell, watch};
 use wasmdbg_proxy_wasm::{DebugLane, Filter, Runtime};
 
 use crate::report::Report;
 use crate::upstream::Upstream;
+
+/// How often it is looked at whether the debug lane has started.
+const LOOK: Duration = Duration::from_millis(5);
 
 /// See the module; made once, by [`crate::Host`].
 pub(crate) struct Shared {
@@ -22,4 +26,13 @@ pub(crate) struct Shared {
     pub(crate) report: Arc<dyn Report>,
     pub(crate) in_flight: AtomicU64,
     pub(crate) last_id: AtomicU64,
+}
+
+impl Shared {
+    /// Waits while the filter starts in its debug lane.
+    pub(crate) async fn lane_started(&self) {
+        while self.lane.is_starting(self.filter.id()) {
+            tokio::time::sleep(LOOK).await;
+        }
+    }
 }

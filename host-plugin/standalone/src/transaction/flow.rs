@@ -3,7 +3,6 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::mpsc;
 use wasmdbg_proxy_wasm::debug::{Candidate, Ending};
@@ -13,9 +12,6 @@ use crate::process::context::{DebuggedContext, FilterContext};
 use crate::process::worker::Worker;
 use crate::report::{Happening, Verdict};
 use crate::transaction::exchange::{Exchange, ExchangeTransaction};
-
-/// How often a transaction looks whether the debug lane has started.
-const LOOK: Duration = Duration::from_millis(5);
 
 /// See the module. Dropped without [`Flow::finish`]: the client went away.
 pub(crate) struct Flow {
@@ -37,9 +33,7 @@ impl Flow {
         let mut flow =
             Self { worker: Rc::clone(worker), exchange: Arc::clone(exchange), context: FilterContext::None };
         let shared = &worker.shared;
-        while shared.lane.is_starting(shared.filter.id()) {
-            tokio::time::sleep(LOOK).await;
-        }
+        shared.lane_started().await;
         let header = |name: &str, value: &mut Vec<u8>| {
             let found = exchange.lock().request.get(name.as_bytes());
             found.is_some_and(|found| {

@@ -6,6 +6,7 @@
 mod clients;
 mod control;
 mod filters;
+mod foreign;
 mod machines;
 mod messages;
 mod playing;

@@ -309,6 +309,7 @@ fn module(functions: &str) -> String {
             (import "env" "proxy_continue_stream" (func $continue (param i32) (result i32)))
             (import "env" "proxy_set_effective_context" (func $effective (param i32) (result i32)))
             (import "env" "proxy_set_tick_period_milliseconds" (func $ticks (param i32) (result i32)))
+            (import "env" "proxy_get_buffer_bytes" (func $buffer (param i32 i32 i32 i32 i32) (result i32)))
             (memory (export "memory") 1)
             (data (i32.const 16) ":authority01")
             (func (export "proxy_abi_version_0_2_1"))
