@@ -22,18 +22,16 @@ fn the_end_of_a_stream_is_where_its_body_ends() {
     }
 }
 
+/// Logs the `:authority` of requests.
+pub(crate) const AUTHORITY: &str = r#"
+    (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
+        (drop (call $header (i32.const 0) (i32.const 16) (i32.const 10) (i32.const 64) (i32.const 68)))
+        (drop (call $log (i32.const 2) (i32.load (i32.const 64)) (i32.load (i32.const 68))))
+        (i32.const 0))"#;
+
 #[test]
 fn the_request_lines_authority_counts_before_the_host() {
-    let stage = Stage::new(
-        r#"(func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
-            (drop (call $header
-                (i32.const 0) (i32.const 16) (i32.const 10) (i32.const 64) (i32.const 68)))
-            (drop (call $log (i32.const 2) (i32.load (i32.const 64)) (i32.load (i32.const 68))))
-            (i32.const 0))"#,
-        "",
-        true,
-        None,
-    );
+    let stage = Stage::new(AUTHORITY, "", true, None);
     assert_eq!(stage.ask("GET http://one.example/ HTTP/1.1\r\nHost: two.example", ""), 200);
     assert_eq!(stage.ask("GET / HTTP/1.1\r\nHost: two.example", ""), 200);
     assert_eq!(stage.lines(), ["one.example", "two.example"]);

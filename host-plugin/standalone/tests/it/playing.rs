@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use wasmdbg_control::Event;
 use wasmdbg_standalone::request_file;
 
+use crate::filters::AUTHORITY;
 use crate::messages::OK;
 use crate::stage::{Origin, PASSING, PATIENCE, Stage, origin, wait};
 
@@ -21,6 +22,17 @@ fn requests_of_a_file_have_a_host() {
         heads.iter().map(|(_, head)| head.lines().find(|line| line.starts_with("host: ")).unwrap()).collect();
     assert_eq!(hosts, [format!("host: {}", origin.address), "host: own.example".into()]);
     assert!(heads[1].1.contains("content-length: 4"), "{heads:?}");
+}
+
+#[test]
+fn the_filter_sees_a_host_that_the_file_does_not_name() {
+    let stage = Stage::new(AUTHORITY, "", true, None);
+    stage.play("GET /one\n\n###\nGET /two\nHost: own.example\n");
+    assert_eq!(stage.lines(), ["localhost", "own.example"]);
+    let origin = origin("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+    let stage = Stage::before(AUTHORITY, "", true, Some(&format!("http://{origin}/base")));
+    stage.play("GET /one");
+    assert_eq!(stage.lines(), [origin.to_string()]);
 }
 
 #[test]
