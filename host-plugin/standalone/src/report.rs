@@ -251,4 +251,15 @@ mod tests {
         let upstream = Happening::Upstream { transaction: TransactionId(7), answer: forged };
         assert_eq!(upstream.to_string(), r"  upstream: no\nlog");
     }
+
+    #[test]
+    fn a_change_is_what_came_what_went_or_what_became_of_it() {
+        let shown = |side, before: Option<&str>, after: Option<&str>| {
+            let (before, after) = (before.map(Into::into), after.map(Into::into));
+            Change { side, name: "x".into(), before, after }.to_string()
+        };
+        assert_eq!(shown(Side::Request, None, Some("1")), "request + x: 1");
+        assert_eq!(shown(Side::Request, Some("1"), None), "request - x: 1");
+        assert_eq!(shown(Side::Response, Some("1"), Some("2\n3")), r"response ~ x: 1 -> 2\n3");
+    }
 }

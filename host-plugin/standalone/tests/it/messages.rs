@@ -56,9 +56,26 @@ fn what_a_filter_writes_into_a_response_goes_to_the_client() {
     assert!(response.ends_with("\r\n\r\nok") && !response.contains("keep-alive"), "{response}");
 }
 
+#[test]
+fn a_filter_does_not_see_fields_of_the_upstreams_connection() {
+    let origin = Origin::start(|_, _| Some(OK.into()));
+    // What asking for one returns: 1 when it is not there.
+    let filter = r#"(data (i32.const 256) "keep-alivecontent-length")
+        (func (export "proxy_on_response_headers") (param i32 i32 i32) (result i32)
+            (call $digit (call $header
+                (i32.const 2) (i32.const 256) (i32.const 10) (i32.const 64) (i32.const 68)))
+            (call $digit (call $header
+                (i32.const 2) (i32.const 266) (i32.const 14) (i32.const 64) (i32.const 68)))
+            (i32.const 0))"#;
+    let stage = Stage::new(filter, "", true, Some(origin.address));
+    assert_eq!(stage.ask("GET / HTTP/1.1\r\nHost: here", ""), 200);
+    assert_eq!(stage.lines(), ["1", "0"]);
+}
+
 /// A callback that answers itself, with fields that are not its to send.
 pub(crate) fn answers(callback: &str, status: u32) -> String {
-    let (map, size) = pairs(&[("content-length", "99"), ("connection", "close"), ("x-own", "1")]);
+    let (map, size) =
+        pairs(&[("content-length", "99"), ("connection", "close"), ("upgrade", "h2c"), ("x-own", "1")]);
     format!(
         r#"(data (i32.const 256) "{map}") (data (i32.const 512) "own")
         (func (export "{callback}") (param i32 i32 i32) (result i32)
@@ -79,6 +96,7 @@ fn a_local_response_is_framed_by_the_host_and_keeps_the_connection() {
             assert!(response.contains("\r\ncontent-length: 3\r\n"), "{callback}: {response}");
             assert!(response.contains("\r\nx-own: 1\r\n") && response.ends_with("\r\n\r\nown"), "{response}");
             assert!(!response.contains("connection: close"), "{callback}: {response}");
+            assert!(!response.contains("upgrade"), "{callback}: {response}");
         }
     }
 }
@@ -121,7 +139,7 @@ fn a_request_without_a_body_is_sent_once_more_when_a_kept_connection_ends() {
     let origin = Origin::start(|number, _| (number == 0).then(|| OK.into()));
     let stage = Stage::new(PASSING, "", true, Some(origin.address));
     for _ in 0..2 {
-        assert_eq!(stage.ask("GET / HTTP/1.1\r\nHost: here", ""), 200);
+        assert_eq!(stage.ask("GET /same HTTP/1.1\r\nHost: here\r\nX-Same: 1", ""), 200);
     }
     // It may have been done already.
     assert_eq!(stage.ask("POST /order HTTP/1.1\r\nHost: here\r\nContent-Length: 3", "abc"), 502);
@@ -129,4 +147,6 @@ fn a_request_without_a_body_is_sent_once_more_when_a_kept_connection_ends() {
     let seen: Vec<(usize, &str)> =
         heads.iter().map(|(connection, head)| (*connection, head.split(' ').next().unwrap())).collect();
     assert_eq!(seen, [(0, "get"), (0, "get"), (1, "get"), (1, "post")]);
+    assert!(heads[1].1.contains(" /same ") && heads[1].1.contains("x-same: 1"), "{heads:?}");
+    assert_eq!(heads[1].1, heads[2].1);
 }
