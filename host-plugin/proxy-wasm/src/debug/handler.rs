@@ -30,6 +30,8 @@ use super::slot::{Running, Slot};
 use super::stepping::{Start, Stepping, Verdict};
 use super::stop::Command;
 use super::stream;
+use crate::vm::entry::Entry;
+use crate::vm::start::is_clean_exit;
 use crate::vm::state::VmState;
 use crate::vm::trap::{Stop as Halt, TrapFrame};
 
@@ -54,6 +56,8 @@ struct Inner {
     /// Where sessions want to stop: opcode to their numbers.
     hits: BTreeMap<ModulePc, Vec<(SessionId, u32)>>,
     step: Option<Step>,
+    /// What is under way; none while the module is instantiated.
+    entry: Option<Entry>,
     time: GuestTime,
     /// Where the guest died.
     trapped_at: Vec<TrapFrame>,
@@ -90,6 +94,7 @@ impl Handler {
             plant: Plant::new(code.module.clone()),
             hits: BTreeMap::new(),
             step: None,
+            entry: None,
             time: GuestTime::default(),
             trapped_at: Vec::new(),
             fresh: true,
@@ -97,9 +102,11 @@ impl Handler {
         Self(Arc::new(Shared { lane, slot, code, inner: Mutex::new(inner) }))
     }
 
-    /// An entry into the guest begins; `plain` is its budget on the fast lane.
-    pub(crate) fn begin(&self, plain: Duration) {
+    /// An entry into the guest begins, or without one its instantiation; `plain` is its budget on the fast
+    /// lane.
+    pub(crate) fn begin(&self, entry: Option<Entry>, plain: Duration) {
         let mut inner = self.lock();
+        inner.entry = entry;
         inner.time.begin(plain);
         inner.trapped_at.clear();
     }
@@ -148,6 +155,12 @@ impl Handler {
                 inner.trapped_at = self.trap_frames(store.as_context_mut());
                 let text = trap.to_string();
                 Some(Cause::Trap(text.strip_prefix("wasm trap: ").unwrap_or(&text).to_owned()))
+            }
+            // It ends as if it had returned.
+            DebugEvent::HostcallError(error)
+                if inner.entry.is_some_and(|entry| is_clean_exit(entry, error)) =>
+            {
+                None
             }
             DebugEvent::HostcallError(error) => {
                 inner.trapped_at = self.trap_frames(store.as_context_mut());

@@ -64,7 +64,7 @@ impl DebugVm {
         // Whatever an earlier virtual machine of this slot had planted is gone with it.
         slot.poke();
         handler.look(store.as_context_mut());
-        handler.begin(START);
+        handler.begin(None, START);
         slot.lock().running = Some(Running { context: Context::Root { id: NO_CONTEXT }, callback: "_start" });
         let instantiated =
             catch_unwind(AssertUnwindSafe(|| block_on(code.instance.instantiate_async(&mut store))));
@@ -153,7 +153,7 @@ impl Machine for DebugVm {
         self.look();
         self.store.data_mut().begin(entry);
         let limits = self.store.data().core.limits;
-        self.handler.begin(if entry.is_start() { START } else { limits.cpu_per_callback });
+        self.handler.begin(Some(entry), if entry.is_start() { START } else { limits.cpu_per_callback });
         let context = self.context_of(entry);
         self.slot.lock().running = Some(Running { context: context.clone(), callback: entry.export() });
         self.store.set_epoch_deadline(1);

@@ -6,6 +6,7 @@ mod deadlines;
 mod debug_bounds;
 mod debug_limits;
 mod debug_sessions;
+mod debug_slots;
 mod debug_stage;
 mod debug_steps;
 mod debug_stops;
