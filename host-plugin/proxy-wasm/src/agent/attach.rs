@@ -161,17 +161,19 @@ impl Agent {
             }
             let slot = {
                 let mut tables = self.lane.tables();
-                let open = tables.slots.iter().find(|slot| slot.filter == filter && !slot.is_closing());
+                let open = tables.slots.iter().find(|slot| slot.filter == filter && slot.is_open());
                 match open.cloned() {
                     Some(slot) => Some(slot),
-                    None if waiting.start == LaneStart::Held => {
-                        let (slot, spawn) = self.lane.make_slot(&mut tables, filter)?;
-                        slot.held.store(true, Ordering::Release);
-                        client.held.push(spawn);
-                        Some(slot)
-                    }
-                    None => match self.lane.add_slot(&mut tables, filter) {
-                        Ok(slot) => Some(slot),
+                    None => match self.lane.make_slot(&mut tables, filter) {
+                        Ok((slot, spawn)) if waiting.start == LaneStart::Held => {
+                            slot.held.store(true, Ordering::Release);
+                            client.held.push(spawn);
+                            Some(slot)
+                        }
+                        Ok((slot, spawn)) => {
+                            self.lane.note(spawn);
+                            Some(slot)
+                        }
                         // Those of an earlier session are about to end.
                         Err(_) if tables.slots.iter().any(|slot| slot.is_closing()) => None,
                         Err(reason) => return Err(reason),

@@ -137,9 +137,11 @@ impl Agent {
         let client = self.clients.get_mut(&client)?;
         client.waiting = None;
         client.starting = false;
-        // Their threads see that nobody wants them.
+        // Nobody else has anything of them.
         for note in client.held.drain(..) {
-            self.lane.note(note);
+            if let Note::Spawn(slot, ..) = note {
+                self.lane.drop_slot(slot.id);
+            }
         }
         let session = client.session.take()?;
         let released = self.lane.remove_session(session.id);

@@ -186,19 +186,20 @@ impl Agent {
         session.set_breakpoints(module, breakpoints.clone());
         let reply = Arc::new(PlantReply::new(client.clone(), id, breakpoints));
         let slots = self.lane.tables().slots.clone();
-        let held = |slot: &&Arc<Slot>| slot.module == module && slot.held.load(Ordering::Acquire);
-        if slots.iter().any(|slot| held(&slot))
-            && slots.iter().filter(|slot| slot.module == module).all(|slot| held(&slot))
-        {
+        let own = |slot: &&Arc<Slot>| {
+            slot.module == module
+                && session.wish(slot.filter).is_some()
+                && !slot.orphan.load(Ordering::Acquire)
+        };
+        let (held, started): (Vec<_>, Vec<_>) =
+            slots.iter().filter(own).partition(|slot| slot.held.load(Ordering::Acquire));
+        if started.is_empty() && !held.is_empty() {
             // They stand before the first instruction; nothing can be refused before that.
             reply.answer(Ok);
-            return Ok(());
         }
-        for slot in slots.iter().filter(|slot| slot.module == module && !held(slot)) {
-            if session.wish(slot.filter).is_some() && !slot.orphan.load(Ordering::Acquire) {
-                slot.lock().planting.push(Arc::clone(&reply));
-                self.lane.poke(slot);
-            }
+        for slot in started {
+            slot.lock().planting.push(Arc::clone(&reply));
+            self.lane.poke(slot);
         }
         Ok(())
     }

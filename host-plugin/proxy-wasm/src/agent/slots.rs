@@ -139,7 +139,7 @@ impl Crew {
 
     /// A slot's thread is at its end.
     pub(super) fn gone(&mut self, id: SlotId) {
-        self.lane.tables().slots.retain(|slot| slot.id != id);
+        self.lane.drop_slot(id);
         if let Some(thread) = self.threads.remove(&id) {
             thread.join();
         }

@@ -128,27 +128,29 @@ impl DebugLane {
     ) -> Option<Arc<Slot>> {
         let sampling = self.sample();
         let sessions = self.sessions();
-        let wanted = |session: &Arc<Session>| -> Option<(Arc<Session>, usize)> {
-            let index = session.filters.iter().position(|wish| wish.filter == filter)?;
-            let wish = &session.filters[index];
-            if wish.core.role.is_service() {
-                return None;
-            }
-            let rules = &wish.rules;
-            rules.take(transaction, request).then(|| (Arc::clone(session), index))
-        };
-        let (session, index) = sessions.iter().find_map(wanted)?;
+        let mut wanting = sessions.iter().filter_map(|session| {
+            let wish = session.wish(filter).filter(|wish| !wish.core.role.is_service())?;
+            wish.rules.take(transaction, request).then_some((session, wish))
+        });
+        let first = wanting.next()?;
         drop(sampling);
         let _measuring = self.measure();
-        let (wish, facts) = (&session.filters[index], request.facts());
-        match self.claim(&session, wish, transaction, facts) {
-            Ok(slot) => Some(slot),
-            Err(reason) => {
-                wish.rules.put_back();
-                self.miss(&session, wish, facts, reason);
-                None
+        let facts = request.facts();
+        for (session, wish) in std::iter::once(first).chain(wanting) {
+            let ready = wish.ready.load(Ordering::Acquire);
+            match self.claim(session, wish, transaction, facts) {
+                Ok(slot) => return Some(slot),
+                Err(reason) => {
+                    wish.rules.put_back();
+                    self.miss(session, wish, facts, reason);
+                }
+            }
+            // One that takes none yet leaves them to others; a slot that is not there is there for nobody.
+            if ready {
+                break;
             }
         }
+        None
     }
 
     /// Whether a session waits for the filter to start in its debug lane: a host whose only purpose is to
@@ -181,9 +183,8 @@ impl DebugLane {
             unstoppable: false,
         };
         let mut tables = self.tables();
-        let free = |slot: &&Arc<Slot>| {
-            slot.filter == wish.filter && !slot.is_closing() && slot.lock().bound.is_none()
-        };
+        let free =
+            |slot: &&Arc<Slot>| slot.filter == wish.filter && slot.is_open() && slot.lock().bound.is_none();
         // One that has started, before one that has yet to.
         let found = tables.slots.iter().filter(free).max_by_key(|slot| slot.lock().ready).cloned();
         if let Some(slot) = found {
@@ -205,7 +206,8 @@ impl DebugLane {
         Ok(slot)
     }
 
-    /// As [`DebugLane::add_slot`]; the slot gets its thread when the note is given to the agent.
+    /// As [`DebugLane::add_slot`]; the slot gets its thread when the note is given to the agent. Until then it
+    /// can be taken back by [`DebugLane::drop_slot`].
     ///
     /// # Errors
     /// As [`DebugLane::add_slot`].
@@ -242,6 +244,11 @@ impl DebugLane {
         let slot = Arc::new(slot);
         tables.slots.push(Arc::clone(&slot));
         Ok((Arc::clone(&slot), Note::Spawn(slot, jobs, code)))
+    }
+
+    /// There is no such slot any more; nobody is bound to it.
+    pub(crate) fn drop_slot(&self, id: SlotId) {
+        self.tables().slots.retain(|slot| slot.id != id);
     }
 
     fn miss(&self, session: &Session, wish: &Wish, facts: &RequestFacts, reason: String) {

@@ -88,7 +88,7 @@ pub(crate) struct Slot {
     pub(crate) closing: AtomicBool,
     /// No thread could be made: the agent answers its jobs.
     pub(crate) orphan: AtomicBool,
-    /// It has no thread yet: its session says when it starts.
+    /// It has no thread yet: its session says when it starts. Others have nothing of it until then.
     pub(crate) held: AtomicBool,
     /// Bytes: code image and linear memory.
     pub(crate) memory: AtomicU64,
@@ -194,6 +194,11 @@ impl Slot {
 
     pub(crate) fn is_closing(&self) -> bool {
         self.closing.load(Ordering::Acquire)
+    }
+
+    /// Whether it serves, or is about to.
+    pub(crate) fn is_open(&self) -> bool {
+        !self.is_closing() && !self.held.load(Ordering::Acquire)
     }
 
     pub(crate) fn info(&self) -> SlotInfo {

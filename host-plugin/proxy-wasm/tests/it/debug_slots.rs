@@ -1,12 +1,24 @@
 //! How slots start: modules that end their start by an exit, threads that cannot be made, slots that are held
 //! back, and what becomes of those that never begin.
 
-use wasmdbg_control::Event;
-use wasmdbg_control::session::Attach;
+use wasmdbg_control::breakpoints::Planted;
+use wasmdbg_control::session::{Attach, Detach, LanePhase, LaneStart, Start};
 use wasmdbg_control::stop::{ResumeMode, StopReason};
+use wasmdbg_control::{Event, SlotId};
 use wasmdbg_proxy_wasm::Action;
 
-use crate::debug_stage::{Stage, attach, filter};
+use crate::debug_stage::{Front, Stage, attach, filter};
+
+fn plain() -> String {
+    filter(
+        r#"(func (export "proxy_on_vm_start") (param i32 i32) (result i32)
+            (drop (i32.const 8000))
+            (i32.const 1))
+        (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
+            (drop (i32.const 8001))
+            (i32.const 0))"#,
+    )
+}
 
 /// [`filter`] with `$exit`.
 fn exiting(functions: &str) -> String {
@@ -51,4 +63,90 @@ fn an_exit_with_success_ends_a_start_and_is_no_trap() {
         let stops = front.events.try_iter().filter(|event| matches!(event, Event::Stopped(_)));
         assert_eq!(stops.count(), 0, "{exits}");
     }
+}
+
+/// A client whose slot waits until it says so.
+fn held(stage: &Stage, filters: &[&str]) -> (Front, SlotId) {
+    let front = stage.client();
+    let filters = filters.iter().map(|name| String::from(*name)).collect();
+    let asked = Attach { filters, all: true, start: LaneStart::Held, ..attach() };
+    let slot = front.attach(asked).unwrap().filters[0].slot;
+    (front, slot)
+}
+
+fn wait_ready(front: &Front) {
+    front.wait("the lane is ready", |event| match event {
+        Event::LaneProgress(progress) => (progress.phase == LanePhase::Ready).then_some(()),
+        _ => None,
+    });
+}
+
+#[test]
+fn nobody_waits_for_a_slot_that_another_session_holds_back() {
+    let stage = Stage::new(&plain(), "");
+    let (patient, first) = held(&stage, &[]);
+    // One that is held back as well is another one.
+    let (other, second) = held(&stage, &[]);
+    // It would not be answered before the other one starts.
+    let front = stage.attached();
+    let slots = || front.status().slots.iter().map(|slot| slot.id).collect::<Vec<_>>();
+    assert_eq!(slots(), [first, second, SlotId(2)]);
+    let flows = [1, 2].map(|id| stage.request(id));
+    for flow in &flows {
+        assert_eq!(flow.action(), Action::Continue);
+    }
+    assert_eq!(slots().len(), 4, "a slot of its own for the second, too");
+    for flow in flows {
+        flow.end();
+    }
+    for (front, slot) in [(&other, second), (&patient, first)] {
+        front.breakpoints(stage.module(), &[stage.pc(8000)]);
+        assert_eq!(front.client.call(Start {}).unwrap().slots, 1);
+        // Of the others' stops all are told.
+        let stop = front.wait("its own stop", |event| match event {
+            Event::Stopped(stop) if stop.control => Some(stop),
+            _ => None,
+        });
+        assert_eq!((stop.slot, stop.callback.as_str()), (slot, "proxy_on_vm_start"));
+        front.breakpoints(stage.module(), &[]);
+        front.resume(stop.stop, ResumeMode::Continue);
+    }
+}
+
+#[test]
+fn a_slot_that_its_session_held_back_goes_with_it() {
+    let stage = Stage::new(&plain(), "debug:\n  max_vms: 2\n");
+    let (first, _) = held(&stage, &[]);
+    let front = stage.attached();
+    first.client.call(Detach {}).unwrap();
+    assert_eq!(front.status().slots.len(), 1, "there is one slot, which serves");
+    let pc = stage.pc(8001);
+    assert_eq!(front.breakpoints(stage.module(), &[pc]), [Planted::Bound { id: 1, pc }]);
+    let flow = stage.request(1);
+    let stop = front.stopped();
+    front.resume(stop.stop, ResumeMode::Continue);
+    assert_eq!(flow.action(), Action::Continue);
+    flow.end();
+    front.client.call(Detach {}).unwrap();
+    // And with nobody else there.
+    let (last, _) = held(&stage, &[]);
+    last.client.call(Detach {}).unwrap();
+    last.wait_status("the images go", |status| status.code_images == 1 && status.slots.is_empty());
+    assert_eq!(stage.threads(), 0);
+}
+
+/// Another session debugs another filter with the same module.
+#[test]
+fn breakpoints_of_a_slot_that_is_held_back_need_no_other_one() {
+    let stage = Stage::with(&[("one", &plain()), ("two", &plain())], "");
+    let front = stage.client();
+    front.attach(Attach { filters: vec!["two".into()], all: true, ..attach() }).unwrap();
+    let (patient, slot) = held(&stage, &["one"]);
+    let pc = stage.pc(8000);
+    assert_eq!(patient.breakpoints(stage.module(), &[pc]), [Planted::Bound { id: 1, pc }]);
+    patient.client.call(Start {}).unwrap();
+    let stop = patient.stopped();
+    assert_eq!((stop.slot, stop.control), (slot, true));
+    patient.resume(stop.stop, ResumeMode::Continue);
+    wait_ready(&patient);
 }
