@@ -96,7 +96,8 @@ impl DebugContext {
             if let Some(bound) = &mut state.bound {
                 bound.unstoppable = true;
             }
-            state.stop
+            // Another one, of a tick, is not this transaction's.
+            state.stop.filter(|_| state.serving().is_some())
         };
         if let Some(stop) = stop
             && let Some(standing) = lane.tables().stops.get_mut(&stop)

@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use wasmdbg_control::server::Waker;
 use wasmdbg_control::status::Histogram;
-use wasmdbg_control::stop::{Context, ReleaseCause};
+use wasmdbg_control::stop::ReleaseCause;
 use wasmdbg_control::transactions::Missed;
 use wasmdbg_control::{Event, FilterId, ModuleHash, SessionId, SlotId, StopId, TransactionId};
 use wasmtime::{Engine, InstancePre};
@@ -314,38 +314,49 @@ impl DebugLane {
 
     // Stops.
 
-    /// Registers a stop of `slot`, unless nobody may control it. `owner`: the session whose breakpoint,
-    /// step or interrupt it is.
+    /// Registers a stop of `slot`, unless nobody may control it, or nobody waits for its transaction any more.
+    /// `owner`: the session whose breakpoint, step or interrupt it is.
     pub(crate) fn open_stop(
         &self,
         slot: &Slot,
         owner: Option<SessionId>,
         commands: mpsc::Sender<Command>,
     ) -> Option<(StopId, SessionId)> {
-        let wanted = {
-            let state = slot.lock();
-            let stream = state.running.as_ref().is_some_and(|r| matches!(r.context, Context::Stream { .. }));
-            match &state.bound {
-                Some(bound) if stream && bound.unstoppable => return None,
-                Some(bound) if stream => Some(bound.session),
-                _ => owner,
-            }
-        };
-        let (stop, controller) = {
-            let mut tables = self.tables();
+        self.enter_stop(slot, owner, commands, |wanted| {
             // Looked at under the lock: a session that ends after this finds the stop in the table.
             let sessions = self.sessions();
             let mut naming = sessions.iter().filter(|session| session.wish(slot.filter).is_some());
             let controller = match wanted {
-                Some(id) => naming.find(|session| session.id == id)?.id,
-                None => naming.next()?.id,
+                Some(id) => naming.find(|session| session.id == id),
+                None => naming.next(),
             };
-            tables.next_stop += 1;
-            let stop = StopId(tables.next_stop);
-            tables.stops.insert(stop, Standing::new(controller, commands));
-            (stop, controller)
-        };
-        slot.lock().stop = Some(stop);
+            controller.map(|session| session.id)
+        })
+    }
+
+    /// `controller` finds the session that shall have the stop; which one, if that is settled.
+    fn enter_stop(
+        &self,
+        slot: &Slot,
+        owner: Option<SessionId>,
+        commands: mpsc::Sender<Command>,
+        controller: impl FnOnce(Option<SessionId>) -> Option<SessionId>,
+    ) -> Option<(StopId, SessionId)> {
+        let mut tables = self.tables();
+        let wanted = slot.lock().serving().map(|bound| bound.session).or(owner);
+        let controller = controller(wanted)?;
+        tables.next_stop += 1;
+        let stop = StopId(tables.next_stop);
+        {
+            let mut state = slot.lock();
+            if state.serving().is_some_and(|bound| bound.unstoppable) {
+                return None;
+            }
+            // Whoever finds it there from now on waits for the table, which has it then.
+            state.stop = Some(stop);
+        }
+        tables.stops.insert(stop, Standing::new(controller, commands));
+        drop(tables);
         self.wake();
         Some((stop, controller))
     }
@@ -398,5 +409,76 @@ impl DebugLane {
         if let Some(waker) = self.waker.get() {
             waker.wake();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use wasmdbg_control::ContextId;
+    use wasmdbg_control::stop::Context;
+
+    use super::super::slot::Running;
+    use super::*;
+    use crate::config::Settings;
+    use crate::embedder::{Embedder, ThreadHandle};
+
+    struct Nobody;
+
+    impl Embedder for Nobody {
+        fn host_name(&self) -> String {
+            String::from("nobody")
+        }
+
+        fn log(&self, _: Level, _: &str, _: Option<TransactionId>, _: &str) {}
+
+        fn task(&self, _: Box<dyn FnOnce() + Send>) {}
+
+        fn spawn(&self, _: &str, _: Box<dyn FnOnce() + Send>) -> Result<Box<dyn ThreadHandle>, String> {
+            Err(String::from("there are no threads"))
+        }
+    }
+
+    /// A lane, and a slot that runs a callback of a transaction.
+    fn serving() -> (Arc<DebugLane>, Slot) {
+        let (runtime, _) = Runtime::new(Arc::new(Nobody), Settings::default(), 1 << 20).expect("a runtime");
+        let about = (FilterId(0), String::from("filter"), ModuleHash([0; 32]));
+        let (slot, _) = Slot::new(SlotId(0), about, Engine::default().weak(), 0);
+        let (transaction, [method, path]) = (TransactionId(7), ["GET", "/"].map(String::from));
+        let facts = RequestFacts { method, path, client: None, client_port: 0 };
+        let (method, path) = (facts.shown_method(), facts.shown_path());
+        let context = Context::Stream { id: ContextId(2), transaction, method, path };
+        {
+            let mut state = slot.lock();
+            state.running = Some(Running { context, callback: "proxy_on_request_headers" });
+            state.bound = Some(Bound {
+                transaction,
+                facts,
+                session: SessionId(3),
+                since: Instant::now(),
+                activity: Activity::Proxy,
+                unstoppable: false,
+            });
+        }
+        (DebugLane::new(runtime), slot)
+    }
+
+    /// The watch over clients tells of each one once.
+    #[test]
+    fn a_client_that_goes_while_its_stop_is_made_leaves_none() {
+        let (lane, slot) = serving();
+        let open = |goes: bool| {
+            let (commands, _) = mpsc::channel();
+            lane.enter_stop(&slot, None, commands, |wanted| {
+                let mut state = slot.lock();
+                assert_eq!(state.stop, None, "it would be released");
+                state.bound.as_mut().expect("a transaction").unstoppable = goes;
+                wanted
+            })
+        };
+        let stop = open(false);
+        assert_eq!((stop, slot.lock().stop), (Some((StopId(1), SessionId(3))), Some(StopId(1))));
+        lane.close_stop(&slot, StopId(1));
+        assert_eq!(open(true), None);
+        assert!(lane.tables().stops.is_empty() && slot.lock().stop.is_none());
     }
 }

@@ -139,6 +139,14 @@ pub(crate) struct Running {
     pub(crate) callback: &'static str,
 }
 
+impl SlotState {
+    /// The bound transaction, while a callback of it is under way.
+    pub(crate) fn serving(&self) -> Option<&Bound> {
+        let running = self.running.as_ref()?;
+        self.bound.as_ref().filter(|_| matches!(running.context, Context::Stream { .. }))
+    }
+}
+
 impl Slot {
     pub(crate) fn new(
         id: SlotId,

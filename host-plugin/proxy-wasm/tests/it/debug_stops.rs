@@ -198,6 +198,38 @@ fn breakpoints_stand_on_opcodes_or_nowhere() {
     flow.end();
 }
 
+/// A tick stands while its slot has a transaction that the filter paused.
+#[test]
+fn the_end_of_a_client_releases_no_stop_of_something_else() {
+    let stage = Stage::new(
+        &filter(
+            r#"(func (export "proxy_on_configure") (param i32 i32) (result i32)
+                (drop (call $tick (i32.const 1)))
+                (i32.const 1))
+            (func (export "proxy_on_tick") (param i32)
+                (if (i32.load8_u (i32.const 0)) (then (drop (i32.const 5003)) (i32.store8 (i32.const 0) (i32.const 0)))))
+            (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
+                (i32.store8 (i32.const 0) (i32.const 1))
+                (i32.const 1))"#,
+        ),
+        "",
+    );
+    let front = stage.attached();
+    front.breakpoints(stage.module(), &[stage.pc(5003)]);
+    let flow = stage.request(1);
+    assert_eq!(flow.action(), Action::Pause);
+    let stop = front.stopped();
+    assert_eq!(stop.callback, "proxy_on_tick");
+    flow.client_gone();
+    front.resume(stop.stop, ResumeMode::Continue);
+    let cause = front.wait("the end of the stop", |event| match event {
+        Event::Released(released) => Some(released.cause),
+        _ => None,
+    });
+    assert_eq!(cause, ReleaseCause::Resumed);
+    flow.end();
+}
+
 #[test]
 fn the_module_is_read_by_ranges() {
     let stage = Stage::new(&adding(), "");
