@@ -237,10 +237,11 @@ impl Service for Agent {
 }
 
 impl Drop for Agent {
-    /// Nobody is left to release a stop: all go on.
+    /// Nobody is left to release a stop or to give a slot its thread: all go on.
     fn drop(&mut self) {
         for session in self.lane.sessions().iter() {
             self.lane.remove_session(session.id);
         }
+        self.lane.close();
     }
 }

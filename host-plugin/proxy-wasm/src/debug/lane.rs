@@ -78,6 +78,8 @@ pub(crate) enum Note {
 
 #[derive(Default)]
 struct Notes {
+    /// Nobody is left to read them.
+    closed: bool,
     notes: Vec<Note>,
     missed: VecDeque<(SessionId, Missed)>,
 }
@@ -395,8 +397,20 @@ impl DebugLane {
     }
 
     pub(crate) fn note(&self, note: Note) {
-        self.notes.lock().unwrap_or_else(PoisonError::into_inner).notes.push(note);
+        let mut notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
+        // Otherwise it is dropped, and what waits for it with it: a slot that gets no thread takes no jobs.
+        if !notes.closed {
+            notes.notes.push(note);
+        }
+        drop(notes);
         self.wake();
+    }
+
+    /// The agent serves no more.
+    pub(crate) fn close(&self) {
+        self.notes.lock().unwrap_or_else(PoisonError::into_inner).closed = true;
+        // Dropped without the lock: jobs of slots that got no thread answer themselves.
+        drop(self.take_notes());
     }
 
     /// What has been noted since the last call.

@@ -1,6 +1,8 @@
 //! How slots start: modules that end their start by an exit, threads that cannot be made, slots that are held
 //! back, and what becomes of those that never begin.
 
+use std::sync::atomic::Ordering;
+
 use wasmdbg_control::breakpoints::Planted;
 use wasmdbg_control::session::{Attach, Detach, LanePhase, LaneStart, Start};
 use wasmdbg_control::stop::{ResumeMode, StopReason};
@@ -149,4 +151,25 @@ fn breakpoints_of_a_slot_that_is_held_back_need_no_other_one() {
     assert_eq!((stop.slot, stop.control), (slot, true));
     patient.resume(stop.stop, ResumeMode::Continue);
     wait_ready(&patient);
+}
+
+#[test]
+fn the_end_of_the_agent_leaves_no_transaction_for_a_slot_that_never_begins() {
+    let mut stage = Stage::new(&plain(), "");
+    let _front = stage.attached();
+    let first = stage.request(1);
+    assert_eq!(first.action(), Action::Continue);
+    stage.deaf.store(true, Ordering::SeqCst);
+    // The second one's slot waits for its thread, and so does the third one's, which is not there yet.
+    let second = stage.request(2);
+    let (claim, request) = stage.claim(0, 3, &[]).unwrap();
+    stage.end_agent();
+    assert_eq!(second.action(), Action::Failed);
+    let third = stage.entered(claim, request);
+    third.call(wasmdbg_proxy_wasm::Callback::RequestHeaders { end_of_stream: true });
+    assert_eq!(third.action(), Action::Failed);
+    for flow in [first, second, third] {
+        flow.end();
+    }
+    assert!(stage.try_request(4, &[]).is_none());
 }

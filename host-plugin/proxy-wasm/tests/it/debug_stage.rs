@@ -85,6 +85,7 @@ impl Embedder for Host {
 struct Ahead {
     agent: Agent,
     milliseconds: Arc<AtomicU64>,
+    deaf: Arc<AtomicBool>,
 }
 
 impl Ahead {
@@ -115,7 +116,9 @@ impl Service for Ahead {
     }
 
     fn tick(&mut self, now: Instant) {
-        self.agent.tick(now + self.by());
+        if !self.deaf.load(Ordering::SeqCst) {
+            self.agent.tick(now + self.by());
+        }
     }
 
     fn next_tick(&self) -> Option<Instant> {
@@ -132,6 +135,8 @@ pub(crate) struct Stage {
     waker: Waker,
     agent: Option<JoinHandle<()>>,
     ahead: Arc<AtomicU64>,
+    /// The agent hears nothing of what other threads tell it.
+    pub(crate) deaf: Arc<AtomicBool>,
     pub(crate) folder: PathBuf,
 }
 
@@ -181,9 +186,11 @@ impl Stage {
             waker: waker.clone(),
         };
         let ahead = Arc::new(AtomicU64::new(0));
-        let mut agent = Ahead { agent: Agent::new(parts), milliseconds: Arc::clone(&ahead) };
+        let deaf = Arc::new(AtomicBool::new(false));
+        let mut agent =
+            Ahead { agent: Agent::new(parts), milliseconds: Arc::clone(&ahead), deaf: Arc::clone(&deaf) };
         let agent = thread::spawn(move || server.run(&mut agent).unwrap());
-        Self { host, lane, filters, remote, waker, agent: Some(agent), ahead, folder }
+        Self { host, lane, filters, remote, waker, agent: Some(agent), ahead, deaf, folder }
     }
 
     /// Puts the agent's clock so far ahead of the machine's.
@@ -237,10 +244,15 @@ impl Stage {
 
     pub(crate) fn try_filter(&self, filter: u32, id: u64, headers: &[(&str, &str)]) -> Option<Flow> {
         let (claim, request) = self.claim(filter, id, headers)?;
+        Some(self.entered(claim, request))
+    }
+
+    /// A transaction whose slot was chosen.
+    pub(crate) fn entered(&self, claim: Claim, request: Request) -> Flow {
         let (outcomes, receiver) = mpsc::channel();
         let (effects, effect_receiver) = mpsc::channel();
         let context = claim.enter(request.boxed(), Box::new(move |_, action| _ = effects.send(action)));
-        Some(Flow { request, context, outcomes, receiver, effects: effect_receiver })
+        Flow { request, context, outcomes, receiver, effects: effect_receiver }
     }
 
     /// A slot for a transaction that has not entered it yet.
@@ -269,13 +281,20 @@ impl Stage {
     }
 }
 
-impl Drop for Stage {
-    fn drop(&mut self) {
+impl Stage {
+    /// The agent serves no more.
+    pub(crate) fn end_agent(&mut self) {
         self.waker.stop();
         if let Some(agent) = self.agent.take() {
             let ended = agent.join();
             assert!(thread::panicking() || ended.is_ok(), "the agent panicked");
         }
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        self.end_agent();
         let _ = fs::remove_dir_all(&self.folder);
     }
 }
