@@ -34,6 +34,8 @@ pub(crate) struct Exchange {
     pub(crate) socket: Option<RawFd>,
     /// It stays between request and response until [`Transaction::respond`].
     pub(crate) origin_waits: bool,
+    /// The time-outs of the records that can be set for a transaction, in seconds.
+    pub(crate) records: [i64; 3],
 }
 
 impl Exchange {
@@ -45,6 +47,7 @@ impl Exchange {
             protocols: vec![c"http/1.1", c"tcp", c"ipv4"],
             socket: None,
             origin_waits: false,
+            records: settings(),
         }
     }
 
@@ -66,11 +69,11 @@ impl Exchange {
         let made: &'static Transaction = Box::leak(Box::new(Transaction {
             id: NUMBER.fetch_add(1, Ordering::Relaxed),
             home: EventLoop::this().unwrap(),
+            settings: Mutex::new(self.records),
             exchange: self,
             addresses: Addresses::new(),
             client: Connection::default(),
             origin: Connection::default(),
-            settings: Mutex::new(settings()),
             aborted: AtomicBool::new(false),
             state: Mutex::new(state),
         }));

@@ -8,7 +8,7 @@
 //!
 //! One timer nobody can reach: a stream of HTTP/2 starts with `transaction_active_timeout_in` of the
 //! records, before any hook, and keeps it until its request is remapped. Its default is 900 s, above the
-//! longest stop.
+//! longest stop; a request callback that takes longer, in one stop after the other, loses its client.
 
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -16,14 +16,16 @@ use std::time::Duration;
 use crate::ts::records::{self, Record};
 use crate::ts::{Access, OverridableKey};
 
-/// Twice as long as a stop may last.
-const LONG: Duration = Duration::from_secs(1200);
+/// Seconds that no park lasts: a day, after which the server gives up connections that have no other limit
+/// (`proxy.config.net.default_inactivity_timeout`). A park is as long as its callback, in which one stop can
+/// follow the other while its user works; deadlines and the watch over clients end one that nobody needs.
+const LONG: i64 = 24 * 60 * 60;
 
 /// Settings whose timeouts run while a transaction is parked.
 const TIMEOUTS: [Record; 3] =
     [records::CLIENT_INACTIVITY, records::ORIGIN_INACTIVITY, records::CLIENT_ACTIVITY];
 
-/// The settings of a transaction before they were raised.
+/// The settings of a transaction before they were raised; none for one that was high enough.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Timeouts([Option<i64>; 3]);
 
@@ -37,8 +39,9 @@ impl Timeouts {
     pub(crate) fn raise(access: &mut Access<'_>) -> Self {
         Self(keys().map(|key| {
             let key = key?;
-            let before = key.get(access)?;
-            key.set(access, i64::try_from(LONG.as_secs()).unwrap_or(i64::MAX));
+            // 0 is no timeout.
+            let before = key.get(access).filter(|before| (1..LONG).contains(before))?;
+            key.set(access, LONG);
             Some(before)
         }))
     }
@@ -56,8 +59,12 @@ impl Timeouts {
 /// Pushes the timeouts of the transaction's connections away. Called at each park; not in TXN_CLOSE, where
 /// the connections can be gone.
 pub(crate) fn hold(access: &Access<'_>) {
-    for connection in [access.client_connection(), access.server_connection()].into_iter().flatten() {
-        connection.set_inactivity_timeout(LONG);
+    let connections = [access.client_connection(), access.server_connection()];
+    // In the order of `TIMEOUTS`.
+    for (connection, key) in connections.into_iter().zip(keys()) {
+        let Some(connection) = connection else { continue };
+        let own = key.and_then(|key| key.get(access)).unwrap_or(0);
+        connection.set_inactivity_timeout(Duration::from_secs(own.max(LONG).unsigned_abs()));
         connection.cancel_active_timeout();
     }
 }

@@ -10,7 +10,8 @@ use wasmdbg_control::rules::Rule;
 use super::{LOGGING, PAUSING, counters, filter};
 use crate::double::{At, Exchange, Message, PATIENCE, attach, attach_by, plugin, serve, serve_debuggers};
 
-const LONG: i64 = 1200;
+/// A day, in seconds.
+const LONG: i64 = 86_400;
 
 /// A stream of HTTP/2, or a request of HTTP/1.1.
 fn exchange(path: &str, stream: bool) -> Exchange {
@@ -34,6 +35,28 @@ fn time_outs_are_raised_for_what_a_rule_takes_and_put_back_for_the_rest() {
         assert_eq!((passed.client.held(), passed.has_start_hook()), ((0, false), stream));
     }
     assert_eq!(counters(0).debug_contexts, 2);
+}
+
+#[test]
+fn no_time_out_is_lowered_and_none_is_switched_on() {
+    let thread = serve_debuggers(&[("logging", &filter(LOGGING), true)], "");
+    let _client = attach_by(&[], vec![Rule::Path { prefix: "/here".into() }]);
+    for (records, raised, held) in [
+        ([0, LONG + 7, 0], [0, LONG + 7, 0], (LONG, LONG + 7)),
+        ([LONG + 5, 31, LONG], [LONG + 5, LONG, LONG], (LONG + 5, LONG)),
+    ] {
+        for stream in [true, false] {
+            let taken = Exchange { records, origin_waits: true, ..exchange("/here", stream) }.start();
+            assert_eq!(*taken.settings.lock().unwrap(), raised, "stream: {stream}");
+            thread.run(|| taken.at() == At::Origin);
+            taken.respond();
+            assert_eq!((taken.client.held().0, taken.origin.held().0), held, "stream: {stream}");
+            thread.run(|| taken.is_over());
+            let passed = Exchange { records, ..exchange("/there", stream) }.start();
+            assert!(passed.is_over());
+            assert_eq!(*passed.settings.lock().unwrap(), records, "stream: {stream}");
+        }
+    }
 }
 
 #[test]
