@@ -21,8 +21,10 @@ use std::time::Duration;
 use wasmdbg_control::rules::Rule;
 use wasmdbg_control::server::ServerLoop;
 use wasmdbg_control::session::{Attach, LaneStart};
-use wasmdbg_control::{Client, Connection, Events, FilterId};
-use wasmdbg_proxy_wasm::{Agent, AgentParts, Embedder, Filter, FilterConfig, Runtime, Settings};
+use wasmdbg_control::{Client, Connection, Events, FilterId, TransactionId};
+use wasmdbg_proxy_wasm::{
+    Agent, AgentParts, Embedder, Filter, FilterConfig, Level, Runtime, Settings, ThreadHandle,
+};
 
 use crate::embedder::Server;
 use crate::hooks;
@@ -74,6 +76,33 @@ pub(crate) fn serve_debuggers(filters: &[(&str, &str, bool)], settings: &str) ->
     serve_at(Some("/nowhere/wasmdbg.sock".into()), "", filters, settings)
 }
 
+/// The server as the host of filters, whose threads may be used up.
+struct Host {
+    server: Server,
+    thread: &'static EventLoop,
+}
+
+impl Embedder for Host {
+    fn host_name(&self) -> String {
+        self.server.host_name()
+    }
+
+    fn log(&self, level: Level, filter: &str, transaction: Option<TransactionId>, message: &str) {
+        self.server.log(level, filter, transaction, message);
+    }
+
+    fn task(&self, body: Box<dyn FnOnce() + Send>) {
+        self.server.task(body);
+    }
+
+    fn spawn(&self, name: &str, body: Box<dyn FnOnce() + Send>) -> Result<Box<dyn ThreadHandle>, String> {
+        if self.thread.exhausted.load(Ordering::SeqCst) {
+            return Err(String::from("no thread is left"));
+        }
+        self.server.spawn(name, body)
+    }
+}
+
 fn serve_at(
     socket: Option<PathBuf>,
     lines: &str,
@@ -82,7 +111,7 @@ fn serve_at(
 ) -> &'static EventLoop {
     sys::load_double(&find);
     let thread = EventLoop::new(None);
-    let server: Arc<dyn Embedder> = Arc::new(Server::new("in memory".into()));
+    let server: Arc<dyn Embedder> = Arc::new(Host { server: Server::new("in memory".into()), thread });
     let (settings, _) = Settings::parse(settings, "settings".as_ref()).unwrap();
     let (runtime, _traps) = Runtime::new(server, settings, 1 << 20).unwrap();
     let load = |(index, (name, text, fail_open)): (usize, &(&str, &str, bool))| {

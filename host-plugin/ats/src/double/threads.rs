@@ -32,6 +32,8 @@ pub(crate) struct EventLoop {
     log: Mutex<Vec<String>>,
     /// Work for other threads is not done.
     pub(crate) holds_tasks: AtomicBool,
+    /// The server makes no further threads for the plugin.
+    pub(crate) exhausted: AtomicBool,
     /// Where hooks are handled.
     pub(super) hooks: Mutex<Vec<(c_int, Pointer<Continuation>)>>,
     /// The lowest address of a frame that re-enabled a transaction.
@@ -73,6 +75,7 @@ impl EventLoop {
             events: Mutex::default(),
             log: Mutex::default(),
             holds_tasks: AtomicBool::new(false),
+            exhausted: AtomicBool::new(false),
             hooks: Mutex::default(),
             deepest: Mutex::new(usize::MAX),
         }));

@@ -116,15 +116,24 @@ impl Flow {
         stage: Stage,
         action: Action,
     ) -> Option<Event> {
-        let action = {
+        let (action, seat) = {
             let _measuring = self.plugin.lane.measure();
             let mut state = self.state();
             let action = state.chain.returned(stage, index, action)?;
-            if let Some(Place::Debug(seat)) = state.places.get(index) {
+            let seat = match state.places.get(index) {
+                Some(Place::Debug(seat)) => Some(Arc::clone(seat)),
+                _ => None,
+            };
+            if let Some(seat) = &seat {
                 self.plugin.watch.remove(seat);
             }
-            action
+            (action, seat)
         };
+        if action == Action::Failed && seat.is_some_and(|seat| seat.take_back()) {
+            // As if no slot had been free.
+            self.state().places[index] = Place::Empty;
+            return self.locked(parked, |flow, access| flow.run(access, stage));
+        }
         self.locked(parked, |flow, access| flow.go_on(access, stage, index, action))
     }
 

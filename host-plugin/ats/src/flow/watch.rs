@@ -40,6 +40,19 @@ impl Seat {
         }
     }
 
+    /// Takes the transaction back from a slot that has not taken it; whether it was so.
+    pub(crate) fn take_back(&self) -> bool {
+        let mut context = self.context.lock().unwrap_or_else(PoisonError::into_inner);
+        match context.take().map(DebugContext::take_back) {
+            Some(Ok(())) => true,
+            Some(Err(entered)) => {
+                *context = Some(entered);
+                false
+            }
+            None => false,
+        }
+    }
+
     /// Takes the context, to end it.
     pub(crate) fn take(&self) -> Option<DebugContext> {
         self.context.lock().unwrap_or_else(PoisonError::into_inner).take()

@@ -2,6 +2,7 @@
 
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use wasmdbg_control::Event;
@@ -137,4 +138,30 @@ fn without_a_free_slot_a_transaction_takes_the_fast_lane_and_its_end_frees_one()
     let third = Exchange::new().start();
     thread.run(|| third.is_over());
     assert_eq!((counters(0).debug_contexts, counters(0).debug_missed), (2, 1), "the slot is free again");
+}
+
+/// Its callback is queued when that is known; or the claim is not used yet, for another filter has its turn.
+#[test]
+fn a_transaction_whose_slot_gets_no_thread_takes_the_fast_lane() {
+    let texts = [filter(PAUSING), filter(LOGGING)];
+    for before in [false, true] {
+        let logging = ("logging", texts[1].as_str(), false);
+        let all = [("pausing", texts[0].as_str(), true), logging];
+        let thread = serve(if before { &all } else { &all[1..] }, "limits: {pause: 50ms}");
+        let debugged = usize::from(before);
+        let _client = attach(&["logging"]);
+        let first = Exchange { origin_waits: true, ..Exchange::new() }.start();
+        thread.run(|| first.at() == At::Origin);
+        thread.exhausted.store(true, Ordering::SeqCst);
+        let second = Exchange::new().start();
+        thread.run(|| second.is_over());
+        assert_eq!((second.answer(), thread.logged("response")), (None, 1), "{:?}", thread.log());
+        assert_eq!((counters(debugged).debug_contexts, counters(debugged).debug_missed), (1, 1));
+        first.respond();
+        thread.run(|| first.is_over());
+        // The slot that has its thread serves on.
+        let third = Exchange::new().start();
+        thread.run(|| third.is_over());
+        assert_eq!((counters(debugged).debug_contexts, counters(debugged).debug_missed), (2, 1));
+    }
 }

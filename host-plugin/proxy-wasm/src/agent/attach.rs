@@ -2,14 +2,15 @@
 //! passes configure, and only then are transactions taken. Until then those that match are counted.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use wasmdbg_control::rules::Rule;
 use wasmdbg_control::server::ClientId;
 use wasmdbg_control::session::{
-    Attach, Attached, AttachedFilter, LanePhase, LaneProgress, LaneStart, Started,
+    Attach, Attached, AttachedFilter, LaneFailed, LanePhase, LaneProgress, LaneStart, Started,
 };
+use wasmdbg_control::text::{SHOWN, cut};
 use wasmdbg_control::{ErrorKind, Event, FilterId, RequestId, SessionId, WireError};
 
 use super::Agent;
@@ -64,12 +65,7 @@ impl Agent {
         }
         let mut wishes = Vec::new();
         for filter in &filters {
-            wishes.push(Wish {
-                filter: filter.id(),
-                core: Arc::clone(filter.core()),
-                rules: Rules::new(&rules, seed)?,
-                ready: AtomicBool::new(false),
-            });
+            wishes.push(Wish::new(Arc::clone(filter.core()), filter.id(), Rules::new(&rules, seed)?));
         }
         let settings = self.lane.runtime.settings.debug.pause_deadline;
         let deadline = asked.deadline_ms.map_or(settings, Duration::from_millis).clamp(SHORTEST, HARD_CAP);
@@ -162,9 +158,11 @@ impl Agent {
             let slot = {
                 let mut tables = self.lane.tables();
                 let open = tables.slots.iter().find(|slot| slot.filter == filter && slot.is_open());
-                match open.cloned() {
-                    Some(slot) => Some(slot),
-                    None => match self.lane.make_slot(&mut tables, filter) {
+                let failed = tables.failure(filter, waiting.since).map(str::to_owned);
+                match (open.cloned(), failed) {
+                    (Some(slot), _) => Some(slot),
+                    (None, Some(reason)) => return Err(reason),
+                    (None, None) => match self.lane.make_slot(&mut tables, filter) {
                         Ok((slot, spawn)) if waiting.start == LaneStart::Held => {
                             slot.held.store(true, Ordering::Release);
                             client.held.push(spawn);
@@ -188,7 +186,7 @@ impl Agent {
             let Some(slot) = slot.filter(|slot| held || slot.lock().ready) else { continue };
             if !held {
                 if let Some(wish) = session.wish(filter) {
-                    wish.ready.store(true, Ordering::Release);
+                    wish.set_ready();
                 }
                 session.send(progress(&step.filter, LanePhase::Ready, waiting.since.elapsed()));
             }
@@ -237,19 +235,34 @@ impl Agent {
     fn advance_starts(&mut self) {
         for client in self.clients.values_mut().filter(|client| client.starting) {
             let Some(session) = &client.session else { continue };
-            let waiting = |wish: &&Wish| !wish.ready.load(Ordering::Acquire);
-            for wish in session.filters.iter().filter(waiting) {
+            for wish in session.filters.iter().filter(|wish| wish.is_starting()) {
                 let slots = self.lane.tables().slots.clone();
                 if !slots.iter().any(|slot| slot.filter == wish.filter && slot.lock().ready) {
                     continue;
                 }
-                wish.ready.store(true, Ordering::Release);
+                wish.set_ready();
                 if let Some(filter) = self.filters.iter().find(|filter| filter.id() == wish.filter) {
                     session.send(progress(filter, LanePhase::Ready, session.age()));
                 }
             }
-            client.starting = session.filters.iter().any(|wish| waiting(&wish));
+            client.starting = session.filters.iter().any(Wish::is_starting);
         }
+    }
+
+    /// A slot of a filter could not start (again). The lane goes on while there is another one: who misses a
+    /// transaction for want of this one is told why.
+    pub(super) fn slot_failed(&mut self, filter: FilterId, reason: &str) {
+        if self.lane.tables().slots.iter().any(|slot| slot.filter == filter && slot.is_open()) {
+            return;
+        }
+        if let Some(failed) = self.filter(filter) {
+            let (name, reason) = (failed.config().name.clone(), cut(reason, SHOWN).into_owned());
+            let event = Event::LaneFailed(LaneFailed { filter, name, reason });
+            for session in self.lane.sessions().iter().filter(|session| session.wish(filter).is_some()) {
+                session.send(event.clone());
+            }
+        }
+        self.fail_lane(filter, reason);
     }
 
     /// The lane of a filter cannot be made, or cannot go on.
@@ -257,7 +270,7 @@ impl Agent {
         self.lane.tables().codes.remove(&filter);
         for session in self.lane.sessions().iter() {
             if let Some(wish) = session.wish(filter) {
-                wish.ready.store(false, Ordering::Release);
+                wish.set_failed();
             }
         }
         let waits = |waiting: &Waiting| waiting.filters.iter().any(|step| step.filter.id() == filter);

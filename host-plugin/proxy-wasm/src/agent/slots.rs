@@ -128,9 +128,8 @@ impl Crew {
                 self.threads.insert(slot.id, thread);
             }
             Err(reason) => {
-                slot.closing.store(true, Ordering::Release);
                 slot.orphan.store(true, Ordering::Release);
-                self.lane.note(Note::Failed(slot.filter, format!("no thread for a debug slot: {reason}")));
+                self.lane.slot_failed(&slot, format!("there is no thread for its virtual machine: {reason}"));
                 let jobs = cell.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
                 self.orphans.extend(jobs.map(|jobs| (slot, jobs)));
             }
@@ -195,7 +194,7 @@ impl Agent {
             Note::Spawn(slot, jobs, code) => self.crew.spawn(slot, jobs, code),
             // Attaches look at their slots in each turn.
             Note::Ready => {}
-            Note::Failed(filter, reason) => self.fail_lane(filter, &reason),
+            Note::Failed(filter, reason) => self.slot_failed(filter, &reason),
             Note::Gone(id) => self.crew.gone(id),
         }
     }

@@ -53,8 +53,7 @@ impl Claim {
 impl Drop for Claim {
     fn drop(&mut self) {
         if let Some((lane, slot)) = self.held.take() {
-            slot.lock().bound = None;
-            lane.poke(&slot);
+            lane.unbind(&slot);
         }
     }
 }
@@ -79,6 +78,22 @@ impl DebugContext {
         if slot.orphan.load(Ordering::Acquire) {
             lane.wake();
         }
+    }
+
+    /// Takes the transaction back when its slot has not taken it, for want of a thread or of a virtual machine:
+    /// its first callback has failed then. Its session has missed it, and the fast lane serves it.
+    ///
+    /// # Errors
+    /// The context: the slot has taken the transaction, and what failed is the filter's.
+    pub fn take_back(mut self) -> Result<(), Self> {
+        let Some((lane, slot)) = self.held.take() else { return Ok(()) };
+        let _measuring = lane.measure();
+        if slot.lock().bound.as_ref().is_some_and(|bound| bound.entered) {
+            self.held = Some((Arc::clone(&lane), slot));
+            return Err(self);
+        }
+        lane.turn_away(&slot);
+        Ok(())
     }
 
     /// Queues what ends a transaction: done, log and delete. `done` is called on the slot's thread when

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicUsize, Ordering, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, mpsc};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use wasmdbg_control::server::Waker;
 use wasmdbg_control::status::Histogram;
@@ -29,6 +29,8 @@ use crate::vm::state::VmState;
 
 /// Events about missed transactions that wait; more are only counted.
 const MISSED_WAITING: usize = 64;
+/// After a slot that could not start, how long transactions get none of their own.
+const RETRY: Duration = Duration::from_secs(1);
 /// Linear memory that a slot is expected to take before one of the filter has been seen to run.
 const EXPECTED_MEMORY: u64 = 2 << 20;
 
@@ -50,6 +52,8 @@ pub(crate) struct Tables {
     pub(crate) stops: BTreeMap<StopId, Standing>,
     /// Filters whose slots can be made.
     pub(crate) codes: BTreeMap<FilterId, Arc<SlotCode>>,
+    /// The last slot of each that could not start: when, and why.
+    failures: BTreeMap<FilterId, (Instant, String)>,
     next_slot: u32,
     next_stop: u64,
 }
@@ -70,7 +74,7 @@ pub(crate) enum Note {
     Spawn(Arc<Slot>, mpsc::Receiver<Job>, Arc<SlotCode>),
     /// A slot has passed configure: an attach may wait for it.
     Ready,
-    /// A slot of a filter cannot start (again).
+    /// A slot of a filter cannot start (again), and is closing.
     Failed(FilterId, String),
     /// A slot's thread is about to end.
     Gone(SlotId),
@@ -139,19 +143,17 @@ impl DebugLane {
         let _measuring = self.measure();
         let facts = request.facts();
         for (session, wish) in std::iter::once(first).chain(wanting) {
-            let ready = wish.ready.load(Ordering::Acquire);
+            let ready = wish.is_ready();
             match self.claim(session, wish, transaction, facts) {
                 Ok(slot) => return Some(slot),
-                Err(reason) => {
-                    wish.rules.put_back();
-                    self.miss(session, wish, facts, reason);
-                }
+                Err(reason) => self.miss(session, wish, facts, reason),
             }
             // One that takes none yet leaves them to others; a slot that is not there is there for nobody.
             if ready {
                 break;
             }
         }
+        count_missed(first.1);
         None
     }
 
@@ -159,10 +161,7 @@ impl DebugLane {
     /// be debugged waits as well.
     pub fn is_starting(&self, filter: FilterId) -> bool {
         self.any_session()
-            && self
-                .sessions()
-                .iter()
-                .any(|session| session.wish(filter).is_some_and(|wish| !wish.ready.load(Ordering::Acquire)))
+            && self.sessions().iter().any(|session| session.wish(filter).is_some_and(Wish::is_starting))
             && self.tables().codes.contains_key(&filter)
     }
 
@@ -173,8 +172,12 @@ impl DebugLane {
         transaction: TransactionId,
         facts: &RequestFacts,
     ) -> Result<Arc<Slot>, String> {
-        if !wish.ready.load(Ordering::Acquire) {
-            return Err(String::from("the debug lane is not ready yet"));
+        if !wish.is_ready() {
+            let text = match wish.is_starting() {
+                true => "the debug lane is not ready yet",
+                false => "the debug lane of this filter has failed: attach again",
+            };
+            return Err(String::from(text));
         }
         let bound = Bound {
             transaction,
@@ -182,6 +185,7 @@ impl DebugLane {
             session: session.id,
             since: Instant::now(),
             activity: Activity::Proxy,
+            entered: false,
             unstoppable: false,
         };
         let mut tables = self.tables();
@@ -193,26 +197,22 @@ impl DebugLane {
             slot.lock().bound = Some(bound);
             return Ok(slot);
         }
-        let slot = self.add_slot(&mut tables, wish.filter)?;
+        if let Some((_, reason)) =
+            tables.failures.get(&wish.filter).filter(|(when, _)| when.elapsed() < RETRY)
+        {
+            return Err(not_started(reason));
+        }
+        let (slot, spawn) = self.make_slot(&mut tables, wish.filter)?;
         slot.lock().bound = Some(bound);
-        Ok(slot)
-    }
-
-    /// A new slot of `filter`; the agent makes its thread.
-    ///
-    /// # Errors
-    /// Why there can be none.
-    pub(crate) fn add_slot(&self, tables: &mut Tables, filter: FilterId) -> Result<Arc<Slot>, String> {
-        let (slot, spawn) = self.make_slot(tables, filter)?;
         self.note(spawn);
         Ok(slot)
     }
 
-    /// As [`DebugLane::add_slot`]; the slot gets its thread when the note is given to the agent. Until then it
-    /// can be taken back by [`DebugLane::drop_slot`].
+    /// A new slot of `filter`, which gets its thread when the note is given to the agent. Until then it can be
+    /// taken back by [`DebugLane::drop_slot`].
     ///
     /// # Errors
-    /// As [`DebugLane::add_slot`].
+    /// Why there can be none.
     pub(crate) fn make_slot(
         &self,
         tables: &mut Tables,
@@ -253,9 +253,46 @@ impl DebugLane {
         self.tables().slots.retain(|slot| slot.id != id);
     }
 
+    /// A slot cannot start (again), and serves no more. Told to the agent, and to the host's log.
+    pub(crate) fn slot_failed(&self, slot: &Slot, reason: String) {
+        self.warn(slot, &format!("a debug slot cannot start: {reason}"));
+        {
+            let mut tables = self.tables();
+            slot.closing.store(true, Ordering::Release);
+            tables.failures.insert(slot.filter, (Instant::now(), reason.clone()));
+        }
+        self.note(Note::Failed(slot.filter, reason));
+    }
+
+    /// Frees a slot from its transaction, which has not entered it.
+    pub(super) fn unbind(&self, slot: &Slot) -> Option<Bound> {
+        let bound = slot.lock().bound.take();
+        self.poke(slot);
+        if slot.orphan.load(Ordering::Acquire) {
+            self.wake();
+        }
+        bound
+    }
+
+    /// The transaction of a slot that does not begin is no longer there; its session missed it.
+    pub(super) fn turn_away(&self, slot: &Slot) {
+        let Some(bound) = self.unbind(slot) else { return };
+        let reason = match self.tables().failures.get(&slot.filter) {
+            Some((_, reason)) => not_started(reason),
+            None => String::from("its debug slot ended before it began"),
+        };
+        let sessions = self.sessions();
+        let session = sessions.iter().find(|session| session.id == bound.session);
+        if let Some((session, wish)) = session.and_then(|session| Some((session, session.wish(slot.filter)?)))
+        {
+            self.miss(session, wish, &bound.facts, reason);
+            count_missed(wish);
+        }
+    }
+
     fn miss(&self, session: &Session, wish: &Wish, facts: &RequestFacts, reason: String) {
+        wish.rules.put_back();
         let total = session.missed.fetch_add(1, Relaxed) + 1;
-        wish.core.counters.debug_missed.fetch_add(1, Relaxed);
         {
             let mut notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
             if notes.missed.len() < MISSED_WAITING {
@@ -298,7 +335,9 @@ impl DebugLane {
                 let wanted = sessions.iter().any(|session| session.wish(slot.filter).is_some());
                 slot.closing.fetch_or(!wanted, Ordering::AcqRel);
             }
-            tables.codes.retain(|filter, _| sessions.iter().any(|session| session.wish(*filter).is_some()));
+            let wanted = |filter: &FilterId| sessions.iter().any(|session| session.wish(*filter).is_some());
+            tables.codes.retain(|filter, _| wanted(filter));
+            tables.failures.retain(|filter, _| wanted(filter));
             tables.slots.clone()
         };
         for slot in slots {
@@ -426,6 +465,23 @@ impl DebugLane {
     }
 }
 
+impl Tables {
+    /// Why a slot of `filter` could not start after `since`, if one could not.
+    pub(crate) fn failure(&self, filter: FilterId, since: Instant) -> Option<&str> {
+        self.failures.get(&filter).filter(|(when, _)| *when >= since).map(|(_, reason)| reason.as_str())
+    }
+}
+
+/// The fast lane serves what a session wanted.
+fn count_missed(wish: &Wish) {
+    wish.core.counters.debug_missed.fetch_add(1, Relaxed);
+}
+
+/// What its session reads of a transaction for which there could be no slot.
+fn not_started(reason: &str) -> String {
+    format!("another debug slot cannot start: {reason}")
+}
+
 #[cfg(test)]
 mod tests {
     use wasmdbg_control::ContextId;
@@ -470,6 +526,7 @@ mod tests {
                 session: SessionId(3),
                 since: Instant::now(),
                 activity: Activity::Proxy,
+                entered: true,
                 unstoppable: false,
             });
         }

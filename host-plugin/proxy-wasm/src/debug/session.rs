@@ -1,7 +1,8 @@
 //! One attached session as the debug lane sees it: which transactions it wants, where it wants to stop,
 //! and when its user was last heard of. Sends events; decides nothing.
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -37,7 +38,36 @@ pub(crate) struct Wish {
     pub(crate) core: Arc<FilterCore>,
     pub(crate) rules: Rules,
     /// Its lane takes transactions.
-    pub(crate) ready: AtomicBool,
+    ready: AtomicBool,
+    /// Its lane has failed.
+    failed: AtomicBool,
+}
+
+impl Wish {
+    pub(crate) fn new(core: Arc<FilterCore>, filter: FilterId, rules: Rules) -> Self {
+        Self { filter, core, rules, ready: AtomicBool::new(false), failed: AtomicBool::new(false) }
+    }
+
+    /// Whether transactions are taken.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.ready.load(Acquire)
+    }
+
+    /// Whether they are not taken yet.
+    pub(crate) fn is_starting(&self) -> bool {
+        !self.is_ready() && !self.failed.load(Acquire)
+    }
+
+    pub(crate) fn set_ready(&self) {
+        self.failed.store(false, Release);
+        self.ready.store(true, Release);
+    }
+
+    /// Transactions are not taken any more.
+    pub(crate) fn set_failed(&self) {
+        self.failed.store(true, Release);
+        self.ready.store(false, Release);
+    }
 }
 
 /// Who attaches; see [`Session`].

@@ -119,6 +119,8 @@ pub(crate) struct Bound {
     pub(crate) session: SessionId,
     pub(crate) since: Instant,
     pub(crate) activity: Activity,
+    /// The slot has taken it.
+    pub(crate) entered: bool,
     /// Its client is gone: nobody waits for it any more.
     pub(crate) unstoppable: bool,
 }

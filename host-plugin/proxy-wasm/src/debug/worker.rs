@@ -8,8 +8,6 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Instant;
 
-use wasmdbg_control::session::LaneFailed;
-use wasmdbg_control::text::{SHOWN, cut};
 use wasmdbg_control::transactions::TransactionEnded;
 use wasmdbg_control::{ContextId, Event};
 
@@ -106,14 +104,7 @@ impl Worker {
                 true
             }
             Err(error) => {
-                let reason = error.to_string();
-                self.lane.warn(&self.slot, &format!("a debug slot cannot start: {reason}"));
-                self.lane.tell(&Event::LaneFailed(LaneFailed {
-                    filter: self.slot.filter,
-                    name: self.slot.filter_name.clone(),
-                    reason: cut(&reason, SHOWN).into_owned(),
-                }));
-                self.lane.note(Note::Failed(self.slot.filter, reason));
+                self.lane.slot_failed(&self.slot, error.to_string());
                 false
             }
         }
@@ -133,6 +124,9 @@ impl Worker {
                     self.lane.tell(&Event::TransactionStarted(info));
                 }
                 let Some(vm) = &mut self.vm else { return };
+                if let Some(bound) = &mut self.slot.lock().bound {
+                    bound.entered = true;
+                }
                 self.code.core.counters.debug_contexts.fetch_add(1, Ordering::Relaxed);
                 let (context, outcome) = vm.create_context(transaction);
                 let decided = Some(outcome.action).filter(|action| *action != Action::Continue);

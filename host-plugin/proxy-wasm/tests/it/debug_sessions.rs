@@ -375,7 +375,7 @@ fn next_takes_so_many_and_no_more() {
 
 /// Its configuration is refused once the host logs critical lines only, which is after the fast lane has
 /// started.
-fn moody() -> String {
+pub(crate) fn moody() -> String {
     filter(
         r#"(func (export "proxy_on_configure") (param i32 i32) (result i32)
             (drop (call $level (i32.const 512)))
@@ -420,28 +420,6 @@ fn a_slot_that_cannot_be_rebuilt_gives_its_transactions_to_the_fail_policy() {
     flow.end();
     front.wait_status("the slot goes", |status| status.slots.is_empty());
     assert!(stage.try_request(2, &[]).is_none(), "the fast lane serves");
-}
-
-#[test]
-fn without_threads_there_is_no_debug_lane_and_nobody_waits_for_it() {
-    let stage = Stage::new(&plain(), "");
-    let front = stage.attached();
-    let first = stage.request(1);
-    assert_eq!(first.action(), Action::Continue);
-    stage.host.exhausted.store(true, Ordering::SeqCst);
-    // The second would need a slot of its own.
-    let second = stage.request(2);
-    assert_eq!(second.action(), Action::Failed);
-    second.end();
-    first.end();
-    front.client.call(Detach {}).unwrap();
-    front.wait_status("the images go", |status| status.code_images == 1);
-    let refused = front.attach(Attach { all: true, ..attach() });
-    assert!(
-        refused.as_ref().is_err_and(|error| error.to_string().contains("no thread is left")),
-        "{refused:?}"
-    );
-    assert_eq!(refusal(refused), ErrorKind::Lane);
 }
 
 #[test]

@@ -6,10 +6,12 @@ use std::sync::atomic::Ordering;
 use wasmdbg_control::breakpoints::Planted;
 use wasmdbg_control::session::{Attach, Detach, LanePhase, LaneStart, Start};
 use wasmdbg_control::stop::{ResumeMode, StopReason};
-use wasmdbg_control::{Event, SlotId};
-use wasmdbg_proxy_wasm::Action;
+use wasmdbg_control::transactions::Missed;
+use wasmdbg_control::{ErrorKind, Event, SlotId};
+use wasmdbg_proxy_wasm::{Action, Callback};
 
-use crate::debug_stage::{Front, Stage, attach, filter};
+use crate::debug_sessions::moody;
+use crate::debug_stage::{Front, Stage, attach, filter, refusal, wait_for};
 
 fn plain() -> String {
     filter(
@@ -50,7 +52,7 @@ fn an_exit_with_success_ends_a_start_and_is_no_trap() {
         // In a callback it is a death as any other.
         let third = stage.try_request(3, &[]).unwrap();
         third.request.maps.lock().unwrap().request.clear();
-        third.call(wasmdbg_proxy_wasm::Callback::RequestHeaders { end_of_stream: true });
+        third.call(Callback::RequestHeaders { end_of_stream: true });
         let stop = front.stopped();
         assert_eq!(stop.callback, "proxy_on_request_headers");
         let message = String::from("the guest called proc_exit(0)");
@@ -97,6 +99,7 @@ fn nobody_waits_for_a_slot_that_another_session_holds_back() {
     for flow in &flows {
         assert_eq!(flow.action(), Action::Continue);
     }
+    assert_eq!(front.status().filters[0].counters.debug_missed, 0, "the debug lane serves them");
     assert_eq!(slots().len(), 4, "a slot of its own for the second, too");
     for flow in flows {
         flow.end();
@@ -166,10 +169,106 @@ fn the_end_of_the_agent_leaves_no_transaction_for_a_slot_that_never_begins() {
     stage.end_agent();
     assert_eq!(second.action(), Action::Failed);
     let third = stage.entered(claim, request);
-    third.call(wasmdbg_proxy_wasm::Callback::RequestHeaders { end_of_stream: true });
+    third.call(Callback::RequestHeaders { end_of_stream: true });
     assert_eq!(third.action(), Action::Failed);
     for flow in [first, second, third] {
         flow.end();
     }
     assert!(stage.try_request(4, &[]).is_none());
+}
+
+fn missed(front: &Front) -> Missed {
+    front.wait("a missed transaction", |event| match event {
+        Event::Missed(missed) => Some(missed),
+        _ => None,
+    })
+}
+
+/// A session with one slot, which has a transaction; a second transaction's slot cannot start, for `reason`.
+fn one_slot_of_two(text: &str, refuse: impl Fn(&Stage, bool), reason: &str) {
+    let stage = Stage::new(text, "");
+    let front = stage.attached();
+    let first = stage.try_request(1, &[]).unwrap();
+    refuse(&stage, true);
+    let second = stage.request(2);
+    assert_eq!(second.action(), Action::Failed);
+    assert!(second.take_back(), "no slot has taken it");
+    let told = missed(&front);
+    assert!(told.total == 1 && told.reason.contains(reason), "{told:?}");
+    assert!(stage.log().contains(reason), "{}", stage.log());
+    // Not each request tries again.
+    wait_for("a transaction that is missed at once", || {
+        let Some(flow) = stage.try_request(3, &[]) else { return Some(()) };
+        flow.call(Callback::RequestHeaders { end_of_stream: true });
+        assert_eq!(flow.action(), Action::Failed);
+        assert!(flow.take_back());
+        None
+    });
+    let told = missed(&front);
+    assert!(told.total == 2 && told.reason.contains(reason), "{told:?}");
+    front.wait_status("the other slot goes", |status| status.slots.len() == 1);
+    assert!(stage.lane.any_session());
+    // The slot that is there serves on, and when it can there is another one.
+    refuse(&stage, false);
+    let further = wait_for("a further slot", || stage.try_request(4, &[]));
+    assert_eq!(front.status().slots.len(), 2);
+    first.end();
+    further.end();
+    let fifth = stage.try_request(5, &[]).expect("a slot is free");
+    fifth.end();
+    let failed = |event: &Event| matches!(event, Event::LaneFailed(_));
+    assert!(!front.events.try_iter().any(|event| failed(&event)), "its lane goes on");
+}
+
+#[test]
+fn a_slot_without_a_thread_leaves_the_lane_to_the_others() {
+    let refuse = |stage: &Stage, refuses| stage.host.exhausted.store(refuses, Ordering::SeqCst);
+    one_slot_of_two(&plain(), refuse, "no thread is left");
+}
+
+#[test]
+fn a_slot_that_refuses_its_configuration_leaves_the_lane_to_the_others() {
+    let refuse = |stage: &Stage, refuses| stage.host.quiet.store(refuses, Ordering::SeqCst);
+    one_slot_of_two(&moody(), refuse, "proxy_on_configure returned false");
+}
+
+#[test]
+fn what_a_slot_has_taken_is_not_taken_back() {
+    let stage = Stage::new(&plain(), "");
+    let _front = stage.attached();
+    let flow = stage.request(1);
+    assert_eq!(flow.action(), Action::Continue);
+    assert!(!flow.take_back());
+    // Dropped, it has ended.
+    assert_eq!(stage.filters[0].counters().snapshot().debug_missed, 0);
+    wait_for("the free slot", || stage.try_request(2, &[]).map(|flow| flow.end()));
+}
+
+#[test]
+fn without_threads_there_is_no_debug_lane_and_its_sessions_are_told() {
+    let stage = Stage::new(&plain(), "");
+    let (front, _) = held(&stage, &[]);
+    stage.host.exhausted.store(true, Ordering::SeqCst);
+    front.client.call(Start {}).unwrap();
+    let reason = front.wait("the lane's failure", |event| match event {
+        Event::LaneFailed(failed) => Some(failed.reason),
+        _ => None,
+    });
+    assert!(reason.contains("no thread is left"), "{reason}");
+    let reason = wait_for("what is missed", || {
+        assert!(stage.try_request(1, &[]).is_none());
+        Some(missed(&front).reason).filter(|reason| !reason.contains("not ready yet"))
+    });
+    assert_eq!(reason, "the debug lane of this filter has failed: attach again");
+    front.client.call(Detach {}).unwrap();
+    front.wait_status("the images go", |status| status.code_images == 1);
+    let refused = front.attach(Attach { all: true, ..attach() });
+    assert!(
+        refused.as_ref().is_err_and(|error| error.to_string().contains("no thread is left")),
+        "{refused:?}"
+    );
+    assert_eq!(refusal(refused), ErrorKind::Lane);
+    front.wait_status("the images go", |status| status.code_images == 1);
+    stage.host.exhausted.store(false, Ordering::SeqCst);
+    front.attach(Attach { all: true, ..attach() }).unwrap();
 }

@@ -354,6 +354,11 @@ impl Flow {
         self.receiver.try_recv().is_err()
     }
 
+    /// Takes the transaction back for the fast lane; whether its slot had not taken it.
+    pub(crate) fn take_back(self) -> bool {
+        self.context.take_back().is_ok()
+    }
+
     pub(crate) fn client_gone(&self) {
         self.context.client_gone();
     }

@@ -44,6 +44,18 @@ impl DebuggedContext {
         receiver.await.unwrap_or(Action::Failed)
     }
 
+    /// Takes the transaction back from a slot that has not taken it; whether it was so.
+    pub(crate) fn take_back(&mut self) -> bool {
+        match self.context.take().map(DebugContext::take_back) {
+            Some(Ok(())) => true,
+            Some(Err(entered)) => {
+                self.context = Some(entered);
+                false
+            }
+            None => false,
+        }
+    }
+
     /// Waits until something else than a callback of it decides about it.
     pub(crate) async fn decided(&mut self) -> Action {
         self.effects.recv().await.unwrap_or(Action::Failed)

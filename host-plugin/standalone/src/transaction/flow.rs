@@ -54,21 +54,24 @@ impl Flow {
         if shared.filter.is_service() {
             return (flow, Next::Pass);
         }
-        let action = match worker.acquire().await {
-            Err(why) => {
-                flow.log(&why);
-                Action::Failed
-            }
-            Ok(()) => match worker.enter(None, |vm| vm.create_context(transaction)) {
-                Some((generation, context, action)) => {
-                    flow.context = FilterContext::Fast(generation, context);
-                    action
-                }
-                None => Action::Failed,
-            },
-        };
+        let action = flow.enter_fast(transaction).await;
         let next = flow.follow(action);
         (flow, next)
+    }
+
+    /// Makes the context in the fast lane.
+    async fn enter_fast(&mut self, transaction: Box<ExchangeTransaction>) -> Action {
+        if let Err(why) = self.worker.acquire().await {
+            self.log(&why);
+            return Action::Failed;
+        }
+        match self.worker.enter(None, |vm| vm.create_context(transaction)) {
+            Some((generation, context, action)) => {
+                self.context = FilterContext::Fast(generation, context);
+                action
+            }
+            None => Action::Failed,
+        }
     }
 
     /// Runs a callback, and waits while the filter parks the transaction.
@@ -85,16 +88,7 @@ impl Flow {
             return Next::Pass;
         }
         let before = self.worker.shared.report.wants_callbacks().then(|| self.exchange.copy());
-        let mut action = match &mut self.context {
-            FilterContext::None => Action::Continue,
-            FilterContext::Fast(generation, context) => {
-                let context = *context;
-                let entered = self.worker.enter(Some(*generation), |vm| ((), vm.call(context, callback)));
-                // Without its virtual machine the context is lost.
-                entered.map_or(Action::Failed, |(_, (), action)| action)
-            }
-            FilterContext::Debug(debugged) => debugged.call(callback).await,
-        };
+        let mut action = self.run(callback, wanted).await;
         if let Some(before) = before.filter(|_| wanted) {
             self.worker.shared.report.take(Happening::Callback {
                 transaction: self.exchange.id,
@@ -116,6 +110,26 @@ impl Flow {
             }
         }
         self.follow(action)
+    }
+
+    async fn run(&mut self, callback: Callback, wanted: bool) -> Action {
+        if let FilterContext::Debug(debugged) = &mut self.context {
+            let action = debugged.call(callback).await;
+            if action != Action::Failed || !debugged.take_back() {
+                return action;
+            }
+            // As if no slot had been free.
+            self.context = FilterContext::None;
+            let transaction = Box::new(ExchangeTransaction::new(&self.exchange));
+            let action = self.enter_fast(transaction).await;
+            if action != Action::Continue || !wanted {
+                return action;
+            }
+        }
+        let FilterContext::Fast(generation, context) = self.context else { return Action::Continue };
+        let entered = self.worker.enter(Some(generation), |vm| ((), vm.call(context, callback)));
+        // Without its virtual machine the context is lost.
+        entered.map_or(Action::Failed, |(_, (), action)| action)
     }
 
     /// Ends the context and waits until the filter is done with it.
