@@ -306,6 +306,25 @@ fn deep_recursion_is_a_trap_like_another() {
     flow.end();
 }
 
+/// The virtual machine that comes after the one that died does not know it.
+#[test]
+fn a_context_that_has_failed_gets_no_further_callback() {
+    let stage = Stage::new(
+        &filter(
+            r#"(func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32) unreachable)
+            (func (export "proxy_on_response_headers") (param i32 i32 i32) (result i32) (i32.const 0))"#,
+        ),
+        "",
+    );
+    let front = stage.attached();
+    let flow = stage.request(1);
+    front.resume(front.stopped().stop, ResumeMode::Continue);
+    assert_eq!(flow.action(), Action::Failed);
+    flow.call(Callback::ResponseHeaders { end_of_stream: true });
+    assert_eq!(flow.action(), Action::Failed);
+    flow.end();
+}
+
 #[test]
 fn the_end_of_a_callback_tells_of_its_local_response() {
     let stage = Stage::new(
