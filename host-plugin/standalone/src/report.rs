@@ -216,7 +216,7 @@ pub enum Called {
     Returned,
     /// The filter does not have it, or its capabilities forbid it.
     Absent,
-    /// The filter died, or cannot start.
+    /// The filter died or cannot start, or is a service on another thread.
     Failed,
 }
 

@@ -82,3 +82,14 @@ fn a_filter_without_foreign_functions_is_not_called() {
     assert_eq!(told(&stage), [absent]);
     assert!(request_file::parse("foreign: seven\n").is_err());
 }
+
+/// The one machine of a service is with a thread of the port.
+#[test]
+fn a_service_that_is_on_another_thread_is_not_called_and_says_so() {
+    let stage =
+        Stage::new(r#"(func (export "proxy_on_foreign_function") (param i32 i32 i32))"#, "", true, None);
+    stage.wait_status("its machine", |status| status.filters[0].counters.vms == 1);
+    stage.play("foreign: 7\n");
+    assert_eq!(told(&stage), ["foreign function 7: failed"]);
+    assert!(stage.lines().iter().any(|line| line.contains("that of a service")), "{:?}", stage.lines());
+}
