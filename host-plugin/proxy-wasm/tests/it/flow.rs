@@ -62,6 +62,10 @@ fn the_direction_of_the_stream_counts() {
     let (first, _) = vm.create_context(Request::new(1, &[]).boxed());
     assert_eq!(vm.call(first, RESPONSE).action, Action::Pause);
     assert_eq!(tick(&mut vm).effects, [], "the response is parked, not the request");
+    let (_loaded, mut vm) = start(&pausing("(drop (call $proxy_continue_stream (i32.const 1)))"));
+    let (first, _) = vm.create_context(Request::new(1, &[]).boxed());
+    assert_eq!(vm.call(first, REQUEST).action, Action::Pause);
+    assert_eq!(tick(&mut vm).effects, [], "the request is parked, not the response");
 }
 
 /// Bodies of both directions are on their way at once.
