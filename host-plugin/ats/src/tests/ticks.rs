@@ -124,7 +124,13 @@ impl Threads {
 impl Drop for Threads {
     fn drop(&mut self) {
         self.over.store(true, SeqCst);
-        self.others.drain(..).for_each(|thread| thread.join().unwrap());
+        for thread in self.others.drain(..) {
+            let ended = thread.join();
+            // What failed here says more.
+            if !std::thread::panicking() {
+                ended.unwrap();
+            }
+        }
     }
 }
 
