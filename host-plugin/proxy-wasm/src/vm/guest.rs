@@ -18,11 +18,13 @@ pub(crate) struct Place {
 }
 
 /// The bytes `at .. at + size`.
+#[inline]
 pub(crate) fn read(memory: &[u8], at: u32, size: u32) -> Result<&[u8], Status> {
     memory.get(at as usize..).and_then(|rest| rest.get(..size as usize)).ok_or(Status::InvalidMemoryAccess)
 }
 
 /// The bytes `at .. at + size`, to be written.
+#[inline]
 pub(crate) fn write(memory: &mut [u8], at: u32, size: u32) -> Result<&mut [u8], Status> {
     memory
         .get_mut(at as usize..)
@@ -35,6 +37,7 @@ pub(crate) fn read_u32(memory: &[u8], at: u32) -> Result<u32, Status> {
     bytes.map(|bytes| u32::from_le_bytes(*bytes)).ok_or(Status::InvalidMemoryAccess)
 }
 
+#[inline]
 pub(crate) fn write_u32(memory: &mut [u8], at: u32, value: u32) -> Result<(), Status> {
     write(memory, at, 4)?.copy_from_slice(&value.to_le_bytes());
     Ok(())
@@ -47,6 +50,7 @@ pub(crate) fn write_u64(memory: &mut [u8], at: u32, value: u64) -> Result<(), St
 
 impl Place {
     /// Refuses before anything is allocated in the guest.
+    #[inline]
     pub(crate) fn new(memory: &[u8], pointer_at: u32, size_at: u32) -> Result<Self, Status> {
         read(memory, pointer_at, 4)?;
         read(memory, size_at, 4)?;
