@@ -168,7 +168,9 @@ fn assert_lines(profile: &serde_json::Value) {
     assert!(coverage("line") >= coverage("wasm") * 0.99, "{}", profile["coverage"]);
     assert_near("third", share(profile, "functions", "shares/third"), 37.5);
     let source = std::fs::read_to_string(fixture("shares/shares.ts")).unwrap();
-    for row in &profile["lines"].as_array().unwrap()[..3] {
+    // Processors differ in how much of the loop's time they show at its jump, which has no place of its own.
+    let exact = |row: &&serde_json::Value| !row["name"].as_str().unwrap().starts_with('~');
+    for row in profile["lines"].as_array().unwrap().iter().filter(exact).take(3) {
         let (file, line) = row["name"].as_str().unwrap().rsplit_once(':').unwrap();
         let line = source.lines().nth(line.parse::<usize>().unwrap() - 1).unwrap();
         assert!(file == "shares.ts" && (line.contains("x ^= x") || line.contains("step < steps")), "{row}");

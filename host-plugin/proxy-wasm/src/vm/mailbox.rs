@@ -11,7 +11,7 @@ use super::entry::Entry;
 /// So many letters wait at most.
 const LIMIT: usize = 1024;
 
-/// Something for a root context. Each kind carries what its callback needs, and [`Letter::entry`] says which callback
+/// Something for a root context. Each kind carries what its callback needs, and `Letter::entry` says which callback
 /// that is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Letter {
