@@ -30,6 +30,7 @@ mod pauses;
 mod releases;
 mod rules;
 mod run;
+mod shared;
 mod socket;
 mod state;
 mod stops;

@@ -13,6 +13,7 @@ pub mod embedder;
 pub mod filter;
 pub mod outcome;
 pub mod part;
+mod shared;
 pub mod vm;
 
 pub use agent::{Agent, AgentParts};

@@ -25,7 +25,8 @@ impl Desk {
         if let Some(vm) = self.vm.take() {
             return Some(vm);
         }
-        let vm = plugin()?.filters.get(index)?.take_vm()?;
+        let mut vm = plugin()?.filters.get(index)?.take_vm()?;
+        own(index, &mut vm);
         self.generation.0 = self.generation.0.wrapping_add(1);
         Some(Box::new(vm))
     }
@@ -40,7 +41,8 @@ impl Desk {
     }
 
     /// A virtual machine comes here to stay.
-    fn seat(&mut self, index: Index, vm: FastVm) {
+    fn seat(&mut self, index: Index, mut vm: FastVm) {
+        own(index, &mut vm);
         self.arm(index, &vm);
         self.vm = Some(Box::new(vm));
         self.generation.0 = self.generation.0.wrapping_add(1);
@@ -60,6 +62,12 @@ impl Desk {
             Clock::arm::<Due>(&mut self.clock, index, due);
         }
     }
+}
+
+/// This thread owns `vm` from now on, and looks at what others send to it.
+fn own(index: Index, vm: &mut FastVm) {
+    let Some(home) = EventThread::current() else { return };
+    vm.owned(move || ts::post(home, Box::new(move || on_letter(index))));
 }
 
 /// A virtual machine that is out of its desk. Put back after its work; dropped with it, while a panic
@@ -158,7 +166,25 @@ fn on_time(index: Index) {
         let now = desk.clock.as_mut()?.fired(Instant::now())?;
         Some((desk.vm.take()?, desk.generation, now))
     });
-    let Some((vm, generation, now)) = taken else { return };
+    if let Some((vm, generation, now)) = taken {
+        do_due(index, vm, generation, now);
+    }
+}
+
+/// Something has been sent to the virtual machine of a filter on this thread, unless that has died meanwhile.
+fn on_letter(index: Index) {
+    let taken = borrow(|worker| {
+        let desk = worker.desk(index);
+        Some((desk.vm.take()?, desk.generation))
+    });
+    if let Some((vm, generation)) = taken {
+        do_due(index, vm, generation, Instant::now());
+        release::run();
+    }
+}
+
+/// Does what is due at `now` and keeps what that did to transactions for [`release::run`].
+fn do_due(index: Index, vm: Box<FastVm>, generation: Generation, now: Instant) {
     let mut taken = Taken { worker: here(), index, generation, vm: Some(vm) };
     let effects = taken.vm.as_deref_mut().map(|vm| pass_time(vm, now)).unwrap_or_default();
     // This starts the timer for what is next.

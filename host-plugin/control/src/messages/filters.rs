@@ -88,6 +88,10 @@ pub struct FilterCounters {
     /// `limits` allow.
     #[serde(default)]
     pub log_left_out: u64,
+    /// Values and messages that were not kept for all virtual machines, because of `limits.shared_data` and
+    /// `limits.queue`.
+    #[serde(default)]
+    pub shared_refused: u64,
 }
 
 /// The most bytes of a module that a client reads: a proxy may say of one that it is of any size.

@@ -15,7 +15,9 @@ pub(crate) mod linker;
 mod local_response;
 mod log;
 mod properties;
+mod queues;
 mod serialize;
+mod shared_data;
 mod streams;
 pub(crate) mod table;
 mod tick;
@@ -36,6 +38,8 @@ fn define(table: &mut Table) -> wasmtime::Result<()> {
     buffers::define(table)?;
     calls::define(table)?;
     properties::define(table)?;
+    shared_data::define(table)?;
+    queues::define(table)?;
     local_response::define(table)?;
     streams::define(table)?;
     wasi::define(table)?;

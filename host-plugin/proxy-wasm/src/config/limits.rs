@@ -37,6 +37,12 @@ pub struct Limits {
     /// properties. Those of a map that it replaces as a whole come on top.
     #[serde(deserialize_with = "size")]
     pub map_bytes: u64,
+    /// Keys and values of the shared data of one `vm_id`, in bytes.
+    #[serde(deserialize_with = "size")]
+    pub shared_data: u64,
+    /// Messages that wait in one shared queue, in bytes.
+    #[serde(deserialize_with = "size")]
+    pub queue: u64,
 }
 
 impl Default for Limits {
@@ -51,6 +57,8 @@ impl Default for Limits {
             log_rate: 256 << 10,
             map_fields: 500,
             map_bytes: 256 << 10,
+            shared_data: 16 << 20,
+            queue: 16 << 20,
         }
     }
 }
@@ -68,6 +76,8 @@ pub struct LimitsOverride {
     log_rate: Option<SizeText>,
     map_fields: Option<u32>,
     map_bytes: Option<SizeText>,
+    shared_data: Option<SizeText>,
+    queue: Option<SizeText>,
 }
 
 #[derive(Debug, Clone, Copy, Deserialize)]
@@ -94,6 +104,8 @@ impl LimitsOverride {
             (self.log_bytes, &mut limits.log_bytes),
             (self.log_rate, &mut limits.log_rate),
             (self.map_bytes, &mut limits.map_bytes),
+            (self.shared_data, &mut limits.shared_data),
+            (self.queue, &mut limits.queue),
         ];
         for (own, limit) in sizes {
             if let Some(SizeText(own)) = own {

@@ -14,7 +14,7 @@ use wasmtime::{AsContextMut, Store, UpdateDeadline};
 use super::block_on::block_on;
 use super::handler::Handler;
 use super::lane::{DebugLane, SlotCode};
-use super::slot::{Running, Slot};
+use super::slot::{Job, Running, Slot};
 use crate::embedder::Level;
 use crate::outcome::Action;
 use crate::vm::callbacks::Callbacks;
@@ -86,6 +86,9 @@ impl DebugVm {
         };
         let sequence = start_sequence(&code.core, &vm.callbacks);
         vm.configure(sequence)?;
+        let thread = Arc::clone(slot);
+        // A message must not wait for a debugger that holds another one.
+        vm.store.data_mut().owned(Arc::new(move || thread.send(Job::Look)), true);
         vm.count_memory();
         Ok(vm)
     }

@@ -14,7 +14,8 @@ use super::role::{Refused, Role};
 use super::runtime::Runtime;
 use crate::config::FilterConfig;
 use crate::config::Limits;
-use crate::embedder::Level;
+use crate::embedder::{Level, Status};
+use crate::shared::SharedData;
 use crate::vm::contexts::Overdue;
 use crate::vm::entry::Entry;
 use crate::vm::trap::{Death, TrapKind, TrapReport};
@@ -32,8 +33,9 @@ pub(crate) struct FilterCore {
     pub(crate) limits: Limits,
     pub(crate) start_timeout: Duration,
     pub(crate) counters: Counters,
-    /// A virtual machine wanted ticks when it was configured.
-    pub(crate) ticks: AtomicBool,
+    pub(crate) shared_data: Arc<SharedData>,
+    /// A virtual machine wanted ticks, or messages of a queue, when it was configured.
+    pub(crate) unprompted: AtomicBool,
     pub(crate) role: Role,
     log_rate: LogRate,
     said: Mutex<BTreeSet<String>>,
@@ -45,8 +47,22 @@ impl FilterCore {
         let start_timeout = runtime.settings.start_timeout;
         let counters = Counters::default();
         let log_rate = LogRate::new(limits.log_rate);
-        let (ticks, role, said) = (AtomicBool::new(false), Role::new(config.http), Mutex::default());
-        Self { id, config, runtime, module, limits, start_timeout, counters, ticks, role, log_rate, said }
+        let shared_data = runtime.shared.data(&config.vm_id);
+        let (unprompted, role, said) = (AtomicBool::new(false), Role::new(config.http), Mutex::default());
+        Self {
+            id,
+            config,
+            runtime,
+            module,
+            limits,
+            start_timeout,
+            counters,
+            shared_data,
+            unprompted,
+            role,
+            log_rate,
+            said,
+        }
     }
 
     /// Writes to the host's log under the filter's name.
@@ -80,6 +96,20 @@ impl FilterCore {
         if new {
             self.log(level, None, message);
         }
+    }
+
+    /// Something was not kept for all virtual machines, as `limits.NAME` does not allow more bytes: counted, and said
+    /// once. What the filter gets.
+    #[cold]
+    pub(crate) fn shared_refused(&self, name: &str, limit: u64) -> Status {
+        self.counters.shared_refused.fetch_add(1, Relaxed);
+        self.log_once(
+            Level::Warn,
+            &format!(
+                "limits.{name} allows {limit} bytes in all: a value is not kept, the filter gets BAD_ARGUMENT; further ones are counted as shared_refused"
+            ),
+        );
+        Status::BadArgument
     }
 
     /// Counts a transaction that the filter made wait too long; the first one of a kind is said.
@@ -159,6 +189,7 @@ pub struct Counters {
     pub debug_missed: AtomicU64,
     pub paused: AtomicU64,
     pub log_left_out: AtomicU64,
+    pub shared_refused: AtomicU64,
 }
 
 impl Counters {
@@ -185,6 +216,7 @@ impl Counters {
             debug_missed: self.debug_missed.load(Relaxed),
             paused: self.paused.load(Relaxed),
             log_left_out: self.log_left_out.load(Relaxed),
+            shared_refused: self.shared_refused.load(Relaxed),
         }
     }
 }

@@ -198,7 +198,7 @@ impl Filter {
     /// gives each of its event threads a virtual machine of such a filter at once, of a service the one thread that
     /// [`Filter::claim`]s it; and a new one, after [`RETRY`], for each that has died.
     pub fn runs_by_itself(&self) -> bool {
-        self.program.is_ok() && (self.is_service() || self.core.ticks.load(Relaxed))
+        self.program.is_ok() && (self.is_service() || self.core.unprompted.load(Relaxed))
     }
 
     /// It is a service: streams go on without it, and it has one virtual machine in the process. A filter may show only

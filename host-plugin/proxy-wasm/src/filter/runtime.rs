@@ -12,6 +12,7 @@ use super::engine::{EngineError, EpochThread, FastEngine};
 use crate::config::Settings;
 use crate::debug::WorkHistogram;
 use crate::embedder::{Embedder, Level};
+use crate::shared::Shared;
 use crate::vm::trap::TrapReport;
 
 /// Reports that may wait for the agent. More are logged without source lines.
@@ -22,6 +23,7 @@ pub struct Runtime {
     pub(crate) embedder: Arc<dyn Embedder>,
     pub(crate) settings: Settings,
     pub(crate) fast: FastEngine,
+    pub(crate) shared: Shared,
     traps: SyncSender<TrapReport>,
     /// Wakes the agent when a trap is there.
     pub(crate) bell: OnceLock<Waker>,
@@ -41,8 +43,8 @@ impl Runtime {
     ) -> Result<(Arc<Self>, Receiver<TrapReport>), EngineError> {
         let (traps, receiver) = sync_channel(TRAPS_WAITING);
         let fast = FastEngine::new(thread_stack, settings.debug.native)?;
-        let (bell, releases) = (OnceLock::new(), WorkHistogram::default());
-        Ok((Arc::new(Self { embedder, settings, fast, traps, bell, releases }), receiver))
+        let (bell, releases, shared) = (OnceLock::new(), WorkHistogram::default(), Shared::default());
+        Ok((Arc::new(Self { embedder, settings, fast, shared, traps, bell, releases }), receiver))
     }
 
     /// The process-wide settings.

@@ -132,9 +132,9 @@ impl Contexts {
         self.waiting.paused()
     }
 
-    /// The root context is about to get `letter`; `None`: it has had it.
-    pub(crate) fn open(&mut self, letter: Option<Letter>) {
-        self.letter = letter;
+    /// The root context is about to get `letter`; `None`: it has had the one that is returned.
+    pub(crate) fn open(&mut self, letter: Option<Letter>) -> Option<Letter> {
+        std::mem::replace(&mut self.letter, letter)
     }
 
     /// What the callback that runs has brought. Callbacks of other contexts can follow from it: they have nothing.

@@ -35,6 +35,8 @@ macro_rules! callbacks {
                 /// The size is that of `configuration`.
                 Configure { size: u32 } "proxy_on_configure" -> bool;
                 Tick "proxy_on_tick";
+                /// The number is that of `proxy_register_shared_queue`.
+                QueueReady { queue: u32 } "proxy_on_queue_ready";
                 /// The size is that of its arguments.
                 ForeignFunction { function: u32, size: u32 } "proxy_on_foreign_function";
             }

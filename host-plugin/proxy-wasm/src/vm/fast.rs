@@ -58,8 +58,8 @@ impl FastVm {
         let sequence = start_sequence(core, &vm.callbacks);
         vm.configure(sequence)?;
         core.counters.vms_started.fetch_add(1, Relaxed);
-        if vm.tick_period().is_some() {
-            core.ticks.store(true, Relaxed);
+        if vm.tick_period().is_some() || vm.store.data().listens {
+            core.unprompted.store(true, Relaxed);
         }
         Ok(vm)
     }
@@ -96,6 +96,12 @@ impl FastVm {
     /// transaction must stay alive.
     pub fn end(&mut self, context: ContextId) -> Outcome {
         Machine::end(self, context)
+    }
+
+    /// The calling thread owns it from now on. When `wake` is called, on any thread of the host that runs filters and
+    /// with no lock held, [`FastVm::pass_time`] has something to do: soon, and not before it returns.
+    pub fn owned(&mut self, wake: impl Fn() + Send + Sync + 'static) {
+        self.store.data_mut().owned(Arc::new(wake), false);
     }
 
     /// It has no contexts of streams.

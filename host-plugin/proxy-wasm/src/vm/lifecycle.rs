@@ -93,6 +93,7 @@ pub(crate) trait Machine: Sized {
 
     /// Does one thing whose time has come at `now`; see [`FastVm::pass_time`](super::FastVm::pass_time).
     fn pass_time(&mut self, now: Instant) -> Option<Vec<Effect>> {
+        self.state().collect(now);
         self.expire(now).or_else(|| self.deliver(now).map(|outcome| outcome.effects))
     }
 
@@ -100,10 +101,9 @@ pub(crate) trait Machine: Sized {
     fn deliver(&mut self, now: Instant) -> Option<Outcome> {
         let letter = self.state().mailbox.take(now)?;
         let entry = letter.entry();
-        self.state().contexts.open(Some(letter));
+        self.state().begin_letter(letter);
         let outcome = self.call_any(entry);
-        self.state().contexts.open(None);
-        self.state().mailbox.delivered(Instant::now());
+        self.state().end_letter();
         Some(outcome)
     }
 

@@ -17,6 +17,11 @@ const LIMIT: usize = 1024;
 pub enum Letter {
     /// The time of `proxy_set_tick_period_milliseconds` has passed.
     Tick,
+    /// A message has come in a queue that the filter has registered.
+    QueueReady {
+        /// Its number.
+        queue: u32,
+    },
     /// The host calls a function of the filter, by a number that both know.
     ForeignFunction {
         /// Which.
@@ -31,6 +36,7 @@ impl Letter {
     pub(crate) fn entry(&self) -> Entry {
         match self {
             Self::Tick => Entry::Tick,
+            Self::QueueReady { queue } => Entry::QueueReady { queue: *queue },
             Self::ForeignFunction { function, arguments } => Entry::ForeignFunction {
                 function: *function,
                 size: u32::try_from(arguments.len()).unwrap_or(u32::MAX),
@@ -53,11 +59,7 @@ impl Mailbox {
     /// `letter` is delivered after those that wait. False: it is left out, because too many wait.
     #[must_use]
     pub(crate) fn post(&mut self, letter: Letter, now: Instant) -> bool {
-        let admitted = self.waiting.len() < LIMIT;
-        if admitted {
-            self.waiting.push_back((now, letter));
-        }
-        admitted
+        self.admit(letter, now).is_ok()
     }
 
     /// How often it ticks.
@@ -106,9 +108,18 @@ impl Mailbox {
         }
     }
 
-    /// Nobody reads it any more.
-    pub(crate) fn close(&mut self) {
-        *self = Self::default();
+    /// Nobody reads it any more: what waits.
+    pub(crate) fn close(&mut self) -> impl Iterator<Item = Letter> + use<> {
+        std::mem::take(self).waiting.into_iter().map(|(_, letter)| letter)
+    }
+
+    /// As [`Mailbox::post`]. It comes back when too many wait.
+    pub(crate) fn admit(&mut self, letter: Letter, now: Instant) -> Result<(), Letter> {
+        if self.waiting.len() < LIMIT {
+            self.waiting.push_back((now, letter));
+            return Ok(());
+        }
+        Err(letter)
     }
 }
 
@@ -178,7 +189,7 @@ mod tests {
         assert_eq!(mailbox.take(now + PERIOD), Some(Letter::Tick));
         assert_eq!(mailbox.take(now + PERIOD), None);
         assert!(mailbox.post(Letter::Tick, now));
-        mailbox.close();
+        assert_eq!(mailbox.close().collect::<Vec<_>>(), [Letter::Tick]);
         assert_eq!((mailbox.take(now + 9 * PERIOD), mailbox.period()), (None, None));
     }
 }

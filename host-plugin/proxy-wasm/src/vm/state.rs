@@ -12,10 +12,11 @@ use crate::embedder::{Level, Status};
 use crate::filter::core::FilterCore;
 use crate::filter::engine::LongEntry;
 use crate::outcome::{Action, Outcome};
+use crate::shared::postbox::{Postbox, Wake};
 use crate::vm::contexts::{Contexts, Overdue};
 use crate::vm::entry::Entry;
 use crate::vm::limits::{CpuBudget, MemoryLimit};
-use crate::vm::mailbox::Mailbox;
+use crate::vm::mailbox::{Letter, Mailbox};
 use crate::vm::output::{GuestOutput, LogAllowance};
 use crate::vm::trap::Death;
 
@@ -39,6 +40,10 @@ pub(crate) struct VmState {
     pub(crate) lengths: Vec<(u32, u32)>,
     /// What waits for the root context.
     pub(crate) mailbox: Mailbox,
+    /// Where other threads put what is for the mailbox.
+    pub(crate) postbox: Arc<Postbox>,
+    /// It has registered a queue.
+    pub(crate) listens: bool,
     pub(crate) budget: CpuBudget,
     /// Of an entry on the fast lane that takes longer than an epoch.
     pub(crate) long: Option<LongEntry>,
@@ -64,6 +69,8 @@ impl VmState {
             scratch: Vec::new(),
             lengths: Vec::new(),
             mailbox: Mailbox::default(),
+            postbox: Arc::default(),
+            listens: false,
             budget: CpuBudget::new(),
             long: None,
             answered: 0,
@@ -105,8 +112,44 @@ impl VmState {
     pub(crate) fn fail(&mut self, called: ContextId) -> Outcome {
         let lost = self.contexts.fail_all(called);
         self.core.counters.lost(lost);
-        self.mailbox.close();
+        self.leave();
         Outcome { action: Action::Failed, effects: self.contexts.take_effects() }
+    }
+
+    /// A thread owns this virtual machine from now on, and looks at what waits when `wake` is called. `single`: it
+    /// gets one letter of others after the other.
+    pub(crate) fn owned(&mut self, wake: Wake, single: bool) {
+        self.core.runtime.shared.queues.owned(&self.postbox, wake, single);
+    }
+
+    /// What others have put into the postbox goes to the mailbox.
+    #[inline]
+    pub(crate) fn collect(&mut self, now: Instant) {
+        self.postbox.collect(|letter| self.mailbox.admit(letter, now));
+    }
+
+    /// The guest is about to have `letter`.
+    pub(crate) fn begin_letter(&mut self, letter: Letter) {
+        if let Letter::QueueReady { queue } = letter {
+            self.core.runtime.shared.queues.begun(queue);
+        }
+        self.contexts.open(Some(letter));
+    }
+
+    /// The guest has had its letter, or has died of it.
+    pub(crate) fn end_letter(&mut self) {
+        if let Some(Letter::QueueReady { queue }) = self.contexts.open(None) {
+            self.core.runtime.shared.queues.delivered(&self.postbox, queue);
+        }
+        self.mailbox.delivered(Instant::now());
+    }
+
+    /// No letter is delivered any more: others hear of the messages in queues that this guest has not heard of.
+    fn leave(&mut self) {
+        let waiting = self.mailbox.close();
+        if std::mem::take(&mut self.listens) {
+            self.core.runtime.shared.queues.gone(&self.postbox, waiting);
+        }
     }
 
     /// Tells the filter's counters how many contexts are parked.
@@ -148,5 +191,11 @@ impl VmState {
         self.end_log();
         let transaction = self.contexts.transaction_of(entry.context()).map(|transaction| transaction.id());
         self.core.report(entry, transaction, death);
+    }
+}
+
+impl Drop for VmState {
+    fn drop(&mut self) {
+        self.leave();
     }
 }

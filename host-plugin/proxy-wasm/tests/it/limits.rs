@@ -409,12 +409,12 @@ fn every_line_is_a_line_of_its_own_and_control_characters_are_shown() {
 #[test]
 fn callbacks_that_are_never_called_are_named_once() {
     let body = r#"(func (export "proxy_on_request_body") (param i32 i32 i32) (result i32) (i32.const 0))
-        (func (export "proxy_on_queue_ready") (param i32 i32))
+        (func (export "proxy_on_grpc_close") (param i32 i32 i32))
         (func (export "proxy_on_log") (param i32))
         (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32) (i32.const 0))"#;
     let loaded = load(&module(body), "");
     let warning =
-        "it exports callbacks that this host does not call: proxy_on_request_body, proxy_on_queue_ready";
+        "it exports callbacks that this host does not call: proxy_on_request_body, proxy_on_grpc_close";
     assert_eq!(loaded.proxy.lines(), [(Level::Warn, None, warning.to_owned())]);
     assert_eq!(load(&module(&acting("")), "").proxy.text(), "");
 }

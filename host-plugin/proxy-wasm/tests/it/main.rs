@@ -19,6 +19,7 @@ mod lifecycle;
 mod limits;
 mod others;
 mod service;
+mod shared;
 mod stock;
 mod traps;
 mod wasi;

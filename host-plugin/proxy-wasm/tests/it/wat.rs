@@ -82,6 +82,11 @@ const SHOWN: u32 = 0x4000;
 
 /// A module with all imports, a memory, an allocator and the text of `body`.
 pub(crate) fn module(body: &str) -> Vec<u8> {
+    wat::parse_str(text(body)).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// The text of [`module`].
+pub(crate) fn text(body: &str) -> String {
     let import = |from: &str, (name, ty): &(&str, &str)| {
         format!("(import \"{from}\" \"{name}\" (func ${name} {ty}))\n")
     };
@@ -90,7 +95,7 @@ pub(crate) fn module(body: &str) -> Vec<u8> {
         .map(|f| import("env", f))
         .chain(WASI.iter().map(|f| import("wasi_snapshot_preview1", f)))
         .collect();
-    let text = format!(
+    format!(
         r#"(module {imports}
         (memory (export "memory") 2)
         (global $heap (mut i32) (i32.const {HEAP}))
@@ -99,8 +104,7 @@ pub(crate) fn module(body: &str) -> Vec<u8> {
             (global.get $heap)
             (global.set $heap (i32.add (global.get $heap) (local.get $size))))
         {body})"#
-    );
-    wat::parse_str(text).unwrap_or_else(|error| panic!("{error}"))
+    )
 }
 
 /// Loads a module; `yaml` are more lines of its `config`.

@@ -32,6 +32,8 @@ pub(crate) struct Worker {
     /// The virtual machine of the filter, which is a service, is on this thread.
     claimed: Cell<bool>,
     ends: mpsc::UnboundedSender<(FilterContext, Ending)>,
+    /// Other threads have sent something to the virtual machine.
+    letters: mpsc::UnboundedSender<()>,
     this: std::rc::Weak<Self>,
 }
 
@@ -39,6 +41,7 @@ impl Worker {
     /// Inside the thread's task set.
     pub(crate) fn new(shared: Arc<Shared>) -> Rc<Self> {
         let (ends, mut ended) = mpsc::unbounded_channel::<(FilterContext, Ending)>();
+        let (letters, mut arrived) = mpsc::unbounded_channel();
         let pool = shared.upstream.clone().map(Pool::new);
         let worker = Rc::new_cyclic(|this| Self {
             shared,
@@ -49,7 +52,15 @@ impl Worker {
             due: Cell::new(None),
             claimed: Cell::new(false),
             ends,
+            letters,
             this: this.clone(),
+        });
+        let this = Rc::downgrade(&worker);
+        tokio::task::spawn_local(async move {
+            while arrived.recv().await.is_some() {
+                let Some(worker) = this.upgrade() else { return };
+                worker.pass_time();
+            }
         });
         let (this, mut turned) = (Rc::downgrade(&worker), worker.shared.turned.subscribe());
         tokio::task::spawn_local(async move {
@@ -169,7 +180,7 @@ impl Worker {
             let _ = sender.send(made);
         }));
         let patience = self.shared.runtime.settings().start_timeout;
-        let made = match tokio::time::timeout(patience, receiver).await {
+        let mut made = match tokio::time::timeout(patience, receiver).await {
             Ok(Ok(made)) => made.map_err(|error| error.to_string())?,
             Ok(Err(_)) => return Err("the filter is gone".into()),
             Err(_) => return Err(format!("the filter has not started within {} s", patience.as_secs_f64())),
@@ -179,6 +190,9 @@ impl Worker {
             self.shared.filter.return_vm(made);
             return Ok(());
         }
+        let letters = self.letters.clone();
+        // The thread is at its end, and its virtual machine with it.
+        made.owned(move || _ = letters.send(()));
         let due = made.next_due();
         self.generation.set(self.generation.get().wrapping_add(1));
         *self.vm.borrow_mut() = Some(made);
@@ -242,11 +256,16 @@ impl Worker {
             // Else an earlier one came, which has asked for the next one.
             if worker.due.get() == Some(due) {
                 worker.due.set(None);
-                worker.enter(None, |vm| {
-                    let effects = vm.pass_time(Instant::now()).unwrap_or_default();
-                    ((), Outcome { action: Action::Continue, effects })
-                });
+                worker.pass_time();
             }
+        });
+    }
+
+    /// Does one thing that the virtual machine has to do of itself, if one is due; this asks for the next one.
+    fn pass_time(&self) {
+        self.enter(None, |vm| {
+            let effects = vm.pass_time(Instant::now()).unwrap_or_default();
+            ((), Outcome { action: Action::Continue, effects })
         });
     }
 }
