@@ -16,7 +16,7 @@ use wasmdbg_control::{Request, RequestId};
 use wasmdbg_proxy_wasm::TrapReport;
 use wasmdbg_proxy_wasm::agent::{Agent, AgentParts};
 
-use crate::flow;
+use crate::flow::{self, errands};
 use crate::plugin::{Plugin, plugin};
 use crate::symbolise::{source_names, symbolise};
 use crate::ts;
@@ -82,6 +82,7 @@ fn serve(plugin: &'static Plugin, waiting: Waiting) -> Result<(), String> {
     let fault = |error: std::io::Error| format!("no debugger can attach, and traps are not logged: {error}");
     let mut server = ServerLoop::new(listener, Agent::welcome(&plugin.lane)).map_err(fault)?;
     plugin.watch.set_waker(server.waker());
+    errands::set_waker(server.waker());
     // Set once, by the one thread.
     let _ = STOP.set(server.waker());
     let mut agent = Agent::new(AgentParts {
@@ -135,6 +136,7 @@ impl Service for Watching {
             self.looked = now;
             self.plugin.watch.look();
         }
+        errands::run();
         self.agent.tick(now);
     }
 

@@ -11,6 +11,7 @@ use wasmdbg_proxy_wasm::{Action, Effect, FastVm, Filter, Outcome, Unavailable};
 
 use super::chain::Index;
 use super::clock::Clock;
+use super::errands;
 use super::worker::{Desk, FastContext, Generation, Worker, borrow, here, threads, unpark};
 use super::{Flow, Wake, release};
 use crate::plugin::plugin;
@@ -67,7 +68,7 @@ impl Desk {
 /// This thread owns `vm` from now on, and looks at what others send to it.
 fn own(index: Index, vm: &mut FastVm) {
     let Some(home) = EventThread::current() else { return };
-    vm.owned(move || ts::post(home, Box::new(move || on_letter(index))));
+    vm.owned(move || errands::post(home, Box::new(move || on_letter(index))));
 }
 
 /// A virtual machine that is out of its desk. Put back after its work; dropped with it, while a panic

@@ -14,6 +14,7 @@ pub(crate) mod answer;
 pub(crate) mod chain;
 mod clock;
 mod debugged;
+pub(crate) mod errands;
 mod fast;
 pub(crate) mod machines;
 pub(crate) mod parking;

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use super::{LOGGING, counters, filter};
 use crate::double::{EventLoop, Transaction, plugin, serve, serve_with};
-use crate::flow::walk;
-use crate::ts;
+use crate::flow::{errands, walk};
+use crate::ts::{self, EventThread};
 
 /// Logs `done` in each tick.
 const TICKING: &str = r#"(func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32) (i32.const 0))
@@ -84,6 +84,22 @@ fn a_filter_that_wants_its_tick_earlier_and_earlier_does_not_fill_the_server_wit
     }
     let pending = thread.later(Duration::ZERO);
     assert!(pending <= 2, "{pending} events");
+}
+
+#[test]
+fn what_a_thread_of_ours_wants_of_an_event_thread_another_one_asks_for() {
+    let thread = serve(&[("logging", &filter(LOGGING), true)], "");
+    let home = EventThread::current().unwrap();
+    let done = Arc::<AtomicBool>::default();
+    let work = Arc::clone(&done);
+    let ours = std::thread::spawn(move || errands::post(home, Box::new(move || work.store(true, SeqCst))));
+    ours.join().unwrap();
+    assert!(!thread.run_one(), "the server crashes when such a thread asks");
+    errands::run();
+    thread.run(|| done.load(SeqCst));
+    let work = Arc::clone(&done);
+    errands::post(home, Box::new(move || work.store(false, SeqCst)));
+    thread.run(|| !done.load(SeqCst));
 }
 
 /// Further event threads of the calling one's plugin, and that one.

@@ -30,8 +30,8 @@ pub(crate) use access::Lease;
 pub use access::{Access, Locked, Txn};
 pub(crate) use address::Endpoint;
 pub(crate) use continuation::{
-    Hook, HookContinuation, HookHandler, Lifecycle, Timer, TimerHandler, lifecycle_hook, post, post_after,
-    post_in_turn, post_task, reason,
+    Hook, HookContinuation, HookHandler, Lifecycle, Timer, TimerHandler, Work, lifecycle_hook, post,
+    post_after, post_in_turn, post_task, reason,
 };
 pub(crate) use header::{Edit, WellKnown};
 pub use header::{Header, HeaderMut};
