@@ -1,7 +1,7 @@
-//! Shared data and queues in a real Traffic Server: between event threads and between filters.
+//! Shared data, queues and metrics in a real Traffic Server: between event threads and between filters.
 
 use anyhow::{Result, ensure};
-use wasmdbg_tests::ats::{Ats, Filter};
+use wasmdbg_tests::ats::{Ats, Filter, Server};
 use wasmdbg_tests::http::Request;
 use wasmdbg_tests::scratch::{PATIENCE, Scratch, wait_for};
 
@@ -129,5 +129,64 @@ fn what_threads_and_filters_share_is_neither_lost_nor_seen_twice() -> Result<()>
     assert_eq!(last.header("x-count").map(str::to_owned), Some(format!("{:03}", 2 * all + 2)));
     let proxy = Proxy::of(&ats)?;
     assert_eq!((proxy.counter("sender", "traps")?, proxy.counter("receiver", "traps")?), (0, 1));
+    Ok(())
+}
+
+/// Counts requests, records their count, and sets a gauge with a name that no reader of statistics would like.
+const COUNTING: &str = r#"(module
+    (import "env" "proxy_define_metric" (func $define (param i32 i32 i32 i32) (result i32)))
+    (import "env" "proxy_increment_metric" (func $increment (param i32 i64) (result i32)))
+    (import "env" "proxy_record_metric" (func $record (param i32 i64) (result i32)))
+    (memory (export "memory") 1)
+    (data (i32.const 64) "requestssizes\22level\22")
+    (func (export "proxy_abi_version_0_2_1"))
+    (func (export "malloc") (param i32) (result i32) (i32.const 4096))
+    (func (export "proxy_on_configure") (param i32 i32) (result i32)
+        (drop (call $define (i32.const 0) (i32.const 64) (i32.const 8) (i32.const 0)))
+        (drop (call $define (i32.const 2) (i32.const 72) (i32.const 5) (i32.const 4)))
+        (drop (call $define (i32.const 1) (i32.const 77) (i32.const 7) (i32.const 8)))
+        (i32.const 1))
+    (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
+        (drop (call $increment (i32.load (i32.const 0)) (i64.const 1)))
+        (drop (call $record (i32.load (i32.const 4)) (i64.const 10)))
+        (drop (call $record (i32.load (i32.const 8)) (i64.const 42)))
+        (i32.const 0)))"#;
+
+#[test]
+fn metrics_of_filters_are_statistics_of_the_server() -> Result<()> {
+    let scratch = Scratch::new("metrics")?;
+    let statistics = Server::get()?.plugins.join("stats_over_http.so");
+    let ats = Ats::options()
+        .event_threads(2)
+        .filter(filter(&scratch, "one", COUNTING)?)
+        .filter(filter(&scratch, "two", COUNTING)?.config_line("limits: {metrics: 1}"))
+        .plugin_line(&statistics.display().to_string())
+        .start()?;
+    for _ in 0..20 {
+        ensure!(ats.fetch(&Request::get("/nocache/10/x"))?.status == 200);
+    }
+    // The requests for the statistics are counted as well.
+    let mut polls = 0;
+    let text = wait_for("the statistics", PATIENCE, || {
+        polls += 1;
+        let statistics = ats.fetch(&Request::get("/_stats")).ok()?;
+        let text = String::from_utf8_lossy(&statistics.body).into_owned();
+        let value = |name: &str| {
+            let (_, rest) = text.split_once(&format!("\"plugin.wasmdbg.{name}\": \""))?;
+            rest.split('"').next()?.parse::<u64>().ok()
+        };
+        let requests = value("one.requests")?;
+        let same = value("one.sizes.count")? == requests
+            && value("one.sizes.sum")? == 10 * requests
+            && value("two.requests")? == requests
+            && value("one._level_")? == 42;
+        (same && (20..=20 + polls).contains(&requests)).then_some(text)
+    })?;
+    ensure!(!text.contains("plugin.wasmdbg.two.sizes"), "only one is allowed");
+    ensure!(
+        ats.diags()
+            .contains("two: not all of its metrics are statistics of the server: limits.metrics allows 1")
+    );
+    ensure!(ats.fetch(&Request::get("/nocache/10/x"))?.status == 200);
     Ok(())
 }

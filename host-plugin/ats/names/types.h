@@ -27,5 +27,7 @@ enum TSUserArgType : int;
 enum TSMilestonesType : int;
 enum TSOverridableConfigKey : int;
 enum TSRecordDataType : int;
+enum TSStatPersistence : int;
+enum TSStatSync : int;
 typedef int (*TSEventFunc)(TSCont, TSEvent, void *);
 typedef void *(*TSThreadFunc)(void *);

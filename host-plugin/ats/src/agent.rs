@@ -18,6 +18,7 @@ use wasmdbg_proxy_wasm::agent::{Agent, AgentParts};
 
 use crate::flow::{self, errands};
 use crate::plugin::{Plugin, plugin};
+use crate::statistics::Statistics;
 use crate::symbolise::{source_names, symbolise};
 use crate::ts;
 
@@ -99,8 +100,11 @@ fn serve(plugin: &'static Plugin, waiting: Waiting) -> Result<(), String> {
         transactions: Box::new(|| flow::IN_FLIGHT.load(Ordering::Relaxed)),
         waker: server.waker(),
     });
+    let mut statistics = Statistics::new(&plugin.filters);
+    // Metrics of virtual machines that were made before there was somebody to wake.
+    statistics.tick(Instant::now());
     agent.describe_code(source_names());
-    server.run(&mut Watching { agent, plugin, looked: Instant::now() }).map_err(fault)
+    server.run(&mut Watching { agent, plugin, looked: Instant::now(), statistics }).map_err(fault)
 }
 
 /// The agent, and the sockets of clients that are parked.
@@ -108,6 +112,7 @@ struct Watching {
     agent: Agent,
     plugin: &'static Plugin,
     looked: Instant,
+    statistics: Statistics,
 }
 
 impl Service for Watching {
@@ -137,12 +142,13 @@ impl Service for Watching {
             self.plugin.watch.look();
         }
         errands::run();
+        self.statistics.tick(now);
         self.agent.tick(now);
     }
 
     fn next_tick(&self) -> Option<Instant> {
         let look = self.plugin.watch.next_look(self.looked);
-        look.into_iter().chain(self.agent.next_tick()).min()
+        look.into_iter().chain(self.agent.next_tick()).chain(self.statistics.next_tick()).min()
     }
 }
 

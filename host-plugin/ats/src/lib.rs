@@ -20,6 +20,7 @@ mod flow;
 mod hooks;
 mod init;
 mod plugin;
+mod statistics;
 mod symbolise;
 mod sys;
 #[cfg(test)]

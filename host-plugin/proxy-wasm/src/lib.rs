@@ -25,4 +25,5 @@ pub use embedder::{
 pub use filter::{EpochThread, Filter, Runtime, Unavailable, Waiter};
 pub use outcome::{Action, Effect, LocalResponse, Outcome, StreamType};
 pub use part::{Part, Pseudo};
+pub use shared::metrics::{Metric, MetricKind};
 pub use vm::{Callback, FastVm, Letter, TrapFrame, TrapKind, TrapReport};

@@ -161,6 +161,9 @@ table! {
     optional {
         fn TSUrlHttpParamsGet(TSMBuffer, TSMLoc, *mut c_int) -> *const c_char;
         fn TSUrlHttpParamsSet(TSMBuffer, TSMLoc, *const c_char, c_int) -> c_int;
+        fn TSStatCreate(*const c_char, c_int, c_int, c_int) -> c_int;
+        fn TSStatFindName(*const c_char, *mut c_int) -> c_int;
+        fn TSStatIntSet(c_int, i64);
         fn TSVConnSslSniGet(TSVConn, *mut c_int) -> *const c_char;
         fn TSVConnSslProtocolGet(TSVConn) -> *const c_char;
     }

@@ -94,3 +94,14 @@ pub(crate) mod milestone {
     use std::ffi::c_int;
     pub(crate) const SM_START: c_int = 18;
 }
+
+/// What `TSStatCreate` is told.
+pub(crate) mod statistic {
+    use std::ffi::c_int;
+    /// `TSRecordDataType`
+    pub(crate) const INTEGER: c_int = 1;
+    /// `TSStatPersistence`
+    pub(crate) const NOT_PERSISTENT: c_int = 2;
+    /// `TSStatSync`
+    pub(crate) const SYNC_SUM: c_int = 0;
+}

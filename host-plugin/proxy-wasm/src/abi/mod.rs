@@ -14,6 +14,7 @@ mod lifecycle;
 pub(crate) mod linker;
 mod local_response;
 mod log;
+mod metrics;
 mod properties;
 mod queues;
 mod serialize;
@@ -40,6 +41,7 @@ fn define(table: &mut Table) -> wasmtime::Result<()> {
     properties::define(table)?;
     shared_data::define(table)?;
     queues::define(table)?;
+    metrics::define(table)?;
     local_response::define(table)?;
     streams::define(table)?;
     wasi::define(table)?;

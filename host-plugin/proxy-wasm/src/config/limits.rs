@@ -37,6 +37,8 @@ pub struct Limits {
     /// properties. Those of a map that it replaces as a whole come on top.
     #[serde(deserialize_with = "size")]
     pub map_bytes: u64,
+    /// Metrics of a filter that the host shows; a histogram counts twice. The filter counts in others too.
+    pub metrics: u32,
     /// Keys and values of the shared data of one `vm_id`, in bytes.
     #[serde(deserialize_with = "size")]
     pub shared_data: u64,
@@ -57,6 +59,7 @@ impl Default for Limits {
             log_rate: 256 << 10,
             map_fields: 500,
             map_bytes: 256 << 10,
+            metrics: 200,
             shared_data: 16 << 20,
             queue: 16 << 20,
         }
@@ -76,6 +79,7 @@ pub struct LimitsOverride {
     log_rate: Option<SizeText>,
     map_fields: Option<u32>,
     map_bytes: Option<SizeText>,
+    metrics: Option<u32>,
     shared_data: Option<SizeText>,
     queue: Option<SizeText>,
 }
@@ -119,6 +123,7 @@ impl LimitsOverride {
             limits.done = done;
         }
         limits.log_lines = self.log_lines.unwrap_or(limits.log_lines);
+        limits.metrics = self.metrics.unwrap_or(limits.metrics);
         limits.map_fields = self.map_fields.unwrap_or(limits.map_fields);
         limits
     }

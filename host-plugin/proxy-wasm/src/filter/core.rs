@@ -16,6 +16,7 @@ use crate::config::FilterConfig;
 use crate::config::Limits;
 use crate::embedder::{Level, Status};
 use crate::shared::SharedData;
+use crate::shared::metrics::{MetricKind, Metrics};
 use crate::vm::contexts::Overdue;
 use crate::vm::entry::Entry;
 use crate::vm::trap::{Death, TrapKind, TrapReport};
@@ -34,6 +35,7 @@ pub(crate) struct FilterCore {
     pub(crate) start_timeout: Duration,
     pub(crate) counters: Counters,
     pub(crate) shared_data: Arc<SharedData>,
+    pub(crate) metrics: Metrics,
     /// A virtual machine wanted ticks, or messages of a queue, when it was configured.
     pub(crate) unprompted: AtomicBool,
     pub(crate) role: Role,
@@ -58,6 +60,7 @@ impl FilterCore {
             start_timeout,
             counters,
             shared_data,
+            metrics: Metrics::default(),
             unprompted,
             role,
             log_rate,
@@ -96,6 +99,22 @@ impl FilterCore {
         if new {
             self.log(level, None, message);
         }
+    }
+
+    /// The place of a metric. A new one is shown by the host soon.
+    ///
+    /// # Errors
+    /// BAD_ARGUMENT: see [`Metrics::define`]; said once.
+    pub(crate) fn define_metric(&self, kind: MetricKind, name: &[u8]) -> Result<u32, Status> {
+        let defined = self.metrics.define(kind, name).inspect_err(|_| {
+            let text = "it defines more than 10,000 metrics, or one with a name of more than 1,024 bytes: it gets BAD_ARGUMENT";
+            self.log_once(Level::Warn, text);
+        });
+        let (place, new) = defined?;
+        if new {
+            self.runtime.wake_agent();
+        }
+        Ok(place)
     }
 
     /// Something was not kept for all virtual machines, as `limits.NAME` does not allow more bytes: counted, and said

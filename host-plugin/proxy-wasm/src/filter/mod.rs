@@ -26,8 +26,9 @@ use self::stock::Stock;
 pub use self::stock::{RETRY, Unavailable, Waiter};
 use crate::abi::linker::{LinkError, link};
 use crate::abi::table::Lane;
-use crate::config::FilterConfig;
+use crate::config::{FilterConfig, Limits};
 use crate::embedder::Level;
+use crate::shared::metrics::Metric;
 use crate::vm::callbacks::never_called;
 use crate::vm::entry::{Callback, Wants};
 use crate::vm::fast::FastVm;
@@ -175,6 +176,22 @@ impl Filter {
     /// The module has this callback of transactions, and may be called there.
     pub fn wants(&self, callback: Callback) -> bool {
         !self.is_service() && self.program.as_ref().is_ok_and(|program| program.wants.has(callback))
+    }
+
+    /// The metrics that its virtual machines have defined, from the one at `place` on, in that order. A new one wakes
+    /// the agent.
+    pub fn metrics(&self, place: usize) -> Vec<Arc<Metric>> {
+        self.core.metrics.from(place)
+    }
+
+    /// What it may use.
+    pub fn limits(&self) -> &Limits {
+        &self.core.limits
+    }
+
+    /// Writes to the host's log under the filter's name, the same message only once.
+    pub fn log_once(&self, level: Level, message: &str) {
+        self.core.log_once(level, message);
     }
 
     /// The module has the callback of this letter, and may be called there.

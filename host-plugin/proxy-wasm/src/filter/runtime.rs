@@ -81,7 +81,14 @@ impl Runtime {
         {
             let text = report.to_string();
             self.log(Level::Error, &report.filter_name, report.transaction, &text);
-        } else if let Some(bell) = self.bell.get() {
+        } else {
+            self.wake_agent();
+        }
+    }
+
+    /// The agent looks at what is new, if there is one. Never blocks.
+    pub(crate) fn wake_agent(&self) {
+        if let Some(bell) = self.bell.get() {
             bell.wake();
         }
     }

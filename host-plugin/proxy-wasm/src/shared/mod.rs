@@ -1,7 +1,8 @@
 //! What the virtual machines of a process have in common, of both lanes and on all threads, by `vm_id`: data and
-//! queues. Locked only while a map is looked at: never while a guest runs, a value is copied or anybody is woken.
+//! queues; and the metrics of each filter. Locked only while a map is looked at: never while a guest runs, a value is copied or anybody is woken.
 
 pub(crate) mod data;
+pub(crate) mod metrics;
 pub(crate) mod postbox;
 pub(crate) mod queues;
 

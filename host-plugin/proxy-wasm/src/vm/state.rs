@@ -12,6 +12,7 @@ use crate::embedder::{Level, Status};
 use crate::filter::core::FilterCore;
 use crate::filter::engine::LongEntry;
 use crate::outcome::{Action, Outcome};
+use crate::shared::metrics::Metric;
 use crate::shared::postbox::{Postbox, Wake};
 use crate::vm::contexts::{Contexts, Overdue};
 use crate::vm::entry::Entry;
@@ -42,6 +43,8 @@ pub(crate) struct VmState {
     pub(crate) mailbox: Mailbox,
     /// Where other threads put what is for the mailbox.
     pub(crate) postbox: Arc<Postbox>,
+    /// The filter's metrics, as far as this virtual machine has looked.
+    pub(crate) metrics: Vec<Arc<Metric>>,
     /// It has registered a queue.
     pub(crate) listens: bool,
     pub(crate) budget: CpuBudget,
@@ -70,6 +73,7 @@ impl VmState {
             lengths: Vec::new(),
             mailbox: Mailbox::default(),
             postbox: Arc::default(),
+            metrics: Vec::new(),
             listens: false,
             budget: CpuBudget::new(),
             long: None,

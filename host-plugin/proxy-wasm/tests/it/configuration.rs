@@ -212,15 +212,14 @@ fn a_filter_overrides_limits() {
     let limits = config.limits.over(settings.limits);
     assert_eq!((limits.memory, limits.cpu_per_callback), (8 << 20, Duration::from_millis(7)));
     assert_eq!((limits.pause, limits.done), (None, Some(Duration::from_secs(3))));
-    let all =
-        "log_bytes: 1, log_lines: 2, log_rate: 3 KB, map_fields: 4, map_bytes: 5, shared_data: 6, queue: 7";
+    let all = "log_bytes: 1, log_lines: 2, log_rate: 3 KB, map_fields: 4, map_bytes: 5, shared_data: 6, queue: 7, metrics: 8";
     let (config, warnings) =
         parse(&format!("config: {{limits: {{{all}}}, vmConfig: {{code: {{local: {{filename: x}}}}}}}}"));
     assert_eq!(warnings, [""; 0]);
-    let Limits { log_bytes, log_lines, log_rate, map_fields, map_bytes, shared_data, queue, .. } =
+    let Limits { log_bytes, log_lines, log_rate, map_fields, map_bytes, shared_data, queue, metrics, .. } =
         config.limits.over(settings.limits);
     assert_eq!((log_bytes, log_lines, log_rate, map_fields, map_bytes), (1, 2, 3 << 10, 4, 5));
-    assert_eq!((shared_data, queue), (6, 7));
+    assert_eq!((shared_data, queue, metrics), (6, 7, 8));
 }
 
 /// The examples in docs/CONFIGURATION.md: every key that is shown is one, and the settings are the defaults.

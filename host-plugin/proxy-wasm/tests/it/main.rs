@@ -17,6 +17,7 @@ mod headers;
 mod letters;
 mod lifecycle;
 mod limits;
+mod metrics;
 mod others;
 mod service;
 mod shared;

@@ -189,21 +189,17 @@ fn what_is_not_there_says_so_once() {
         ("proxy_grpc_send", 4),
         ("proxy_grpc_cancel", 1),
         ("proxy_grpc_close", 1),
-        ("proxy_define_metric", 4),
-        ("proxy_get_metric", 2),
     ];
     let mut calls: Vec<String> = names
         .iter()
         .map(|(name, count)| format!("call ${name}{}", " (i32.const 0)".repeat(*count)))
         .collect();
-    calls.push("call $proxy_record_metric (i32.const 0) (i64.const 0)".to_string());
-    calls.push("call $proxy_increment_metric (i32.const 0) (i64.const 0)".to_string());
     calls.push(calls[0].clone());
     calls.push(format!("call $proxy_call_foreign_function{}", " (i32.const 0)".repeat(6)));
     let calls: Vec<&str> = calls.iter().map(String::as_str).collect();
     let probe = probe(&[], "", &calls);
     let (foreign, others) = probe.statuses.split_last().unwrap();
-    assert_eq!((others, *foreign), (&[12; 11][..], 1));
+    assert_eq!((others, *foreign), (&[12; 7][..], 1));
     let says = probe.loaded.proxy.text();
     for (name, _) in names {
         let line = format!("{name} is not implemented, the filter gets UNIMPLEMENTED\n");
