@@ -258,3 +258,66 @@ fn the_total_size_is_that_of_all_bytes() -> Result<()> {
     assert_eq!(number(&said.results[1].1)?, 5);
     Ok(())
 }
+
+/// A chain of two filters: the second one finds what the first one has left, and so does the response's callback. The
+/// next request has nothing of it.
+#[test]
+fn a_property_of_a_filters_own_is_found_by_later_callbacks_and_filters() -> Result<()> {
+    let folder = Scratch::new("calls")?;
+    let (first, second) = (calls::filter(&folder, "calls")?, calls::filter(&folder, "other")?);
+    let ats = Ats::options().filter(first).filter(second).start()?;
+    let new = Calls::default;
+    let ask = |calls: Calls| calls.property("own.what").property("own");
+    let set = ask(new().set_property(&[b"own", b"what"], "left").set_property(&[b"upstream", b"x"], "left"));
+    let other = format!("other: {}\r\n", ask(new()).hex());
+    let none = (NOT_FOUND, String::new());
+    for (request_calls, first, found) in [(set, 2, (OK, String::from("left"))), (ask(new()), 0, none.clone())]
+    {
+        let request = calls::request("GET /cache/10/x", &request_calls, &ask(new()), &other);
+        let response = raw::exchange(ats.address(), &request)?;
+        let said = Said::of_request(&response)?;
+        assert_eq!(said.statuses()[..first], [OK, NOT_FOUND][..first]);
+        for (said, at) in
+            [(said, first), (Said::field(&response, "said-other")?, 0), (Said::of_response(&response)?, 0)]
+        {
+            assert_eq!((said.text(at), said.text(at + 1)), (found.clone(), none.clone()), "{said:?}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn the_host_is_listed_as_authority_and_stays_when_the_map_is_written_back() -> Result<()> {
+    let folder = Scratch::new("calls")?;
+    let origin = RawOrigin::start(|_| {
+        b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok".to_vec()
+    })?;
+    let ats = Ats::options()
+        .origin("/o/", origin.address())
+        .record("proxy.config.url_remap.pristine_host_hdr INT 1")
+        .filter(calls::filter(&folder, "calls")?)
+        .start()?;
+    let read = Calls::default().pairs(REQUEST);
+    let said = Said::of_request(&raw::exchange(
+        ats.address(),
+        &calls::request("GET /o/p", &read, &Calls::default(), ""),
+    )?)?;
+    let map = said.pairs(0);
+    assert_eq!(map.len() + 1, said.headers as usize, "the field with the calls is gone: {map:?}");
+    assert_eq!(map.iter().filter(|(_, value)| value == "here").count(), 1, "{map:?}");
+    for with in [&[":authority"][..], &[]] {
+        let kept = map.iter().filter(|(name, _)| name != ":authority" || with.contains(&name.as_str()));
+        let kept: Vec<(&[u8], &[u8])> =
+            kept.map(|(name, value)| (name.as_bytes(), value.as_bytes())).collect();
+        let write = Calls::default().set_pairs(REQUEST, &kept).get(REQUEST, "host");
+        let said = Said::of_request(&raw::exchange(
+            ats.address(),
+            &calls::request("GET /o/p", &write, &Calls::default(), ""),
+        )?)?;
+        assert_eq!((said.statuses()[0], said.text(1)), (OK, (OK, "here".into())));
+        let seen = origin.take()?;
+        let (head, _) = raw::split(seen.last().context("the origin was asked")?).context("a request")?;
+        assert_eq!(raw::field(head, "host").as_deref(), Some("here"));
+    }
+    Ok(())
+}

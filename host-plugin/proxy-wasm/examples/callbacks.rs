@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use wasmdbg_control::{FilterId, TransactionId};
 use wasmdbg_proxy_wasm::{
-    Action, Callback, Embedder, Filter, FilterConfig, HeaderMap, Headers, Level, RequestFacts, Runtime,
-    Settings, Status, ThreadHandle, Transaction,
+    Action, Callback, Embedder, Filter, FilterConfig, HeaderMap, Headers, Level, OwnProperties, RequestFacts,
+    Runtime, Settings, Status, ThreadHandle, Transaction,
 };
 
 struct Quiet;
@@ -106,6 +106,12 @@ impl Transaction for Static {
 
     fn property(&mut self, _: &[&[u8]], _: &mut Vec<u8>) -> Result<(), Status> {
         Err(Status::NotFound)
+    }
+
+    fn own_properties(&mut self, _: &mut dyn FnMut(&OwnProperties)) {}
+
+    fn own_properties_mut(&mut self, work: &mut dyn FnMut(&mut OwnProperties)) {
+        work(&mut OwnProperties::default());
     }
 
     fn set_property(&mut self, _: &[&[u8]], _: &[u8]) -> Result<(), Status> {

@@ -7,6 +7,9 @@ use std::ops::Range;
 use wasmdbg_control::TransactionId;
 use wasmdbg_control::text::{SHOWN, cut};
 
+use crate::foreign::ForeignFunctions;
+use crate::own_properties::OwnProperties;
+
 /// The process that hosts filters: what a filter asks of it that is about no transaction.
 ///
 /// A host function finds what it works on in one of three places. What a virtual machine has itself (contexts,
@@ -39,6 +42,10 @@ pub trait Embedder: Send + Sync + 'static {
     fn compiles_in_background(&self) -> bool {
         true
     }
+
+    /// Adds the foreign functions that this host has besides those of every host; called once, when the runtime is
+    /// made.
+    fn foreign_functions(&self, _functions: &mut ForeignFunctions) {}
 
     /// Runs `body` once on a thread that is no event thread (ATS: an `ET_TASK` thread). Virtual
     /// machines are built and configured there: it can take long. Called on any thread; returns at once.
@@ -234,8 +241,15 @@ pub trait Transaction: Send {
     /// Sets a property.
     ///
     /// # Errors
-    /// [`Status::NotFound`] when it cannot be set.
+    /// [`Status::NotFound`] when it cannot be set. If its name is free, it goes to [`Transaction::own_properties`].
     fn set_property(&mut self, path: &[&[u8]], value: &[u8]) -> Result<(), Status>;
+
+    /// Does `work` with the properties that filters have left under names of their own, if there are any. The host
+    /// keeps them as long as the transaction, for all its filters.
+    fn own_properties(&mut self, work: &mut dyn FnMut(&OwnProperties));
+
+    /// The same, to change them, or to leave the first one.
+    fn own_properties_mut(&mut self, work: &mut dyn FnMut(&mut OwnProperties));
 }
 
 /// What lane rules and the debugger's thread names are made of.

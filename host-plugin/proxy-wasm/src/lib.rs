@@ -11,7 +11,9 @@ pub mod config;
 pub mod debug;
 pub mod embedder;
 pub mod filter;
+pub mod foreign;
 pub mod outcome;
+mod own_properties;
 pub mod part;
 mod shared;
 pub mod vm;
@@ -23,7 +25,9 @@ pub use embedder::{
     Buffer, BufferKind, Embedder, HeaderMap, Headers, Level, RequestFacts, Status, ThreadHandle, Transaction,
 };
 pub use filter::{EpochThread, Filter, Runtime, Unavailable, Waiter};
+pub use foreign::{ForeignFunction, ForeignFunctions};
 pub use outcome::{Action, Effect, LocalResponse, Outcome, StreamType};
+pub use own_properties::OwnProperties;
 pub use part::{Part, Pseudo};
 pub use shared::metrics::{Metric, MetricKind};
 pub use vm::{Callback, FastVm, Letter, TrapFrame, TrapKind, TrapReport};

@@ -34,6 +34,7 @@ pub(crate) fn show_filter(filter: &FilterInfo, console: &Console) -> String {
         (counters.paused, "paused"),
         (counters.log_left_out, "bytes not logged"),
         (counters.shared_refused, "shared values not kept"),
+        (counters.properties_refused, "properties not kept"),
     ];
     for (number, what) in further.into_iter().filter(|(number, _)| *number > 0) {
         let what = if what == "trap" && number > 1 { "traps" } else { what };

@@ -156,7 +156,10 @@ fn a_request_has_one_host_and_its_line_says_the_same() {
     let request = Message::request("GET", "http://here:81/a").with("Host", "here:81").with("X-A", "1");
     let (transaction, mut stream) = parked(with(request));
     of_request(&mut stream).add(b"host", b"there").unwrap();
-    assert_eq!(request.values("Host"), ["there"]);
+    assert_eq!(
+        (request.values("Host"), request.start_line().as_str()),
+        (vec!["there".into()], "GET http://there/a")
+    );
     of_request(&mut stream).set_all(&pairs(&[("X-A", "1"), ("HOST", "one"), ("host", "two")])).unwrap();
     assert_eq!(request.values("Host"), ["two"]);
     of_request(&mut stream)
@@ -181,7 +184,6 @@ fn the_parts_of_a_start_line() {
         (":scheme", "http"),
         (":authority", "example.com"),
         (":path", "/a/b;c=1?d=2"),
-        ("Host", "example.com"),
     ]);
     assert_eq!(all(&mut stream, RequestHeaders), expected);
     for (path, value) in [
@@ -309,4 +311,60 @@ fn streams_end_with_their_headers_when_no_body_follows() {
         let said: String = thread.log()[before..].iter().map(|line| line.chars().last().unwrap()).collect();
         assert_eq!(said, expected, "{} {:?}", request.start_line(), response.lines());
     }
+}
+
+/// A filter that writes the map back leaves the request as it was, and one that names a host changes it.
+#[test]
+fn the_host_is_the_authority_and_is_listed_once() {
+    for fields in [0, 100] {
+        let request = Message::request("GET", "/").with("hOST", "example.com").with("X-A", "1");
+        for number in 0..fields {
+            request.with(&format!("x-{number}"), "1");
+        }
+        let (_, mut stream) = parked(with(request));
+        let mut map = all(&mut stream, RequestHeaders);
+        assert!(map.iter().all(|(name, _)| !name.eq_ignore_ascii_case(b"host")), "{map:?}");
+        assert_eq!(
+            header(&mut stream, RequestHeaders, "Host"),
+            Ok("example.com".into()),
+            "it can be asked for"
+        );
+        of_request(&mut stream).set_all(&map).unwrap();
+        assert_eq!(request.values("Host"), ["example.com"]);
+        map.retain(|(name, _)| name != b":authority");
+        of_request(&mut stream).set_all(&map).unwrap();
+        assert_eq!(request.values("Host"), ["example.com"], "a request keeps its host");
+        map.push((b"host".to_vec(), b"there".to_vec()));
+        of_request(&mut stream).set_all(&map).unwrap();
+        assert_eq!(request.values("Host"), ["there"]);
+        assert_eq!(header(&mut stream, RequestHeaders, ":authority"), Ok("there".into()));
+        of_request(&mut stream).set_all(&[]).unwrap();
+        assert_eq!((request.values("Host"), request.lines().len()), (vec!["there".to_owned()], 1));
+    }
+}
+
+/// Nothing of the server holds them: they are found by all filters, and end with the transaction.
+#[test]
+fn properties_of_filters_own_are_the_transactions() {
+    serve(&[("plain", &filter(""), true)], "");
+    let transaction = Exchange { origin_waits: true, ..Exchange::new() }.start();
+    let other = Exchange { origin_waits: true, ..Exchange::new() }.start();
+    let stream = |transaction| StreamTransaction::new(&Access::in_memory(transaction));
+    let found = |transaction| {
+        let mut found = None;
+        stream(transaction).own_properties(&mut |own| found = own.get(&[b"a", b"b"]).map(<[u8]>::to_vec));
+        found
+    };
+    let set = |value: &[u8]| {
+        let mut kept = false;
+        stream(transaction).own_properties_mut(&mut |own| kept = own.set(&[b"a", b"b"], value, 100));
+        kept
+    };
+    assert_eq!(found(transaction), None);
+    assert!(set(b"1") && set(b"2") && !set(&[b'3'; 100]));
+    assert_eq!((found(transaction), found(other)), (Some(b"2".to_vec()), None));
+    transaction.respond();
+    assert!(transaction.is_over());
+    assert_eq!(found(transaction), None, "for the next of its name");
+    other.respond();
 }

@@ -1,5 +1,6 @@
 //! Header maps: pseudo-headers first, then the fields in the order of the wire. Framing fields that a
-//! filter has written come last.
+//! filter has written come last. The field `Host` of a request is its `:authority`: it is not listed beside that,
+//! and stays when a map is written that has neither.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -65,7 +66,7 @@ impl<'txn> Map<'txn> {
         let written = framing::written(self.map, &self.header);
         let mut next = self.header.first();
         while let Some(field) = next {
-            if written.is_none() || !is_framing(field.name()) {
+            if (written.is_none() || !is_framing(field.name())) && !self.is_host(field.name()) {
                 each(field.name(), field.value());
             }
             next = field.next();
@@ -84,7 +85,21 @@ impl<'txn> Map<'txn> {
                 (self.header.count() as usize + written.len()).saturating_sub(own) as u32
             }
         };
-        fields + Pseudo::of(self.map).len() as u32
+        fields + Pseudo::of(self.map).len() as u32 - self.hosts()
+    }
+
+    /// Whether a field is listed as `:authority`.
+    fn is_host(&self, name: &[u8]) -> bool {
+        self.map == HeaderMap::RequestHeaders && name.eq_ignore_ascii_case(b"host")
+    }
+
+    /// How many such fields there are: more than one only if a client has sent them.
+    fn hosts(&self) -> u32 {
+        if self.map != HeaderMap::RequestHeaders {
+            return 0;
+        }
+        let first = self.header.find_known(WellKnown::Host);
+        std::iter::successors(first, |field| field.next_same_name()).count() as u32
     }
 
     pub(super) fn add(&mut self, name: &[u8], value: &[u8]) -> Result<(), Status> {
@@ -113,6 +128,7 @@ impl<'txn> Map<'txn> {
                     fields.push((name.into(), value.into()));
                 })
             }
+            Part::Field { name, value } if self.is_host(name) => done(self.append(name, value)),
             Part::Field { name, value } => done(self.header.replace(name, value)),
             part => pseudo::set(part, &mut self.header),
         }
@@ -139,10 +155,11 @@ impl<'txn> Map<'txn> {
     pub(super) fn set_all(&mut self, pairs: &[(Vec<u8>, Vec<u8>)]) -> Result<(), Status> {
         let parts = pairs.iter().map(|(name, value)| self.part(name, value));
         let parts = parts.collect::<Result<Vec<_>, _>>()?;
-        let (mut plain, mut written) = (Vec::new(), Vec::new());
+        let (mut plain, mut written, mut host) = (Vec::new(), Vec::new(), None);
         for part in &parts {
             match *part {
                 Part::Field { name, value } if is_framing(name) => written.push((name.into(), value.into())),
+                Part::Field { name, value } if self.is_host(name) => host = Some(value),
                 Part::Field { name, value } => plain.push((name, value)),
                 _ => {}
             }
@@ -150,6 +167,7 @@ impl<'txn> Map<'txn> {
         let small = self.header.count().min(plain.len() as u32) <= IN_ORDER;
         done(if small { self.rewrite(&plain) } else { self.edit(&plain) })?;
         framing::replace_all(self.map, &self.header, written);
+        done(host.is_none_or(|host| self.append(b"Host", host)))?;
         // Last: the authority wins over a field `Host`.
         for part in parts.into_iter().filter(|part| !matches!(part, Part::Field { .. })) {
             pseudo::set(part, &mut self.header)?;
@@ -157,12 +175,15 @@ impl<'txn> Map<'txn> {
         Ok(())
     }
 
-    /// Replaces the fields that are not the server's.
+    /// Replaces the fields that are not the server's, but a request's host.
     fn rewrite(&mut self, fields: &[(&[u8], &[u8])]) -> bool {
         let own = framing::own(&self.header);
+        let host = self.header.find_known(WellKnown::Host).filter(|_| self.map == HeaderMap::RequestHeaders);
+        let host = host.map(|host| host.value().to_vec());
         self.header.clear();
         // First: whatever fails below, the message must keep what says where it ends.
         own.iter().all(|(name, value)| self.header.append(name, value))
+            && host.is_none_or(|host| self.header.append(b"Host", &host))
             && fields.iter().all(|(name, value)| self.append(name, value))
     }
 
@@ -174,8 +195,9 @@ impl<'txn> Map<'txn> {
             named.entry(name.to_ascii_lowercase()).or_default().push_back(index);
         }
         let mut new = vec![true; fields.len()];
+        let of_request = self.map == HeaderMap::RequestHeaders;
         let done = self.header.edit(|name, value| {
-            if is_framing(name) {
+            if is_framing(name) || of_request && name.eq_ignore_ascii_case(b"host") {
                 return Edit::Keep;
             }
             let next = named.get_mut(&name.to_ascii_lowercase()).and_then(VecDeque::pop_front);
@@ -187,10 +209,10 @@ impl<'txn> Map<'txn> {
         done && rest.all(|((name, value), _)| self.append(name, value))
     }
 
-    /// Adds a field. A request has one `Host` (RFC 9112, 3.2): the last one counts.
+    /// Adds a field. A request has one `Host` (RFC 9112, 3.2), its authority: the last one counts.
     fn append(&mut self, name: &[u8], value: &[u8]) -> bool {
-        if self.map == HeaderMap::RequestHeaders && name.eq_ignore_ascii_case(b"host") {
-            self.header.replace(name, value)
+        if self.is_host(name) {
+            pseudo::set(Part::Authority(value), &mut self.header).is_ok()
         } else {
             self.header.append(name, value)
         }

@@ -4,16 +4,18 @@
 //! the maps of both messages. Keeps no handle and no slice between calls, and never decides how a transaction goes on.
 
 mod framing;
+mod left;
 mod maps;
 mod properties;
 mod pseudo;
 
 use wasmdbg_control::TransactionId;
-use wasmdbg_proxy_wasm::{HeaderMap, Headers, RequestFacts, Status, Transaction};
+use wasmdbg_proxy_wasm::{HeaderMap, Headers, OwnProperties, RequestFacts, Status, Transaction};
 
 use crate::ts::{Access, Lease, Locked};
 
-pub(crate) use self::framing::{end, forget};
+pub(crate) use self::framing::forget;
+pub(crate) use self::left::end;
 use self::maps::Map;
 pub(crate) use self::maps::{request_ends_here, response_ends_here};
 
@@ -74,6 +76,14 @@ impl Transaction for StreamTransaction {
 
     fn set_property(&mut self, path: &[&[u8]], value: &[u8]) -> Result<(), Status> {
         properties::set(&mut self.access(), path, value)
+    }
+
+    fn own_properties(&mut self, work: &mut dyn FnMut(&OwnProperties)) {
+        left::properties(self.access().txn(), work);
+    }
+
+    fn own_properties_mut(&mut self, work: &mut dyn FnMut(&mut OwnProperties)) {
+        left::properties_mut(self.access().txn(), work);
     }
 }
 

@@ -92,6 +92,9 @@ pub struct FilterCounters {
     /// `limits.queue`.
     #[serde(default)]
     pub shared_refused: u64,
+    /// Properties that were not kept under a name of the filter's own, because of `limits.properties`.
+    #[serde(default)]
+    pub properties_refused: u64,
 }
 
 /// The most bytes of a module that a client reads: a proxy may say of one that it is of any size.

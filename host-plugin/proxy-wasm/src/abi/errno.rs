@@ -17,6 +17,8 @@ pub(super) enum Errno {
     Noent = 44,
     /// The host does not have this.
     Nosys = 52,
+    /// There is no such clock.
+    Notsup = 58,
     /// A stream has no position.
     Spipe = 70,
 }

@@ -135,7 +135,8 @@ pub(super) fn admit_replacing(
     admit(lent, core, budget, name.len() + value.len(), adds)
 }
 
-/// NOT_FOUND when the field is absent, an empty value when it is there and empty.
+/// NOT_FOUND when the field is absent, an empty value when it is there and empty. In 0.1.0 an absent field is empty
+/// too: its SDKs panic at NOT_FOUND.
 fn value(
     guest: &mut Guest<'_>,
     map: u32,
@@ -152,7 +153,10 @@ fn value(
         return Err(Status::NotFound);
     }
     vm.scratch.clear();
-    lent.headers.get(name, &mut vm.scratch)?;
+    match lent.headers.get(name, &mut vm.scratch) {
+        Err(Status::NotFound) if vm.core.is_oldest() => {}
+        found => found?,
+    }
     Ok(place)
 }
 

@@ -37,7 +37,7 @@ pub(crate) fn link(
     for import in module.imports() {
         let defined = if !unimplemented::is_allowed(core, &import) {
             unimplemented::define_restricted(table.linker(), &import)
-        } else if table.has(&import) {
+        } else if table.has(&import) || table.define_either(&import).map_err(LinkError::Type)? {
             continue;
         } else {
             unimplemented::define(table.linker(), &import)

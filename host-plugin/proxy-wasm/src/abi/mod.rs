@@ -1,4 +1,4 @@
-//! The host functions of Proxy-Wasm 0.2.x and the WASI preview 1 functions that guests import, by topic.
+//! The host functions of Proxy-Wasm 0.1.0 to 0.2.1 and the WASI preview 1 functions that guests import, by topic.
 //! They act on [`Guest`](crate::vm::guest::Guest) and leave effects; they never enter the guest and never
 //! touch the proxy's flow.
 //!
@@ -9,12 +9,14 @@ mod buffers;
 mod calls;
 mod emscripten;
 mod errno;
+mod foreign;
 mod headers;
 mod lifecycle;
 pub(crate) mod linker;
 mod local_response;
 mod log;
 mod metrics;
+mod older;
 mod properties;
 mod queues;
 mod serialize;
@@ -24,6 +26,7 @@ pub(crate) mod table;
 mod tick;
 mod time;
 mod unimplemented;
+pub(crate) mod version;
 mod wasi;
 mod wasi_files;
 
@@ -38,12 +41,14 @@ fn define(table: &mut Table) -> wasmtime::Result<()> {
     headers::define(table)?;
     buffers::define(table)?;
     calls::define(table)?;
+    foreign::define(table)?;
     properties::define(table)?;
     shared_data::define(table)?;
     queues::define(table)?;
     metrics::define(table)?;
     local_response::define(table)?;
     streams::define(table)?;
+    older::define(table)?;
     wasi::define(table)?;
     wasi_files::define(table)?;
     emscripten::define(table)

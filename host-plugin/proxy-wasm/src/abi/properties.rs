@@ -1,11 +1,14 @@
 //! `proxy_get_property`, `proxy_set_property`. What describes the filter is answered here; everything
-//! else is the transaction's.
+//! else is the transaction's: its host's, or what filters have left with it under names of their own.
 
 use super::headers::{admit_replacing, too_much};
+use super::serialize::serialize;
 use super::table::{Failure, Table};
-use crate::embedder::{HeaderMap, Status};
+use crate::embedder::{HeaderMap, Status, Transaction};
+use crate::own_properties::OwnProperties;
 use crate::vm::guest::{Guest, Place, read};
 use crate::vm::lent::Write;
+use crate::vm::state::VmState;
 
 /// Segments of a path; the longest of the field has five.
 const SEGMENTS: usize = 16;
@@ -43,7 +46,8 @@ impl<'a> Path<'a> {
     }
 }
 
-/// NOT_FOUND when there is no such property, or it has no value now.
+/// NOT_FOUND when there is no such property, or it has no value now. One that filters have left is found by all
+/// filters of its transaction.
 fn get(
     guest: &mut Guest<'_>,
     path_at: u32,
@@ -60,15 +64,45 @@ fn get(
         [b"plugin_name"] => vm.scratch.extend_from_slice(config.name.as_bytes()),
         [b"plugin_root_id"] => vm.scratch.extend_from_slice(config.root_id.as_bytes()),
         [b"plugin_vm_id"] => vm.scratch.extend_from_slice(config.vm_id.as_bytes()),
+        // What Traffic Server's own Wasm plugin answers: nothing describes the node.
+        [b"node"] => {}
+        [b"request", b"headers"] => all(vm, HeaderMap::RequestHeaders)?,
+        [b"response", b"headers"] => all(vm, HeaderMap::ResponseHeaders)?,
         path => {
             let transaction = vm.contexts.transaction().map_err(|_| Status::NotFound)?;
-            transaction.property(path, &mut vm.scratch)?;
+            match transaction.property(path, &mut vm.scratch) {
+                Err(Status::NotFound) => own(transaction, path, &mut vm.scratch)?,
+                known => known?,
+            }
         }
     }
     Ok(place)
 }
 
-/// NOT_FOUND when it cannot be set, BAD_ARGUMENT above the limits. A header field is part of its map.
+/// A whole map, as `proxy_get_header_map_pairs` gives it.
+fn all(vm: &mut VmState, map: HeaderMap) -> Result<(), Status> {
+    let lent = vm.contexts.headers(map).map_err(|_| Status::NotFound)?;
+    serialize(lent.headers, &mut vm.scratch, &mut vm.lengths).map_err(|status| match status {
+        // In this phase there is no such map.
+        Status::BadArgument => Status::NotFound,
+        other => other,
+    })
+}
+
+/// One that a filter has left with the transaction.
+fn own(transaction: &mut dyn Transaction, path: &[&[u8]], value: &mut Vec<u8>) -> Result<(), Status> {
+    let mut found = Err(Status::NotFound);
+    transaction.own_properties(&mut |own| {
+        if let Some(bytes) = own.get(path) {
+            value.extend_from_slice(bytes);
+            found = Ok(());
+        }
+    });
+    found
+}
+
+/// NOT_FOUND when it cannot be set, BAD_ARGUMENT above the limits. A header field is part of its map; a name that no
+/// host has is the filter's own.
 fn set(
     guest: &mut Guest<'_>,
     path_at: u32,
@@ -79,7 +113,8 @@ fn set(
     let path = Path::new(read(guest.memory, path_at, path_size)?)?;
     let value = read(guest.memory, value_at, value_size)?;
     let vm = &mut *guest.vm;
-    let field = match path.segments() {
+    let path = path.segments();
+    let field = match path {
         [b"request", b"headers", name] => Some((HeaderMap::RequestHeaders, name)),
         [b"response", b"headers", name] => Some((HeaderMap::ResponseHeaders, name)),
         _ => None,
@@ -89,6 +124,8 @@ fn set(
         // In this phase there may be no such map.
         lent.headers.count().map_err(|_| Status::NotFound)?;
         admit_replacing(&mut lent, &vm.core, &mut vm.budget, name, value)?;
+    } else if OwnProperties::is_own(path) {
+        return set_own(vm, path, value);
     } else {
         let write = Write { bytes: path_size as usize + value.len(), ..Write::default() };
         let admitted = vm.contexts.admit_property(write, &vm.core.limits).map_err(|_| Status::NotFound)?;
@@ -96,5 +133,18 @@ fn set(
             return Err(too_much(&vm.core).into());
         }
     }
-    Ok(vm.contexts.transaction()?.set_property(path.segments(), value)?)
+    Ok(vm.contexts.transaction()?.set_property(path, value)?)
+}
+
+fn set_own(vm: &mut VmState, path: &[&[u8]], value: &[u8]) -> Result<(), Failure<Status>> {
+    vm.budget.work(value.len())?;
+    let limit = vm.core.limits.properties;
+    let transaction = vm.contexts.transaction().map_err(|_| Status::NotFound)?;
+    match transaction.set_property(path, value) {
+        Err(Status::NotFound) => {}
+        known => return Ok(known?),
+    }
+    let mut kept = false;
+    transaction.own_properties_mut(&mut |own| kept = own.set(path, value, limit));
+    if kept { Ok(()) } else { Err(vm.core.property_refused().into()) }
 }

@@ -21,7 +21,7 @@ fn stream_type(guest: &Guest<'_>, number: u32) -> Result<StreamType, Status> {
 }
 
 /// Lets a parked transaction go on. OK also when it is not parked there.
-fn resume(guest: &mut Guest<'_>, stream: u32) -> Result<(), Status> {
+pub(super) fn resume(guest: &mut Guest<'_>, stream: u32) -> Result<(), Status> {
     let stream = stream_type(guest, stream)?;
     guest.vm.contexts.resume(stream)
 }

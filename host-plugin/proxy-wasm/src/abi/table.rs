@@ -32,11 +32,16 @@ pub(super) struct Table {
     lane: Lane,
     names: Vec<(&'static str, &'static str)>,
     placing: Vec<&'static str>,
+    either: Vec<(&'static str, Either)>,
 }
+
+/// A function without arguments whose import has a result or none.
+type Either = fn(&mut Guest<'_>) -> Result<(), Status>;
 
 impl Table {
     pub(super) fn new(engine: &Engine, lane: Lane) -> Self {
-        Self { linker: Linker::new(engine), lane, names: Vec::new(), placing: Vec::new() }
+        let (names, placing, either) = (Vec::new(), Vec::new(), Vec::new());
+        Self { linker: Linker::new(engine), lane, names, placing, either }
     }
 
     /// Whether the host has this function.
@@ -80,6 +85,34 @@ impl Table {
         self.names.push((ENV, name));
         self.linker.func_wrap(ENV, name, function)?;
         Ok(())
+    }
+
+    /// A function of `env` without arguments, on whose result the versions of the ABI and their hosts disagree: it is
+    /// defined with the type that a module imports.
+    pub(super) fn env_either(&mut self, name: &'static str, function: Either) {
+        self.either.push((name, function));
+    }
+
+    /// Defines what is there for either type, with that of `import`. False when it is something else.
+    pub(super) fn define_either(&mut self, import: &ImportType<'_>) -> wasmtime::Result<bool> {
+        let named = |(name, _): &&(&'static str, Either)| import.module() == ENV && import.name() == *name;
+        let Some((name, function)) = self.either.iter().find(named).copied() else { return Ok(false) };
+        if import.ty().func().is_some_and(|ty| ty.results().len() == 0) {
+            self.linker.func_wrap(
+                ENV,
+                name,
+                move |mut caller: Caller<'_, VmState>| -> wasmtime::Result<()> {
+                    let memory = memory(&mut caller)?;
+                    let (memory, vm) = memory.data_and_store_mut(&mut caller);
+                    // The guest cannot be told.
+                    let _ = function(&mut Guest { memory, vm });
+                    Ok(())
+                },
+            )?;
+        } else {
+            function.define(&mut self.linker, ENV, name)?;
+        }
+        Ok(true)
     }
 
     /// A WASI function, under both names of its module.

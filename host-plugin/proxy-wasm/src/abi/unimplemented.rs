@@ -1,6 +1,5 @@
 //! What a module imports and the host does not give it: functions of the ABI that are not there yet answer
-//! UNIMPLEMENTED (12), or NOT_FOUND (1) where SDKs panic at anything else, and say so in the log, once per
-//! filter; those that a filter's capabilities forbid answer that.
+//! UNIMPLEMENTED (12) and say so in the log, once per filter; those that a filter's capabilities forbid answer that.
 
 use wasmtime::{Caller, ExternType, FuncType, ImportType, Linker, Val, ValType};
 
@@ -81,11 +80,7 @@ pub(super) fn define(linker: &mut Linker<VmState>, import: &ImportType<'_>) -> w
     if !known {
         return Ok(false);
     }
-    // No foreign function is registered here, and SDKs panic at everything else.
-    let status = match import.name() {
-        "proxy_call_foreign_function" => Status::NotFound,
-        _ => Status::Unimplemented,
-    };
+    let status = Status::Unimplemented;
     let says = format!("{} is not implemented, the filter gets {}", import.name(), name_of(status));
     answer(linker, import, ty, status as i32, says)
 }

@@ -71,7 +71,7 @@ fn clock_time_get(guest: &mut Guest<'_>, clock: u32, _precision: u64, time_at: u
         1 => nanoseconds(of(ClockId::CLOCK_MONOTONIC)),
         2 => nanoseconds(of(ClockId::CLOCK_PROCESS_CPUTIME_ID)),
         3 => nanoseconds(of(ClockId::CLOCK_THREAD_CPUTIME_ID)),
-        _ => return Err(Errno::Inval),
+        _ => return Err(Errno::Notsup),
     };
     Ok(write_u64(guest.memory, time_at, time)?)
 }
@@ -82,7 +82,7 @@ fn nanoseconds(time: Duration) -> u64 {
 
 fn clock_res_get(guest: &mut Guest<'_>, clock: u32, resolution_at: u32) -> Result<(), Errno> {
     if clock > 3 {
-        return Err(Errno::Inval);
+        return Err(Errno::Notsup);
     }
     Ok(write_u64(guest.memory, resolution_at, 1)?)
 }

@@ -20,7 +20,7 @@ pub(super) fn define(table: &mut Table) -> wasmtime::Result<()> {
     table.wasi("fd_tell", |_: &mut Guest<'_>, fd: u32, _: u32| no_position(fd))?;
     table.wasi("fd_fdstat_get", fd_fdstat_get)?;
     table.wasi("fd_prestat_get", |_: &mut Guest<'_>, _: u32, _: u32| no_file())?;
-    table.wasi("fd_prestat_dir_name", |_: &mut Guest<'_>, _: u32, _: u32, _: u32| no_file())?;
+    table.wasi("fd_prestat_dir_name", |_: &mut Guest<'_>, _: u32, _: u32, _: u32| absent())?;
     table.wasi("path_open", path_open)?;
     define_absent(table)
 }

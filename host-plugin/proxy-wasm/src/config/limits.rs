@@ -39,6 +39,9 @@ pub struct Limits {
     pub map_bytes: u64,
     /// Metrics of a filter that the host shows; a histogram counts twice. The filter counts in others too.
     pub metrics: u32,
+    /// Properties that all filters have left with one transaction under names of their own, in bytes.
+    #[serde(deserialize_with = "size")]
+    pub properties: u64,
     /// Keys and values of the shared data of one `vm_id`, in bytes.
     #[serde(deserialize_with = "size")]
     pub shared_data: u64,
@@ -60,6 +63,7 @@ impl Default for Limits {
             map_fields: 500,
             map_bytes: 256 << 10,
             metrics: 200,
+            properties: 64 << 10,
             shared_data: 16 << 20,
             queue: 16 << 20,
         }
@@ -80,6 +84,7 @@ pub struct LimitsOverride {
     map_fields: Option<u32>,
     map_bytes: Option<SizeText>,
     metrics: Option<u32>,
+    properties: Option<SizeText>,
     shared_data: Option<SizeText>,
     queue: Option<SizeText>,
 }
@@ -108,6 +113,7 @@ impl LimitsOverride {
             (self.log_bytes, &mut limits.log_bytes),
             (self.log_rate, &mut limits.log_rate),
             (self.map_bytes, &mut limits.map_bytes),
+            (self.properties, &mut limits.properties),
             (self.shared_data, &mut limits.shared_data),
             (self.queue, &mut limits.queue),
         ];

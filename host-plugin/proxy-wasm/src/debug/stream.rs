@@ -95,6 +95,12 @@ pub(crate) fn read(vm: &mut VmState, further: &[String]) -> StreamState {
     for (path, kind) in known.chain(further) {
         properties.extend(property(transaction, path, kind).map(|value| (path.to_owned(), value)));
     }
+    transaction.own_properties(&mut |own| {
+        // Names of several segments have dots, as those of hosts do.
+        let own =
+            own.iter().map(|(path, value)| (text(path).replace('\0', "."), Property::Text(text(value))));
+        properties.extend(own);
+    });
     StreamState {
         request_headers: fields(transaction, HeaderMap::RequestHeaders),
         response_headers: fields(transaction, HeaderMap::ResponseHeaders),

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use wasmdbg_control::filters::FilterCounters;
@@ -12,6 +12,7 @@ use wasmdbg_control::{FilterId, ModuleHash};
 use super::log_rate::{Kind, LeftOut, LogRate};
 use super::role::{Refused, Role};
 use super::runtime::Runtime;
+use crate::abi::version::AbiVersion;
 use crate::config::FilterConfig;
 use crate::config::Limits;
 use crate::embedder::{Level, Status};
@@ -39,6 +40,8 @@ pub(crate) struct FilterCore {
     /// A virtual machine wanted ticks, or messages of a queue, when it was configured.
     pub(crate) unprompted: AtomicBool,
     pub(crate) role: Role,
+    /// Set once, when the module has been read.
+    pub(crate) version: OnceLock<AbiVersion>,
     log_rate: LogRate,
     said: Mutex<BTreeSet<String>>,
 }
@@ -51,6 +54,7 @@ impl FilterCore {
         let log_rate = LogRate::new(limits.log_rate);
         let shared_data = runtime.shared.data(&config.vm_id);
         let (unprompted, role, said) = (AtomicBool::new(false), Role::new(config.http), Mutex::default());
+        let version = OnceLock::new();
         Self {
             id,
             config,
@@ -63,9 +67,15 @@ impl FilterCore {
             metrics: Metrics::default(),
             unprompted,
             role,
+            version,
             log_rate,
             said,
         }
+    }
+
+    /// Whether its module was built for 0.1.0 of the ABI.
+    pub(crate) fn is_oldest(&self) -> bool {
+        self.version.get() == Some(&AbiVersion::V0_1_0)
     }
 
     /// Writes to the host's log under the filter's name.
@@ -128,6 +138,19 @@ impl FilterCore {
                 "limits.{name} allows {limit} bytes in all: a value is not kept, the filter gets BAD_ARGUMENT; further ones are counted as shared_refused"
             ),
         );
+        Status::BadArgument
+    }
+
+    /// A property was not kept, as `limits.properties` does not allow more bytes: counted, and said once. What the filter
+    /// gets.
+    #[cold]
+    pub(crate) fn property_refused(&self) -> Status {
+        self.counters.properties_refused.fetch_add(1, Relaxed);
+        let limit = self.limits.properties;
+        let text = format!(
+            "limits.properties allows {limit} bytes a transaction under names of filters' own: a property is not kept, the filter gets BAD_ARGUMENT; further ones are counted as properties_refused"
+        );
+        self.log_once(Level::Warn, &text);
         Status::BadArgument
     }
 
@@ -209,6 +232,7 @@ pub struct Counters {
     pub paused: AtomicU64,
     pub log_left_out: AtomicU64,
     pub shared_refused: AtomicU64,
+    pub properties_refused: AtomicU64,
 }
 
 impl Counters {
@@ -236,6 +260,7 @@ impl Counters {
             paused: self.paused.load(Relaxed),
             log_left_out: self.log_left_out.load(Relaxed),
             shared_refused: self.shared_refused.load(Relaxed),
+            properties_refused: self.properties_refused.load(Relaxed),
         }
     }
 }

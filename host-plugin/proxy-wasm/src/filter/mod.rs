@@ -26,6 +26,7 @@ use self::stock::Stock;
 pub use self::stock::{RETRY, Unavailable, Waiter};
 use crate::abi::linker::{LinkError, link};
 use crate::abi::table::Lane;
+use crate::abi::version::AbiVersion;
 use crate::config::{FilterConfig, Limits};
 use crate::embedder::Level;
 use crate::shared::metrics::Metric;
@@ -330,7 +331,8 @@ impl Program {
         let engine = core.runtime.fast.engine();
         let module = Module::from_binary(engine, bytes)
             .map_err(|error| LoadError::Invalid(path(), format!("{error:#}")))?;
-        check_abi(&module)?;
+        let version = AbiVersion::of(&module).map_err(LoadError::Abi)?;
+        core.version.get_or_init(|| version);
         if !matches!(module.get_export("memory"), Some(wasmtime::ExternType::Memory(_))) {
             return Err(LoadError::NoMemory);
         }
@@ -352,24 +354,4 @@ impl Program {
 fn is_wanted(core: &FilterCore, module: &Module, name: &str) -> bool {
     let allowed = core.config.capabilities.as_ref().is_none_or(|names| names.contains(name));
     allowed && module.get_export(name).is_some()
-}
-
-/// The module says by an export which version of the ABI it was built for.
-fn check_abi(module: &Module) -> Result<(), LoadError> {
-    let mut version = None;
-    for export in module.exports() {
-        match export.name() {
-            "proxy_abi_version_0_2_0" | "proxy_abi_version_0_2_1" => return Ok(()),
-            name if name.starts_with("proxy_abi_version_") => version = Some(name.to_owned()),
-            _ => {}
-        }
-    }
-    Err(LoadError::Abi(match version {
-        Some(name) => format!(
-            "the module is built for another version of Proxy-Wasm ({name}): 0.2.0 and 0.2.1 are supported"
-        ),
-        None => String::from(
-            "the module exports no proxy_abi_version_0_2_0 or proxy_abi_version_0_2_1: it is no Proxy-Wasm filter",
-        ),
-    }))
 }

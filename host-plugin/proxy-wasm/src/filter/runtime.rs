@@ -12,6 +12,7 @@ use super::engine::{EngineError, EpochThread, FastEngine};
 use crate::config::Settings;
 use crate::debug::WorkHistogram;
 use crate::embedder::{Embedder, Level};
+use crate::foreign::ForeignFunctions;
 use crate::shared::Shared;
 use crate::vm::trap::TrapReport;
 
@@ -24,6 +25,7 @@ pub struct Runtime {
     pub(crate) settings: Settings,
     pub(crate) fast: FastEngine,
     pub(crate) shared: Shared,
+    pub(crate) foreign: ForeignFunctions,
     traps: SyncSender<TrapReport>,
     /// Wakes the agent when a trap is there.
     pub(crate) bell: OnceLock<Waker>,
@@ -44,7 +46,9 @@ impl Runtime {
         let (traps, receiver) = sync_channel(TRAPS_WAITING);
         let fast = FastEngine::new(thread_stack, settings.debug.native)?;
         let (bell, releases, shared) = (OnceLock::new(), WorkHistogram::default(), Shared::default());
-        Ok((Arc::new(Self { embedder, settings, fast, shared, traps, bell, releases }), receiver))
+        let mut foreign = ForeignFunctions::usual();
+        embedder.foreign_functions(&mut foreign);
+        Ok((Arc::new(Self { embedder, settings, fast, shared, foreign, traps, bell, releases }), receiver))
     }
 
     /// The process-wide settings.

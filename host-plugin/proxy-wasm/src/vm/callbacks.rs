@@ -80,15 +80,25 @@ macro_rules! slots {
             $($Root: Slot<(i32, $($(number!($root_type),)*)?), result!($($root_result)?)>,)*
             $($Any: Slot<(i32, $($(number!($any_type),)*)?), result!($($any_result)?)>,)*
             $($Stream: Slot<(i32, i32, $($(number!($stream_type),)*)?), i32>,)*
+            short: Short,
+        }
+
+        /// Callbacks of streams as version 0.1.0 of the ABI has them, where a module has them so: with the size alone.
+        #[derive(Default)]
+        #[expect(non_snake_case, reason = "each has the name of its row")]
+        struct Short {
+            $($Stream: Slot<(i32, i32), i32>,)*
         }
 
         impl Callbacks {
             fn look_up(lookup: &mut Lookup<'_>) -> Result<Self, WrongType> {
+                let mut short = Short::default();
                 Ok(Self {
                     $($Module: lookup.function($module_export)?,)*
                     $($Root: lookup.callback($root_export)?,)*
                     $($Any: lookup.callback($any_export)?,)*
-                    $($Stream: lookup.callback($stream_export)?,)*
+                    $($Stream: lookup.stream($stream_export, &mut short.$Stream)?,)*
+                    short,
                 })
             }
 
@@ -108,6 +118,8 @@ macro_rules! slots {
                             &self.$Any, (context.number(), $($($any_argument.number(),)*)?)
                         ),)*
                     Entry::Stream { context, callback, size } => match callback {
+                        $(Callback::$Stream { .. } if self.short.$Stream.is_some() => visit
+                            .slot::<_, i32>(&self.short.$Stream, (context.number(), size.number())),)*
                         $(Callback::$Stream $({ $($stream_argument),* })? => visit
                             .slot::<_, i32>(
                                 &self.$Stream,
@@ -237,6 +249,23 @@ impl Lookup<'_> {
         let Some(function) = self.instance.get_func(&mut *self.store, name) else { return Ok(None) };
         let typed = function.typed(&*self.store);
         typed.map(Some).map_err(|error| WrongType { export: name, error })
+    }
+
+    /// A callback of a stream, which goes to `short` if that is its type.
+    fn stream<P: WasmParams>(
+        &mut self,
+        name: &'static str,
+        short: &mut Slot<(i32, i32), i32>,
+    ) -> Result<Option<TypedFunc<P, i32>>, WrongType> {
+        let found = self.callback(name);
+        if found.is_err()
+            && self.store.data().core.is_oldest()
+            && let Ok(Some(function)) = self.callback(name)
+        {
+            *short = Some(function);
+            return Ok(None);
+        }
+        found
     }
 
     /// A callback that the filter's capabilities may forbid.

@@ -57,6 +57,8 @@ pub(crate) struct VmState {
     pub(crate) allowance: LogAllowance,
     /// Also gets what the guest logs: the clients of the debug lane.
     pub(crate) listener: Option<LogListener>,
+    /// It is in `proxy_on_vm_start`, of what has started it.
+    pub(crate) starts: bool,
     /// The guest trapped, or a fault of the host has ended it: its memory is undefined.
     pub(crate) dead: bool,
     /// What the filter's counters know of [`Contexts::paused`].
@@ -82,6 +84,7 @@ impl VmState {
             output: GuestOutput::default(),
             allowance: LogAllowance::new(&core.limits),
             listener: None,
+            starts: false,
             dead: false,
             paused_counted: 0,
             core,
@@ -95,6 +98,9 @@ impl VmState {
         self.allowance = LogAllowance::new(limits);
         self.answered = 0;
         let starting = entry.is_start();
+        if starting {
+            self.starts = matches!(entry, Entry::VmStart { .. });
+        }
         self.budget.start(if starting { self.core.start_timeout } else { limits.cpu_per_callback });
     }
 

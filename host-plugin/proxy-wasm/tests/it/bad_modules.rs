@@ -87,9 +87,9 @@ fn an_import_of_another_type() {
 fn exports_that_are_missing() {
     let reason_of = |exports: &str| small(&format!("(module {exports})"));
     let reason = reason_of(r#"(memory (export "memory") 1)"#);
-    assert!(reason.contains("exports no proxy_abi_version_0_2_0 or proxy_abi_version_0_2_1"), "{reason}");
-    let reason = reason_of(r#"(memory (export "memory") 1) (func (export "proxy_abi_version_0_1_0"))"#);
-    assert!(reason.contains("another version of Proxy-Wasm (proxy_abi_version_0_1_0)"), "{reason}");
+    assert!(reason.contains("exports no proxy_abi_version_0_2_1, nor that of 0.2.0 or 0.1.0"), "{reason}");
+    let reason = reason_of(r#"(memory (export "memory") 1) (func (export "proxy_abi_version_0_3_0"))"#);
+    assert!(reason.contains("another version of Proxy-Wasm (proxy_abi_version_0_3_0): 0.1.0, "), "{reason}");
     let reason = reason_of(r#"(func (export "proxy_abi_version_0_2_1"))"#);
     assert_eq!(reason, "the module exports no memory named \"memory\"");
     let reason = reason_of(

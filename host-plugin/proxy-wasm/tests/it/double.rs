@@ -9,8 +9,8 @@ use std::thread;
 
 use wasmdbg_control::{FilterId, TransactionId};
 use wasmdbg_proxy_wasm::{
-    Buffer, BufferKind, Embedder, Filter, FilterConfig, HeaderMap, Headers, Level, RequestFacts, Runtime,
-    Settings, Status, ThreadHandle, Transaction, TrapReport,
+    Buffer, BufferKind, Embedder, Filter, FilterConfig, ForeignFunctions, HeaderMap, Headers, Level,
+    OwnProperties, RequestFacts, Runtime, Settings, Status, ThreadHandle, Transaction, TrapReport,
 };
 
 /// The embedder.
@@ -63,6 +63,17 @@ impl Embedder for Proxy {
         false
     }
 
+    fn foreign_functions(&self, functions: &mut ForeignFunctions) {
+        functions.add(
+            "reverse",
+            Box::new(|arguments, result| {
+                result.extend(arguments.iter().rev());
+                Ok(())
+            }),
+        );
+        functions.add("refuse", Box::new(|_, _| Err(Status::Empty)));
+    }
+
     fn task(&self, body: Box<dyn FnOnce() + Send>) {
         match &mut *self.tasks.lock().unwrap() {
             Some(tasks) => tasks.push(body),
@@ -91,6 +102,8 @@ pub(crate) struct Maps {
     pub(crate) request: Vec<(String, String)>,
     pub(crate) response: Vec<(String, String)>,
     pub(crate) properties: Vec<(String, Vec<u8>)>,
+    /// Those whose names begin with `own`.
+    pub(crate) own: OwnProperties,
     /// The body of the request. `None`: this proxy has no bodies.
     pub(crate) body: Option<Vec<u8>>,
     /// How long reading a property takes.
@@ -200,11 +213,19 @@ impl Transaction for Request {
 
     fn set_property(&mut self, path: &[&[u8]], value: &[u8]) -> Result<(), Status> {
         let path = text(&path.join(&b'.'));
-        if path.starts_with("readonly") {
+        if path.is_empty() || path.starts_with("source") || path.starts_with("own") {
             return Err(Status::NotFound);
         }
         self.maps.lock().unwrap().properties.push((path, value.to_vec()));
         Ok(())
+    }
+
+    fn own_properties(&mut self, work: &mut dyn FnMut(&OwnProperties)) {
+        work(&self.maps.lock().unwrap().own);
+    }
+
+    fn own_properties_mut(&mut self, work: &mut dyn FnMut(&mut OwnProperties)) {
+        work(&mut self.maps.lock().unwrap().own);
     }
 }
 

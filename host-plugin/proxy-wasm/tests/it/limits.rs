@@ -320,6 +320,26 @@ fn a_map_that_came_larger_can_be_read_and_written_back() {
 }
 
 #[test]
+fn properties_of_ones_own_have_room_for_what_is_there() {
+    let data = r#"(data (i32.const 0x1000) "own1own2")"#;
+    let set = |name: u32, size: u32| {
+        format!(
+            "call $proxy_set_property (i32.const {name}) (i32.const 4) (i32.const 0x1000) (i32.const {size})"
+        )
+    };
+    // Each takes 64 bytes besides its name and value.
+    let (first, second, smaller) = (set(0x1000, 32), set(0x1004, 32), set(0x1000, 30));
+    let calls = [&first, &first, &first, &second, &smaller, &second, &set(0x1004, 31), &set(0x1000, 31)];
+    let request = Request::new(1, &[]);
+    let (loaded, got) = statuses("properties: 198, map_bytes: 1", &request, data, &calls.map(String::as_str));
+    assert_eq!(got, [0, 0, 0, 2, 0, 0, 0, 0], "{}", loaded.proxy.text());
+    let (loaded, got) = statuses("properties: 0", &request, data, &[&first, &first]);
+    assert_eq!(got, [2, 2]);
+    assert_eq!(loaded.filter.counters().snapshot().properties_refused, 2);
+    assert_eq!(loaded.proxy.text().matches("limits.properties allows 0 bytes").count(), 1);
+}
+
+#[test]
 fn what_is_written_into_a_map_counts_in_all() {
     let request = Request::new(1, &[("x-old", "1")]);
     // Six bytes a time: four fit, also when they replace each other.
@@ -335,7 +355,7 @@ fn what_is_written_into_a_map_counts_in_all() {
 fn a_field_that_is_set_as_a_property_counts_for_its_map() {
     let data = String::from(NAMES)
         + r#"(data (i32.const 0x1100) "request\00headers\00x-new") (data (i32.const 0x1120) "request\00headers\00x-old")
-            (data (i32.const 0x1140) "response\00headers\00x-new") (data (i32.const 0x1160) "property")"#;
+            (data (i32.const 0x1140) "response\00headers\00x-new") (data (i32.const 0x1160) "upstream")"#;
     let set = |at: u32, size: u32| {
         format!(
             "call $proxy_set_property (i32.const {at}) (i32.const {size}) (i32.const 0x1000) (i32.const 1)"

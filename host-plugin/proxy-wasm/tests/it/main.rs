@@ -18,6 +18,7 @@ mod letters;
 mod lifecycle;
 mod limits;
 mod metrics;
+mod older;
 mod others;
 mod service;
 mod shared;

@@ -115,7 +115,7 @@ fn properties_of_the_filter_and_of_the_transaction() {
         &[],
         r#"(data (i32.const 0x1000) "plugin_name") (data (i32.const 0x1010) "plugin_root_id")
         (data (i32.const 0x1020) "plugin_vm_id") (data (i32.const 0x1030) "request\00path\00")
-        (data (i32.const 0x1040) "readonly\00x")"#,
+        (data (i32.const 0x1040) "source\00xyz")"#,
         &calls,
     );
     assert_eq!(probe.statuses, [0, 0, 0, 1, 0, 0, 0, 1, 6]);
@@ -195,21 +195,111 @@ fn what_is_not_there_says_so_once() {
         .map(|(name, count)| format!("call ${name}{}", " (i32.const 0)".repeat(*count)))
         .collect();
     calls.push(calls[0].clone());
-    calls.push(format!("call $proxy_call_foreign_function{}", " (i32.const 0)".repeat(6)));
     let calls: Vec<&str> = calls.iter().map(String::as_str).collect();
     let probe = probe(&[], "", &calls);
-    let (foreign, others) = probe.statuses.split_last().unwrap();
-    assert_eq!((others, *foreign), (&[12; 7][..], 1));
+    assert_eq!(probe.statuses, [12; 7]);
     let says = probe.loaded.proxy.text();
     for (name, _) in names {
         let line = format!("{name} is not implemented, the filter gets UNIMPLEMENTED\n");
         assert_eq!(says.matches(&line).count(), 1, "{name} in {says}");
     }
-    assert!(
-        says.contains("proxy_call_foreign_function is not implemented, the filter gets NOT_FOUND\n"),
-        "{says}"
-    );
     assert_eq!(probe.outcome.action, Action::Continue, "nothing aborts");
+}
+
+#[test]
+fn foreign_functions_are_those_of_the_hosts_registry() {
+    let call = |name_at: u32, name_size: u32, at: i64, size: u32, to: i64| {
+        format!(
+            "call $proxy_call_foreign_function (i32.const {name_at}) (i32.const {name_size}) (i32.const {at}) (i32.const {size}) (i32.const {to}) (i32.const {})",
+            to + 4
+        )
+    };
+    let calls = [
+        call(0x1000, 7, 0x1000, 3, 0x100),
+        call(0x1000, 7, 0x1000, 0, 0x108),
+        call(0x1000, 6, 0x1000, 3, 0x110),
+        call(0x1000, 0, 0, 0, 0x110),
+        call(0x1010, 6, 0x1000, 1, 0x110),
+        call(0x1020, 17, 0, 0, 0x118),
+        call(0x1000, 7, -1, 3, 0x110),
+        call(0x1000, 7, 0x1000, 3, 0x1fffd),
+        call(0x1fffe, 7, 0x1000, 3, 0x110),
+    ];
+    let calls: Vec<&str> = calls.iter().map(String::as_str).collect();
+    let names = r#"(data (i32.const 0x1000) "reverse") (data (i32.const 0x1010) "refuse")
+        (data (i32.const 0x1020) "clear_route_cache") (data (i32.const 0x110) "01234567")"#;
+    let probe = probe(&[], names, &calls);
+    assert_eq!(probe.statuses, [0, 0, 1, 1, 7, 0, 6, 6, 6]);
+    assert_eq!(probe.bytes(0x100, 0x104), b"ver");
+    assert_eq!((probe.u32(0x108), probe.u32(0x10c)), (0, 0), "an empty result is a null pointer");
+    assert_eq!(probe.memory(0x110, 8), b"01234567", "without a result nothing is written");
+    let line = "the filter calls a foreign function that this host does not have, and gets NOT_FOUND\n";
+    assert_eq!(probe.loaded.proxy.text(), line, "once");
+}
+
+#[test]
+fn a_property_of_a_name_of_ones_own_is_left_for_others() {
+    let get = |at: u32, size: u32, to: u32| {
+        format!(
+            "call $proxy_get_property (i32.const {at}) (i32.const {size}) (i32.const {to}) (i32.const {})",
+            to + 4
+        )
+    };
+    let set = |at: u32, size: u32, value: u32| {
+        format!(
+            "call $proxy_set_property (i32.const {at}) (i32.const {size}) (i32.const 0x1100) (i32.const {value})"
+        )
+    };
+    let calls = [
+        get(0x1000, 5, 0x100),
+        set(0x1000, 5, 3),
+        get(0x1000, 5, 0x100),
+        get(0x1000, 6, 0x108),
+        get(0x1000, 3, 0x110),
+        set(0x1000, 6, 4),
+        get(0x1000, 5, 0x118),
+        set(0x1000, 3, 0),
+        get(0x1000, 3, 0x120),
+        set(0x1010, 10, 3),
+        set(0x1000, 0, 3),
+        get(0x1000, 0, 0x128),
+    ];
+    let calls: Vec<&str> = calls.iter().map(String::as_str).collect();
+    let names = r#"(data (i32.const 0x1000) "own\00a\00") (data (i32.const 0x1010) "source\00own")
+        (data (i32.const 0x1100) "1234")"#;
+    let probe = probe(&[], names, &calls);
+    assert_eq!(probe.statuses, [1, 0, 0, 0, 1, 0, 0, 0, 0, 1, 1, 1]);
+    assert_eq!((probe.bytes(0x100, 0x104), probe.bytes(0x108, 0x10c)), (&b"123"[..], &b"123"[..]));
+    assert_eq!(probe.bytes(0x118, 0x11c), b"1234", "a path may end in a NUL");
+    assert_eq!(probe.bytes(0x120, 0x124), b"", "it is there and empty");
+    // Another filter, with a context of its own in the same transaction.
+    let other = probe_of(probe.request.clone(), names, &[&get(0x1000, 5, 0x100)]);
+    assert_eq!((other.statuses[0], other.bytes(0x100, 0x104)), (0, &b"1234"[..]));
+}
+
+#[test]
+fn the_node_is_described_by_nothing_and_maps_are_properties_too() {
+    let get = |at: u32, size: u32, to: u32| {
+        format!(
+            "call $proxy_get_property (i32.const {at}) (i32.const {size}) (i32.const {to}) (i32.const {})",
+            to + 4
+        )
+    };
+    let calls = [
+        get(0x1000, 4, 0x100),
+        get(0x1010, 15, 0x108),
+        get(0x1020, 16, 0x110),
+        "call $proxy_get_header_map_pairs (i32.const 2) (i32.const 0x118) (i32.const 0x11c)".to_string(),
+    ];
+    let calls: Vec<&str> = calls.iter().map(String::as_str).collect();
+    let names = r#"(data (i32.const 0x1000) "node") (data (i32.const 0x1010) "request\00headers")
+        (data (i32.const 0x1020) "response\00headers")"#;
+    let probe = probe(&[("k", "v")], names, &calls);
+    assert_eq!(probe.statuses, [0; 4]);
+    assert_eq!(probe.bytes(0x100, 0x104), b"");
+    let request = probe.bytes(0x108, 0x10c);
+    assert!(request.starts_with(b"\x05\0\0\0") && request.ends_with(b"k\0v\0"), "{request:?}");
+    assert_eq!(probe.bytes(0x110, 0x114), probe.bytes(0x118, 0x11c));
 }
 
 #[test]
@@ -224,23 +314,6 @@ fn before_the_first_reply_of_a_call_its_status_is_empty() {
     assert_eq!(probe.statuses, [0, 6, 6]);
     assert_eq!((probe.u32(0x100), probe.bytes(0x104, 0x108)), (0, &b""[..]));
     assert_eq!(probe.loaded.proxy.text(), "", "nothing is said to be missing");
-}
-
-#[test]
-fn imports_of_older_abis_link_with_either_type() {
-    for ty in ["", "(result i32)"] {
-        let drop = if ty.is_empty() { "" } else { "drop" };
-        let text = format!(
-            r#"(module (import "env" "proxy_clear_route_cache" (func $clear {ty}))
-            (import "env" "proxy_continue_request" (func {ty}))
-            (memory (export "memory") 1)
-            (func (export "proxy_abi_version_0_2_0"))
-            (func (export "proxy_on_configure") (param i32 i32) (result i32) call $clear {drop} (i32.const 1)))"#
-        );
-        let loaded = load(&wat::parse_str(text).unwrap(), "");
-        assert_eq!(loaded.filter.inactive_reason(), None);
-        assert!(loaded.proxy.text().contains("proxy_clear_route_cache is not implemented"));
-    }
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use http::{request, response};
 use wasmdbg_control::TransactionId;
-use wasmdbg_proxy_wasm::{HeaderMap, Headers, Pseudo, RequestFacts, Status, Transaction};
+use wasmdbg_proxy_wasm::{HeaderMap, Headers, OwnProperties, Pseudo, RequestFacts, Status, Transaction};
 
 use super::fields::{Field, Fields, changes};
 use super::properties;
@@ -43,6 +43,7 @@ impl Exchange {
             upstream: None,
             protocol,
             started: SystemTime::now(),
+            own: OwnProperties::default(),
         };
         Arc::new(Self { id, state: Mutex::new(state) })
     }
@@ -125,6 +126,14 @@ impl Transaction for ExchangeTransaction {
 
     fn set_property(&mut self, path: &[&[u8]], value: &[u8]) -> Result<(), Status> {
         properties::set(&mut self.exchange.lock(), path, value)
+    }
+
+    fn own_properties(&mut self, work: &mut dyn FnMut(&OwnProperties)) {
+        work(&self.exchange.lock().own);
+    }
+
+    fn own_properties_mut(&mut self, work: &mut dyn FnMut(&mut OwnProperties)) {
+        work(&mut self.exchange.lock().own);
     }
 }
 

@@ -1,5 +1,5 @@
-//! Header maps as the ABI has them: pseudo-headers first, then the fields in the order of the wire.
-//! Knows no transaction.
+//! Header maps as the ABI has them: pseudo-headers first, then the fields in the order of the wire. The field `host` of a
+//! request is its `:authority`, and is not listed beside it. Knows no transaction.
 
 use http::{HeaderName, HeaderValue};
 use wasmdbg_proxy_wasm::part::is_framing;
@@ -26,7 +26,10 @@ impl Fields {
     pub(crate) fn new(map: HeaderMap, pseudo: Vec<(Pseudo, Vec<u8>)>, headers: &http::HeaderMap) -> Self {
         let field =
             |(name, value): (&HeaderName, &HeaderValue)| (name.as_str().into(), value.as_bytes().to_vec());
-        let fields: Vec<Field> = headers.iter().map(field).collect();
+        let mut fields: Vec<Field> = headers.iter().map(field).collect();
+        if pseudo.iter().any(|(known, _)| *known == Pseudo::Authority) {
+            fields.retain(|(name, _)| !is_host(name));
+        }
         let framing = fields.iter().filter(|(name, _)| is_framing(name)).cloned().collect();
         Self { map, pseudo, fields, framing }
     }
@@ -48,6 +51,9 @@ impl Fields {
 
     /// The values of `name`, joined by `,`.
     pub(crate) fn get(&self, name: &[u8]) -> Option<Vec<u8>> {
+        if let Some(authority) = self.authority_named(name) {
+            return (!authority.is_empty()).then(|| authority.to_vec());
+        }
         let mut found: Option<Vec<u8>> = None;
         for (_, value) in self.all().filter(|(other, _)| other.eq_ignore_ascii_case(name)) {
             match &mut found {
@@ -68,7 +74,7 @@ impl Fields {
 
     pub(crate) fn add(&mut self, name: &[u8], value: &[u8]) -> Result<(), Status> {
         match self.part(name, value)? {
-            Part::Field { name, value } => {
+            Part::Field { name, value } if self.authority_named(name).is_none() => {
                 self.fields.push((name.to_vec(), value.to_vec()));
                 Ok(())
             }
@@ -86,16 +92,23 @@ impl Fields {
         if name.first() == Some(&b':') {
             return Err(Status::BadArgument);
         }
+        if self.authority_named(name).is_some() {
+            self.put(Pseudo::Authority, Vec::new());
+        }
         self.fields.retain(|(other, _)| !other.eq_ignore_ascii_case(name));
         Ok(())
     }
 
-    /// All or nothing.
+    /// All or nothing. An authority wins over a field `host`.
     pub(crate) fn set_all(&mut self, pairs: &[Field]) -> Result<(), Status> {
         let mut new = Self { fields: Vec::new(), ..self.clone() };
+        let authority = pairs.iter().any(|(name, _)| name == Pseudo::Authority.name());
         for (name, value) in pairs {
             match self.part(name, value)? {
-                Part::Field { name, value } => new.fields.push((name.to_vec(), value.to_vec())),
+                Part::Field { name, .. } if authority && self.authority_named(name).is_some() => {}
+                Part::Field { name, value } if self.authority_named(name).is_none() => {
+                    new.fields.push((name.to_vec(), value.to_vec()))
+                }
                 part => new.set(part)?,
             }
         }
@@ -106,10 +119,15 @@ impl Fields {
     /// Sets a part to one value.
     pub(crate) fn set(&mut self, part: Part<'_>) -> Result<(), Status> {
         let (pseudo, text) = match part {
-            Part::Field { name, value } => {
-                self.set_field(name, value);
-                return Ok(());
-            }
+            Part::Field { name, value } => match self.authority_named(name) {
+                // It may be anything that a client sent.
+                Some(authority) if authority == value => return Ok(()),
+                Some(_) => (Pseudo::Authority, value.to_vec()),
+                None => {
+                    self.set_field(name, value);
+                    return Ok(());
+                }
+            },
             Part::Unchanged => return Ok(()),
             Part::Method(method) => (Pseudo::Method, method.to_vec()),
             Part::Scheme(scheme) => (Pseudo::Scheme, scheme.to_vec()),
@@ -125,14 +143,30 @@ impl Fields {
             Pseudo::Authority => http::uri::Authority::try_from(text.as_slice()).is_ok(),
             Pseudo::Method | Pseudo::Scheme | Pseudo::Status => true,
         };
-        let slot = self.pseudo.iter_mut().find(|(known, _)| held && *known == pseudo);
-        slot.ok_or(Status::BadArgument)?.1 = text;
-        Ok(())
+        if held && self.put(pseudo, text) { Ok(()) } else { Err(Status::BadArgument) }
+    }
+
+    /// Sets a pseudo-header, if it has it.
+    fn put(&mut self, pseudo: Pseudo, text: Vec<u8>) -> bool {
+        match self.pseudo.iter_mut().find(|(known, _)| *known == pseudo) {
+            Some(slot) => {
+                slot.1 = text;
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// The authority, if that is what the field `name` is.
+    fn authority_named(&self, name: &[u8]) -> Option<&[u8]> {
+        let authority = self.pseudo.iter().find(|(known, _)| *known == Pseudo::Authority && is_host(name));
+        authority.map(|(_, value)| value.as_slice())
     }
 
     /// Whether it has this pseudo-header, or one field with this value.
     pub(crate) fn has(&self, name: &[u8], value: &[u8]) -> bool {
-        self.all().any(|(other, is)| other.eq_ignore_ascii_case(name) && is == value)
+        self.authority_named(name) == Some(value)
+            || self.all().any(|(other, is)| other.eq_ignore_ascii_case(name) && is == value)
     }
 
     /// The path, and the query behind it.
@@ -162,6 +196,10 @@ impl Fields {
             self.fields.push((name.to_vec(), value.to_vec()));
         }
     }
+}
+
+fn is_host(name: &[u8]) -> bool {
+    name.eq_ignore_ascii_case(b"host")
 }
 
 fn target(path: &[u8], query: &[u8]) -> Vec<u8> {

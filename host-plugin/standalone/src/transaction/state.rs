@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::time::SystemTime;
 
+use wasmdbg_proxy_wasm::OwnProperties;
+
 use super::fields::Fields;
 
 /// Who talks to whom.
@@ -21,4 +23,6 @@ pub(crate) struct ExchangeState {
     pub(crate) upstream: Option<SocketAddr>,
     pub(crate) protocol: &'static str,
     pub(crate) started: SystemTime,
+    /// Properties that the filter has left under names of its own.
+    pub(crate) own: OwnProperties,
 }
