@@ -103,7 +103,7 @@ fn properties_of_a_request() -> Result<()> {
 fn properties_of_a_response_and_of_the_origin() -> Result<()> {
     let proxy = Proxy::start()?;
     assert_eq!(number(&proxy.late("response.code")?.1)?, 200);
-    assert_eq!(proxy.late("response.code_details")?.0, NOT_FOUND, "no part of response.code");
+    assert_eq!(proxy.late("response.code_details")?, (OK, b"Answer".to_vec()), "the words behind it");
     assert_eq!(proxy.late("response.headers.content-type")?, (OK, b"text/plain".to_vec()));
     let (status, address) = proxy.late("upstream.address")?;
     assert_eq!((status, address), (OK, proxy.origin.address().to_string().into_bytes()));
@@ -161,6 +161,14 @@ fn properties_that_can_be_set() -> Result<()> {
     assert_eq!(seen.last().and_then(|request| request.header("x-made")), Some("here"));
     assert_eq!(set("request.headers.bad name", "here")?, BAD_ARGUMENT);
     assert_eq!(set("source.address", "192.0.2.1")?, NOT_FOUND);
+    let details: [&[u8]; 2] = [b"response", b"code_details"];
+    let calls = Calls::default().set_property(&details, "Of its own").property("response.code_details");
+    let (folder, ats) = (Scratch::new("calls")?, Ats::options());
+    let ats = ats.filter(calls::filter(&folder, "calls")?).start()?;
+    let request = calls::request("GET /cache/2/x", &Calls::default(), &calls, "");
+    let response = raw::exchange(ats.address(), &request)?;
+    assert!(response.starts_with(b"HTTP/1.1 200 Of its own\r\n"), "{}", String::from_utf8_lossy(&response));
+    assert_eq!(Said::of_response(&response)?.text(1), (OK, "Of its own".into()));
     Ok(())
 }
 
@@ -318,6 +326,93 @@ fn the_host_is_listed_as_authority_and_stays_when_the_map_is_written_back() -> R
         let seen = origin.take()?;
         let (head, _) = raw::split(seen.last().context("the origin was asked")?).context("a request")?;
         assert_eq!(raw::field(head, "host").as_deref(), Some("here"));
+    }
+    Ok(())
+}
+
+/// A client that shows a certificate, and an origin with TLS: what both connections say of them.
+#[test]
+fn certificates_of_the_client_and_of_the_origin() -> Result<()> {
+    let folder = Scratch::new("calls")?;
+    let (certificate, key) = (folder.path().join("client.pem"), folder.path().join("client.key"));
+    let openssl = |arguments: &[&str]| -> Result<String> {
+        let output = std::process::Command::new("openssl").args(arguments).output()?;
+        anyhow::ensure!(output.status.success(), "{output:?}");
+        Ok(String::from_utf8(output.stdout)?)
+    };
+    let (certificate, key) = (certificate.display().to_string(), key.display().to_string());
+    openssl(&[
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:prime256v1",
+        "-nodes",
+        "-days",
+        "2",
+        "-subj",
+        "/O=A, B/CN=client",
+        "-addext",
+        "subjectAltName=DNS:client.test,URI:spiffe://test/client",
+        "-keyout",
+        &key,
+        "-out",
+        &certificate,
+    ])?;
+    let print = openssl(&["x509", "-in", &certificate, "-noout", "-fingerprint", "-sha256"])?;
+    let digest = print.trim().rsplit('=').next().unwrap_or_default().replace(':', "").to_lowercase();
+    let origin = Ats::options().tls().start()?;
+    let ats = Ats::options()
+        .tls()
+        .tls_origin("/o/", origin.tls_address()?)
+        .record("proxy.config.ssl.client.certification_level INT 1")
+        .record(&format!("proxy.config.ssl.CA.cert.filename STRING {certificate}"))
+        .filter(calls::filter(&folder, "calls")?)
+        .start()?;
+    let ask = |of: &str| {
+        ["subject_local", "subject_peer", "dns_san_local", "dns_san_peer", "uri_san_local", "uri_san_peer"]
+            .iter()
+            .fold(Calls::default(), |calls, name| calls.property(&format!("{of}.{name}_certificate")))
+            .property(&format!("{of}.sha256_peer_certificate_digest"))
+            .property(&format!("{of}.tls_version"))
+    };
+    let header = |name: &str, calls: &Calls| format!("{name}: {}", calls.hex());
+    let of_client = header("calls", &ask("connection").property("connection.mtls"));
+    let of_origin = header("calls-response", &ask("upstream"));
+    let url = format!("https://{}/o/nocache/10/x", ats.tls_address()?);
+    let fetch = |version: &str, shown: &[&str]| -> Result<(Said, Said)> {
+        let curl = std::process::Command::new("curl")
+            .args(["-sS", "-k", version, "-D", "-", "-o", "/dev/null", "-H", &of_client, "-H", &of_origin])
+            .args(shown)
+            .arg(&url)
+            .output()?;
+        let said = Said::of_request(&curl.stdout).with_context(|| format!("{curl:?} {}", ats.diags()))?;
+        Ok((said, Said::of_response(&curl.stdout)?))
+    };
+    let found = |text: &str| (OK, text.to_string());
+    let none = (NOT_FOUND, String::new());
+    let texts = |said: &Said| (0..8).map(|call| said.text(call)).collect::<Vec<_>>();
+    for version in ["--http1.1", "--http2"] {
+        let (client, upstream) = fetch(version, &["--cert", &certificate, "--key", &key])?;
+        let expected = [
+            found("CN=localhost"),
+            found(r"CN=client,O=A\, B"),
+            none.clone(),
+            found("client.test"),
+            none.clone(),
+            found("spiffe://test/client"),
+            found(&digest),
+        ];
+        assert_eq!(texts(&client)[..7], expected, "{version}");
+        assert!(client.text(7).1.starts_with("TLSv1."), "{client:?}");
+        assert_eq!(client.results[8], (OK, vec![1]));
+        let upstream = texts(&upstream);
+        assert_eq!(upstream[..2], [none.clone(), found("CN=localhost")], "{version}");
+        assert_eq!(upstream[6].0, OK);
+        let (client, _) = fetch(version, &[])?;
+        assert_eq!((client.text(0), client.text(1)), (found("CN=localhost"), none.clone()));
+        assert_eq!(client.results[8], (OK, vec![0]), "without a certificate there is no mTLS");
     }
     Ok(())
 }

@@ -14,6 +14,7 @@ typedef struct tsapi_mutex *TSMutex;
 typedef struct tsapi_cont *TSCont;
 typedef struct tsapi_cont *TSVConn;
 typedef struct tsapi_action *TSAction;
+typedef struct tsapi_ssl_obj *TSSslConnection;
 typedef int64_t TSHRTime;
 typedef int64_t TSMgmtInt;
 typedef float TSMgmtFloat;

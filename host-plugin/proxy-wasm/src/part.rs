@@ -9,6 +9,7 @@
 //! | authority, the field `host` | the characters of a host and a port (RFC 3986, 3.2): no `/?#@` |
 //! | scheme | `http`, `https` |
 //! | status | 200 to 599; never from or to 204 and 304 |
+//! | reason | no controls but the tab |
 //! | field | a token; a value without controls but the tab (RFC 9110, 5.5) |
 //!
 //! Bytes from 0x80 on pass in paths, queries and values: they end nothing, and clients send them. A
@@ -96,6 +97,8 @@ pub enum Part<'a> {
     Query(&'a [u8]),
     /// The response's status.
     Status(u16),
+    /// The words behind it (HTTP/1).
+    Reason(&'a [u8]),
     /// A field.
     Field {
         /// As the filter wrote it.
@@ -174,6 +177,10 @@ impl<'a> Part<'a> {
                 let part = code(value).and_then(|status| Self::status(status, &has));
                 return Ok((map, part.ok_or(Status::BadArgument)?));
             }
+            (HeaderMap::ResponseHeaders, [b"code_details"]) => {
+                let part = (value.len() <= NAME_LIMIT && is_text(value)).then_some(Self::Reason(value));
+                return Ok((map, part.ok_or(Status::BadArgument)?));
+            }
             _ => return Err(Status::NotFound),
         };
         Ok((map, Self::of_map(map, name, value, &has)?))
@@ -182,8 +189,7 @@ impl<'a> Part<'a> {
     /// A field; none for one that would change what the other side reads as the next, or that a host
     /// would cut.
     pub fn field(name: &'a [u8], value: &'a [u8]) -> Option<Self> {
-        let control = |byte: &u8| matches!(byte, 0..=8 | 10..=31 | 127);
-        let fits = is_of(&TOKEN, name) && value.len() <= VALUE_LIMIT && !value.iter().any(control);
+        let fits = is_of(&TOKEN, name) && value.len() <= VALUE_LIMIT && is_text(value);
         fits.then_some(Self::Field { name, value })
     }
 
@@ -251,6 +257,11 @@ fn is_of(table: &[bool; 256], text: &[u8]) -> bool {
 
 fn is_path(path: &[u8]) -> bool {
     path.first() == Some(&b'/') && is_target(path) && !path.contains(&b'?')
+}
+
+/// Whether a text has no controls but the tab.
+fn is_text(text: &[u8]) -> bool {
+    !text.iter().any(|byte| matches!(byte, 0..=8 | 10..=31 | 127))
 }
 
 /// Whether a path or a query ends where it seems to.
@@ -447,6 +458,7 @@ mod tests {
         let field = Part::Field { name: b"x", value: b"y" };
         assert_eq!(part("request.headers.x", b"y"), Ok((REQUEST, field)));
         assert_eq!(part("response.headers.x", b"y"), Ok((RESPONSE, field)));
+        assert_eq!(part("response.code_details", b"No\t\xc3"), Ok((RESPONSE, Part::Reason(b"No\t\xc3"))));
         for code in [&404_u64.to_le_bytes()[..], &404_u32.to_le_bytes(), b"404"] {
             let path: [&[u8]; 2] = [b"response", b"code"];
             assert_eq!(Part::of_property(&path, code, |_, _, _| false), Ok((RESPONSE, Part::Status(404))));
@@ -460,6 +472,7 @@ mod tests {
             ("request.method", b"G T"),
             ("request.host", b"a/b"),
             ("request.headers.x y", b""),
+            ("response.code_details", b"a\r\nb: c"),
             ("response.code", b"nonsense"),
             ("response.code", b"\x07\0\0\0\0\0\0\0"),
             ("response.code", b"\xc8\0\x01\0\0\0\0\0"),

@@ -99,6 +99,13 @@ impl Options {
         self
     }
 
+    /// The same to one with TLS, whatever its certificate is.
+    #[must_use]
+    pub fn tls_origin(mut self, prefix: &str, origin: SocketAddr) -> Self {
+        self.remaps.push(format!("map {prefix} https://{origin}/"));
+        self.record("proxy.config.ssl.client.verify.server.policy STRING DISABLED")
+    }
+
     /// A further port with TLS, HTTP/2 and HTTP/1.1, and a certificate made for it.
     #[must_use]
     pub fn tls(mut self) -> Self {

@@ -2,6 +2,7 @@
 
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::net::{Ipv4Addr, SocketAddrV4};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering::Relaxed};
 
 use super::FAILURE;
@@ -42,9 +43,11 @@ fn address_of(address: SocketAddrV4) -> libc::sockaddr_in {
     }
 }
 
-/// A connection and its time-outs.
+/// A connection, its time-outs and its TLS.
 #[derive(Default)]
 pub(crate) struct Connection {
+    /// The server's certificate and the other end's, which may have none. Without it there is no TLS.
+    pub(crate) certificates: OnceLock<(Certificate, Option<Certificate>)>,
     inactivity: AtomicI64,
     ageless: AtomicBool,
 }
@@ -58,6 +61,27 @@ impl Connection {
     fn pointer(&self) -> *mut c_void {
         std::ptr::from_ref(self).cast_mut().cast()
     }
+}
+
+/// A certificate in DER, and how often it was given and not given back.
+pub(crate) struct Certificate {
+    der: Vec<u8>,
+    pub(crate) given: AtomicI64,
+}
+
+impl Certificate {
+    pub(crate) fn new(der: Vec<u8>) -> Self {
+        Self { der, given: AtomicI64::new(0) }
+    }
+
+    fn pointer(&self) -> sys::Certificate {
+        std::ptr::from_ref(self).cast_mut().cast()
+    }
+}
+
+fn certificate(pointer: sys::Certificate) -> &'static Certificate {
+    // SAFETY: transactions are leaked, with their connections.
+    unsafe { pointer.cast::<Certificate>().as_ref() }.unwrap()
 }
 
 fn connection(pointer: sys::TSVConn) -> &'static Connection {
@@ -125,6 +149,41 @@ unsafe extern "C" fn server_name(_connected: sys::TSVConn, length: *mut c_int) -
 
 unsafe extern "C" fn tls_version(_connected: sys::TSVConn) -> *const c_char {
     c"TLSv1.3".as_ptr()
+}
+
+unsafe extern "C" fn tls(connected: sys::TSVConn) -> sys::TSSslConnection {
+    let secure = connection(connected).certificates.get().is_some();
+    if secure { connected.cast() } else { std::ptr::null_mut() }
+}
+
+unsafe extern "C" fn own_certificate(secure: sys::TSSslConnection) -> sys::Certificate {
+    connection(secure.cast()).certificates.get().unwrap().0.pointer()
+}
+
+unsafe extern "C" fn peer_certificate(secure: sys::TSSslConnection) -> sys::Certificate {
+    let certificate = connection(secure.cast()).certificates.get().unwrap().1.as_ref();
+    certificate.map_or(std::ptr::null_mut(), |certificate| {
+        certificate.given.fetch_add(1, Relaxed);
+        certificate.pointer()
+    })
+}
+
+unsafe extern "C" fn encode_certificate(pointer: sys::Certificate, to: *mut *mut u8) -> c_int {
+    let der = &certificate(pointer).der;
+    if !to.is_null() {
+        // SAFETY: by the caller.
+        unsafe {
+            std::ptr::copy_nonoverlapping(der.as_ptr(), to.read(), der.len());
+            to.write(to.read().add(der.len()));
+        }
+    }
+    der.len() as c_int
+}
+
+unsafe extern "C" fn free_certificate(pointer: sys::Certificate) {
+    if !pointer.is_null() {
+        certificate(pointer).given.fetch_sub(1, Relaxed);
+    }
 }
 
 /// Of a transaction or of its session, which are the same here.
@@ -242,6 +301,11 @@ pub(super) fn find(name: &str) -> Option<*mut c_void> {
         "TSHttpTxnClientFdGet" => client_socket as *mut c_void,
         "TSVConnSslSniGet" => server_name as *mut c_void,
         "TSVConnSslProtocolGet" => tls_version as *mut c_void,
+        "TSVConnSslConnectionGet" => tls as *mut c_void,
+        "SSL_get_certificate" => own_certificate as *mut c_void,
+        "SSL_get1_peer_certificate" => peer_certificate as *mut c_void,
+        "i2d_X509" => encode_certificate as *mut c_void,
+        "X509_free" => free_certificate as *mut c_void,
         "TSHttpTxnClientProtocolStackGet" | "TSHttpSsnClientProtocolStackGet" => {
             client_protocols as *mut c_void
         }

@@ -404,7 +404,7 @@ texts! {
     path: get_path set_path;
     parameters: get_parameters set_parameters;
     query: get_query set_query;
-    reason: _get_reason set_reason;
+    reason: get_reason set_reason;
 }
 
 pub(super) fn find(called: &str) -> Option<*mut c_void> {
@@ -429,6 +429,7 @@ pub(super) fn find(called: &str) -> Option<*mut c_void> {
         "TSHttpHdrVersionGet" => version as *mut c_void,
         "TSHttpHdrStatusGet" => status as *mut c_void,
         "TSHttpHdrStatusSet" => set_status as *mut c_void,
+        "TSHttpHdrReasonGet" => get_reason as *mut c_void,
         "TSHttpHdrReasonSet" => set_reason as *mut c_void,
         "TSHttpHdrReasonLookup" => reason_of as *mut c_void,
         "TSUrlSchemeGet" => get_scheme as *mut c_void,

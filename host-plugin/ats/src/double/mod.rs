@@ -31,7 +31,7 @@ use crate::hooks;
 use crate::plugin::Plugin;
 use crate::sys;
 
-pub(crate) use connections::{REQUEST_BYTES, RESPONSE_BYTES, STARTED};
+pub(crate) use connections::{Certificate, REQUEST_BYTES, RESPONSE_BYTES, STARTED};
 pub(crate) use messages::Message;
 pub(crate) use threads::{EventLoop, locked};
 pub(crate) use transactions::{At, Exchange, Transaction};

@@ -21,6 +21,7 @@ macro_rules! table {
     (
         required { $( fn $name:ident ($($arg:ty),* $(; $dots:tt)?) $(-> $ret:ty)?; )* }
         optional { $( fn $opt:ident ($($oarg:ty),*) $(-> $oret:ty)?; )* }
+        library { $( fn $lib:ident ($($larg:ty),*) $(-> $lret:ty)?; )* }
     ) => {
         /// One pointer per function, named as in Traffic Server's documentation.
         #[allow(non_snake_case)]
@@ -28,6 +29,7 @@ macro_rules! table {
         pub(crate) struct Api {
             $( pub(crate) $name: unsafe extern "C" fn($($arg,)* $($dots)?) $(-> $ret)?, )*
             $( pub(crate) $opt: Option<unsafe extern "C" fn($($oarg,)*) $(-> $oret)?>, )*
+            $( pub(crate) $lib: Option<unsafe extern "C" fn($($larg,)*) $(-> $lret)?>, )*
         }
 
         impl Api {
@@ -53,6 +55,12 @@ macro_rules! table {
                         // SAFETY: as above; a null pointer becomes None.
                         $opt: unsafe {
                             std::mem::transmute::<*mut c_void, Option<unsafe extern "C" fn($($oarg,)*) $(-> $oret)?>>(find(stringify!($opt)))
+                        },
+                    )*
+                    $(
+                        // SAFETY: as above, of the library's interface.
+                        $lib: unsafe {
+                            std::mem::transmute::<*mut c_void, Option<unsafe extern "C" fn($($larg,)*) $(-> $lret)?>>(find(stringify!($lib)))
                         },
                     )*
                 })
@@ -119,6 +127,7 @@ table! {
         fn TSHttpHdrStatusGet(TSMBuffer, TSMLoc) -> c_int;
         fn TSHttpHdrStatusSet(TSMBuffer, TSMLoc, c_int) -> c_int;
         fn TSHttpHdrReasonSet(TSMBuffer, TSMLoc, *const c_char, c_int) -> c_int;
+        fn TSHttpHdrReasonGet(TSMBuffer, TSMLoc, *mut c_int) -> *const c_char;
         fn TSHttpHdrReasonLookup(c_int) -> *const c_char;
         fn TSUrlSchemeGet(TSMBuffer, TSMLoc, *mut c_int) -> *const c_char;
         fn TSUrlSchemeSet(TSMBuffer, TSMLoc, *const c_char, c_int) -> c_int;
@@ -166,6 +175,15 @@ table! {
         fn TSStatIntSet(c_int, i64);
         fn TSVConnSslSniGet(TSVConn, *mut c_int) -> *const c_char;
         fn TSVConnSslProtocolGet(TSVConn) -> *const c_char;
+        fn TSVConnSslConnectionGet(TSVConn) -> TSSslConnection;
+    }
+    // Of the TLS library that the server is linked with; the name of the first depends on its version.
+    library {
+        fn SSL_get1_peer_certificate(TSSslConnection) -> Certificate;
+        fn SSL_get_peer_certificate(TSSslConnection) -> Certificate;
+        fn SSL_get_certificate(TSSslConnection) -> Certificate;
+        fn i2d_X509(Certificate, *mut *mut u8) -> c_int;
+        fn X509_free(Certificate);
     }
 }
 

@@ -31,6 +31,10 @@ opaque! {
     TSThread = ThreadTag;
     /// An event thread of the server.
     TSEventThread = EventThreadTag;
+    /// A connection of the TLS library.
+    TSSslConnection = SslTag;
+    /// A certificate of the TLS library.
+    Certificate = CertificateTag;
     /// A scheduled event.
     TSAction = ActionTag;
 }

@@ -1,11 +1,13 @@
 //! Header maps and properties of a transaction, and what of them goes out.
 
+use std::sync::atomic::Ordering::Relaxed;
+
 use wasmdbg_proxy_wasm::HeaderMap::{RequestHeaders, ResponseHeaders};
 use wasmdbg_proxy_wasm::{HeaderMap, Headers, Status, Transaction as _};
 
 use super::{PAUSING, filter};
 use crate::double::{
-    At, Exchange, Message, REQUEST_BYTES, RESPONSE_BYTES, STARTED, Transaction, locked, serve,
+    At, Certificate, Exchange, Message, REQUEST_BYTES, RESPONSE_BYTES, STARTED, Transaction, locked, serve,
 };
 use crate::transaction::StreamTransaction;
 use crate::ts::Access;
@@ -214,7 +216,7 @@ fn the_scheme_is_that_of_the_connection() {
     assert_eq!(property(&mut stream, "request.protocol"), Ok("HTTP/2".into()));
     assert_eq!(property(&mut stream, "connection.tls_version"), Ok("TLSv1.3".into()));
     assert_eq!(property(&mut stream, "connection.requested_server_name"), Ok("example.com".into()));
-    assert_eq!(property(&mut stream, "connection.mtls"), Err(Status::NotFound), "it is not known");
+    assert_eq!(property(&mut stream, "connection.mtls"), Ok(vec![0]));
     // The request's own line goes before.
     let request = Message::request("GET", "http://example.com/");
     let (_, mut stream) = parked(Exchange { protocols: tls(), ..with(request) });
@@ -247,6 +249,7 @@ fn addresses_sizes_and_times() {
     let (head, body) = (REQUEST_BYTES.0 as u64, REQUEST_BYTES.1 as u64);
     assert_eq!(number(&mut stream, "request.size"), body, "of what came, without a length");
     assert_eq!(number(&mut stream, "request.total_size"), head + body);
+    assert_eq!(number(&mut stream, "request.headers_bytes"), head);
     assert_eq!(number(&mut stream, "request.time"), STARTED as u64);
     assert!((1..1 << 60).contains(&number(&mut stream, "request.duration")));
     assert_eq!(property(&mut stream, "response.code"), Err(Status::NotFound), "there is none yet");
@@ -274,6 +277,12 @@ fn a_response_as_its_filters_see_it() {
     assert_eq!(response.start_line(), "403 Forbidden");
     of_response(&mut stream).replace(b":status", b"299").unwrap();
     assert_eq!(response.start_line(), "299", "not the reason of the one before");
+    stream.set_property(&[b"response", b"code_details"], b"Of its own").unwrap();
+    assert_eq!(response.start_line(), "299 Of its own");
+    assert_eq!(property(&mut stream, "response.code_details"), Ok(b"Of its own".to_vec()));
+    assert_eq!(property(&mut stream, "response.grpc_status"), Err(Status::NotFound));
+    of_response(&mut stream).add(b"grpc-status", b"7").unwrap();
+    assert_eq!(number(&mut stream, "response.grpc_status"), 7);
     // Only a request has one host.
     of_response(&mut stream).add(b"Host", b"a").unwrap();
     of_response(&mut stream).add(b"Host", b"b").unwrap();
@@ -311,6 +320,44 @@ fn streams_end_with_their_headers_when_no_body_follows() {
         let said: String = thread.log()[before..].iter().map(|line| line.chars().last().unwrap()).collect();
         assert_eq!(said, expected, "{} {:?}", request.start_line(), response.lines());
     }
+}
+
+/// The TLS library's own, in DER; each one that was taken is given back.
+#[test]
+fn certificates_are_those_of_the_connections() {
+    let names = include_bytes!("../../../../tests/fixtures/certificates/names.der");
+    let plain = include_bytes!("../../../../tests/fixtures/certificates/plain.der");
+    let certificate = |der: &[u8]| Certificate::new(der.to_vec());
+    let protocols = || vec![c"h2", c"tls/1.3", c"tcp", c"ipv4"];
+    let (transaction, mut stream) = parked(Exchange { protocols: protocols(), ..Exchange::new() });
+    assert!(transaction.client.certificates.set((certificate(plain), Some(certificate(names)))).is_ok());
+    assert_eq!(property(&mut stream, "connection.mtls"), Ok(vec![1]));
+    for (path, value) in [
+        ("subject_local_certificate", "CN=plain"),
+        ("dns_san_peer_certificate", "first.example.com"),
+        ("uri_san_peer_certificate", "spiffe://example.com/a"),
+        (
+            "sha256_peer_certificate_digest",
+            "818756db5151e545837c22e2433e7f23aee0271e7974ceac6fd0ae790a4de5ab",
+        ),
+    ] {
+        assert_eq!(property(&mut stream, &format!("connection.{path}")), Ok(value.into()), "{path}");
+    }
+    let subject = property(&mut stream, "connection.subject_peer_certificate").unwrap();
+    assert!(subject.starts_with(b"CN=client.example.com,"), "{subject:?}");
+    for absent in ["dns_san_local_certificate", "uri_san_local_certificate", "subject_other_certificate"] {
+        let absent = format!("connection.{absent}");
+        assert_eq!(property(&mut stream, &absent), Err(Status::NotFound), "{absent}");
+    }
+    let (_, shown) = transaction.client.certificates.get().unwrap();
+    assert_eq!(shown.as_ref().unwrap().given.load(Relaxed), 0);
+    let upstream = "upstream.subject_peer_certificate";
+    assert_eq!(property(&mut stream, upstream), Err(Status::NotFound), "there is no connection yet");
+    // A client that has shown none.
+    let (transaction, mut stream) = parked(Exchange { protocols: protocols(), ..Exchange::new() });
+    assert!(transaction.client.certificates.set((certificate(plain), None)).is_ok());
+    assert_eq!(property(&mut stream, "connection.mtls"), Ok(vec![0]));
+    assert_eq!(property(&mut stream, "connection.sha256_peer_certificate_digest"), Err(Status::NotFound));
 }
 
 /// A filter that writes the map back leaves the request as it was, and one that names a host changes it.

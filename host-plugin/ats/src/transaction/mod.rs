@@ -3,6 +3,7 @@
 //! Owns the meaning of header maps, pseudo-headers and properties in terms of the server's objects, and lends
 //! the maps of both messages. Keeps no handle and no slice between calls, and never decides how a transaction goes on.
 
+mod certificate;
 mod framing;
 mod left;
 mod maps;

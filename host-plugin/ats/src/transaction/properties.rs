@@ -1,15 +1,18 @@
 //! Properties of a transaction: `request.*`, `response.*`, `source.*`, `destination.*`, `connection.*`,
-//! `upstream.*`. Integers are 64 bits little endian, times nanoseconds, addresses `ip:port` or `[ip]:port`.
+//! `upstream.*`. Integers are 64 bits little endian, times nanoseconds, addresses `ip:port` or `[ip]:port`. The list is in
+//! docs/CONFORMANCE.md.
 
 use std::net::SocketAddr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use sha2::{Digest as _, Sha256};
 use wasmdbg_proxy_wasm::{HeaderMap, Part, Status};
 
+use super::certificate::{Certificate, Kind};
 use super::maps::{self, Map};
 use super::pseudo;
 use crate::sys::milestone;
-use crate::ts::{Access, Endpoint, Header, WellKnown};
+use crate::ts::{Access, Endpoint, Header, VConn, WellKnown, Whose};
 
 type Answer = Result<(), Status>;
 
@@ -45,6 +48,7 @@ fn request(access: &mut Access<'_>, path: &[&[u8]], value: &mut Vec<u8>) -> Answ
         [b"time"] => integer(value, started(access)?),
         [b"duration"] => integer(value, now().saturating_sub(started(access)?)),
         [b"size"] => integer(value, content_length(header).unwrap_or_else(|| access.request_bytes().1)),
+        [b"headers_bytes"] => integer(value, access.request_bytes().0),
         [b"total_size"] => {
             let (head, body) = access.request_bytes();
             integer(value, head + body)
@@ -59,6 +63,12 @@ fn response(access: &mut Access<'_>, path: &[&[u8]], value: &mut Vec<u8>) -> Ans
     let access = header.access();
     match path {
         [b"code"] => integer(value, u64::from(header.status())),
+        [b"code_details"] => text(value, header.reason()),
+        [b"grpc_status"] => {
+            let mut status = Vec::new();
+            fields.get(b"grpc-status", &mut status)?;
+            integer(value, number(&status).ok_or(Status::NotFound)?)
+        }
         [b"headers", name] => fields.get(name, value),
         [b"size"] => integer(value, content_length(header).unwrap_or_else(|| access.response_bytes().1)),
         [b"total_size"] => {
@@ -80,8 +90,12 @@ fn connection(access: &Access<'_>, path: &[&[u8]], value: &mut Vec<u8>) -> Answe
             let version = access.client_connection().and_then(|client| client.tls_version());
             text(value, &version.ok_or(Status::NotFound)?)
         }
-        // With TLS the server's interface does not tell whether the client showed a certificate.
-        [b"mtls"] if !tls(access) => text(value, &[0]),
+        [b"mtls"] => {
+            let client = access.client_connection().filter(|_| tls(access));
+            let shown = client.map_or(Ok(None), |client| client.certificate(Whose::Peer));
+            text(value, &[u8::from(shown.map_err(|_| Status::NotFound)?.is_some())])
+        }
+        [name] => of_certificate(access.client_connection(), name, value),
         _ => Err(Status::NotFound),
     }
 }
@@ -104,8 +118,38 @@ fn upstream(access: &Access<'_>, path: &[&[u8]], value: &mut Vec<u8>) -> Answer 
             text(value, b"TLSv")?;
             text(value, version)
         }
-        _ => endpoint(access.server_address(), path, b"address", b"port", value),
+        [b"address" | b"port"] => endpoint(access.server_address(), path, b"address", b"port", value),
+        [name] => of_certificate(access.server_connection(), name, value),
+        _ => Err(Status::NotFound),
     }
+}
+
+/// What a certificate of a connection says.
+fn of_certificate(connection: Option<VConn<'_>>, name: &[u8], value: &mut Vec<u8>) -> Answer {
+    let whose = match name {
+        b"subject_local_certificate" | b"dns_san_local_certificate" | b"uri_san_local_certificate" => {
+            Whose::Own
+        }
+        b"subject_peer_certificate"
+        | b"dns_san_peer_certificate"
+        | b"uri_san_peer_certificate"
+        | b"sha256_peer_certificate_digest" => Whose::Peer,
+        _ => return Err(Status::NotFound),
+    };
+    let connection = connection.ok_or(Status::NotFound)?;
+    let der = connection.certificate(whose).ok().flatten().ok_or(Status::NotFound)?;
+    if name.starts_with(b"sha256") {
+        Sha256::digest(&der)
+            .iter()
+            .for_each(|byte| value.extend_from_slice(format!("{byte:02x}").as_bytes()));
+        return Ok(());
+    }
+    let certificate = Certificate::parse(&der).ok_or(Status::NotFound)?;
+    if name.starts_with(b"subject") {
+        return text(value, certificate.subject().as_bytes());
+    }
+    let kind = if name.starts_with(b"dns") { Kind::Dns } else { Kind::Uri };
+    text(value, certificate.other_name(kind).ok_or(Status::NotFound)?)
 }
 
 fn endpoint(
@@ -151,7 +195,11 @@ fn integer(value: &mut Vec<u8>, number: u64) -> Answer {
 
 fn content_length(header: &Header<'_>) -> Option<u64> {
     let field = header.find_known(WellKnown::ContentLength)?;
-    std::str::from_utf8(field.value()).ok()?.trim().parse().ok()
+    number(field.value())
+}
+
+fn number(text: &[u8]) -> Option<u64> {
+    std::str::from_utf8(text).ok()?.trim().parse().ok()
 }
 
 fn tls(access: &Access<'_>) -> bool {

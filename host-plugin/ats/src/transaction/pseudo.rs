@@ -26,6 +26,7 @@ pub(super) fn set(part: Part<'_>, header: &mut HeaderMut<'_>) -> Result<(), Stat
         Part::Authority(authority) => set_authority(header, authority),
         Part::Scheme(scheme) => header.url_mut().is_some_and(|mut url| url.set_scheme(scheme)),
         Part::Status(status) => header.set_status(status),
+        Part::Reason(reason) => header.set_reason(reason),
         Part::Unchanged => true,
         Part::Field { .. } => false,
     })

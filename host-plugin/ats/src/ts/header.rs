@@ -175,6 +175,14 @@ impl<'txn> Header<'txn> {
         // SAFETY: see `count`.
         u16::try_from(unsafe { (api().TSHttpHdrStatusGet)(self.buffer, self.location) }).unwrap_or(0)
     }
+
+    /// The words behind the response's status.
+    pub(crate) fn reason(&self) -> &[u8] {
+        let mut size = 0;
+        // SAFETY: as `method`.
+        unsafe { bytes((api().TSHttpHdrReasonGet)(self.buffer, self.location, &raw mut size), size) }
+            .unwrap_or(b"")
+    }
 }
 
 impl<'txn> Deref for HeaderMut<'txn> {
@@ -287,6 +295,15 @@ impl<'txn> HeaderMut<'txn> {
             );
         }
         true
+    }
+
+    /// Sets the words behind the response's status.
+    pub(crate) fn set_reason(&mut self, reason: &[u8]) -> bool {
+        // SAFETY: see `append`.
+        unsafe {
+            (api().TSHttpHdrReasonSet)(self.buffer, self.location, reason.as_ptr().cast(), length(reason))
+                == TS_SUCCESS
+        }
     }
 
     /// The request's URL, to change it.

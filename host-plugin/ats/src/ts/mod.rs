@@ -11,6 +11,7 @@
 
 mod access;
 mod address;
+mod certificates;
 mod continuation;
 mod header;
 mod host;
@@ -30,6 +31,7 @@ mod vconn;
 pub(crate) use access::Lease;
 pub use access::{Access, Locked, Txn};
 pub(crate) use address::Endpoint;
+pub(crate) use certificates::Whose;
 pub(crate) use continuation::{
     Hook, HookContinuation, HookHandler, Lifecycle, Timer, TimerHandler, Work, lifecycle_hook, post,
     post_after, post_in_turn, post_task, reason,
@@ -45,3 +47,4 @@ pub(crate) use statistic::Statistic;
 pub(crate) use thread::{EventThread, is_server_thread, name_thread, spawn};
 pub(crate) use txn::{ArgSlot, OverridableKey};
 pub use url::{UrlMut, UrlRef};
+pub(crate) use vconn::VConn;

@@ -1,4 +1,4 @@
-//! The connections below a transaction, as far as their timeouts go.
+//! The connections below a transaction: their timeouts, and what their TLS says.
 
 use std::marker::PhantomData;
 use std::ptr::NonNull;
@@ -14,6 +14,11 @@ pub(crate) struct VConn<'txn> {
 }
 
 impl VConn<'_> {
+    /// For [`super::certificates`].
+    pub(super) fn as_ptr(self) -> *mut ContTag {
+        self.pointer.as_ptr()
+    }
+
     pub(super) fn new(pointer: *mut ContTag) -> Option<Self> {
         NonNull::new(pointer).map(|pointer| Self { pointer, _txn: PhantomData })
     }

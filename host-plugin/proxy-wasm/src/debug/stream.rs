@@ -19,7 +19,7 @@ enum Kind {
 }
 
 /// The properties that hosts may have (the attributes of the ABI's specification).
-const PROPERTIES: [(&str, Kind); 30] = [
+const PROPERTIES: [(&str, Kind); 47] = [
     ("request.method", Kind::Text),
     ("request.scheme", Kind::Text),
     ("request.host", Kind::Text),
@@ -34,7 +34,10 @@ const PROPERTIES: [(&str, Kind); 30] = [
     ("request.duration", Kind::Integer),
     ("request.size", Kind::Integer),
     ("request.total_size", Kind::Integer),
+    ("request.headers_bytes", Kind::Integer),
     ("response.code", Kind::Integer),
+    ("response.code_details", Kind::Text),
+    ("response.grpc_status", Kind::Integer),
     ("response.size", Kind::Integer),
     ("response.total_size", Kind::Integer),
     ("source.address", Kind::Text),
@@ -45,11 +48,25 @@ const PROPERTIES: [(&str, Kind); 30] = [
     ("connection.mtls", Kind::Bool),
     ("connection.requested_server_name", Kind::Text),
     ("connection.tls_version", Kind::Text),
+    ("connection.subject_local_certificate", Kind::Text),
+    ("connection.subject_peer_certificate", Kind::Text),
+    ("connection.dns_san_local_certificate", Kind::Text),
+    ("connection.dns_san_peer_certificate", Kind::Text),
+    ("connection.uri_san_local_certificate", Kind::Text),
+    ("connection.uri_san_peer_certificate", Kind::Text),
+    ("connection.sha256_peer_certificate_digest", Kind::Text),
     ("upstream.address", Kind::Text),
     ("upstream.port", Kind::Integer),
     ("upstream.local_address", Kind::Text),
     ("upstream.local_port", Kind::Integer),
     ("upstream.tls_version", Kind::Text),
+    ("upstream.subject_local_certificate", Kind::Text),
+    ("upstream.subject_peer_certificate", Kind::Text),
+    ("upstream.dns_san_local_certificate", Kind::Text),
+    ("upstream.dns_san_peer_certificate", Kind::Text),
+    ("upstream.uri_san_local_certificate", Kind::Text),
+    ("upstream.uri_san_peer_certificate", Kind::Text),
+    ("upstream.sha256_peer_certificate_digest", Kind::Text),
 ];
 
 /// Characters of one value; what filters keep in a field can be of any length.

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, response};
 use http_body_util::BodyExt as _;
 use hyper::body::Body as _;
+use hyper::ext::ReasonPhrase;
 use wasmdbg_control::TransactionId;
 use wasmdbg_proxy_wasm::part::{has_body, is_framing};
 use wasmdbg_proxy_wasm::{Callback, LocalResponse, Part};
@@ -56,6 +57,11 @@ pub(crate) async fn serve(worker: &Rc<Worker>, request: Request<Body>, peers: Pe
             if let Some(fields) = &exchange.lock().response {
                 parts.status = fields.text(b":status").parse().unwrap_or(parts.status);
                 parts.headers = headers(fields);
+                parts.extensions.remove::<ReasonPhrase>();
+                let reason = fields.reason.as_deref().and_then(|reason| ReasonPhrase::try_from(reason).ok());
+                if let Some(reason) = reason {
+                    parts.extensions.insert(reason);
+                }
             }
         }
         Next::Respond(local) => (parts, body) = answer(local),

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use http::{request, response};
+use hyper::ext::ReasonPhrase;
 use wasmdbg_control::TransactionId;
 use wasmdbg_proxy_wasm::{HeaderMap, Headers, OwnProperties, Pseudo, RequestFacts, Status, Transaction};
 
@@ -55,7 +56,10 @@ impl Exchange {
     /// A response is there, of the upstream or of the filter.
     pub(crate) fn set_response(&self, response: &response::Parts) {
         let pseudo = vec![(Pseudo::Status, response.status.as_str().into())];
-        self.lock().response = Some(Fields::new(HeaderMap::ResponseHeaders, pseudo, &response.headers));
+        let mut fields = Fields::new(HeaderMap::ResponseHeaders, pseudo, &response.headers);
+        let reason = response.extensions.get::<ReasonPhrase>();
+        fields.reason = reason.map(|reason| reason.as_bytes().to_vec());
+        self.lock().response = Some(fields);
     }
 
     pub(crate) fn facts(&self) -> RequestFacts {

@@ -19,6 +19,8 @@ pub(crate) struct Fields {
     fields: Vec<Field>,
     /// The message's own, whatever filters write.
     framing: Vec<Field>,
+    /// The words behind a response's status, where they are not the usual ones.
+    pub(crate) reason: Option<Vec<u8>>,
 }
 
 impl Fields {
@@ -31,7 +33,7 @@ impl Fields {
             fields.retain(|(name, _)| !is_host(name));
         }
         let framing = fields.iter().filter(|(name, _)| is_framing(name)).cloned().collect();
-        Self { map, pseudo, fields, framing }
+        Self { map, pseudo, fields, framing, reason: None }
     }
 
     /// The fields that go out: what filters have made of them, framed as the message was.
@@ -129,13 +131,20 @@ impl Fields {
                 }
             },
             Part::Unchanged => return Ok(()),
+            Part::Reason(reason) => {
+                self.reason = Some(reason.to_vec());
+                return Ok(());
+            }
             Part::Method(method) => (Pseudo::Method, method.to_vec()),
             Part::Scheme(scheme) => (Pseudo::Scheme, scheme.to_vec()),
             Part::Authority(authority) => (Pseudo::Authority, authority.to_vec()),
             Part::Path { path, query } => (Pseudo::Path, target(path, query)),
             Part::UrlPath(path) => (Pseudo::Path, target(path, &self.path_and_query().1)),
             Part::Query(query) => (Pseudo::Path, target(&self.path_and_query().0, query)),
-            Part::Status(status) => (Pseudo::Status, status.to_string().into_bytes()),
+            Part::Status(status) => {
+                self.reason = None;
+                (Pseudo::Status, status.to_string().into_bytes())
+            }
         };
         // What this host's HTTP library cannot hold, such as `<` in a path.
         let held = match pseudo {

@@ -48,10 +48,23 @@ fn request(seen: &ExchangeState, path: &[&[u8]], value: &mut Vec<u8>) -> Answer 
 fn response(fields: &Fields, path: &[&[u8]], value: &mut Vec<u8>) -> Answer {
     match path {
         [b"code"] => integer(value, fields.text(b":status").parse().map_err(|_| Status::NotFound)?),
+        [b"code_details"] => text(value, &reason(fields)),
+        [b"grpc_status"] => {
+            integer(value, fields.text(b"grpc-status").parse().map_err(|_| Status::NotFound)?)
+        }
         [b"headers", name] => field(fields, name, value),
         [b"size"] => integer(value, length(fields)?),
         _ => Err(Status::NotFound),
     }
+}
+
+/// The words behind the status.
+fn reason(fields: &Fields) -> Vec<u8> {
+    let usual = || {
+        let status = http::StatusCode::from_bytes(fields.text(b":status").as_bytes()).ok()?;
+        status.canonical_reason().map(Vec::from)
+    };
+    fields.reason.clone().or_else(usual).unwrap_or_default()
 }
 
 /// Sets `path`.
