@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use wasmtime::{Config, Engine, EngineWeak, OptLevel, WasmBacktraceDetails};
 
+use super::proposals;
+
 /// How often a running callback looks at its CPU clock.
 const EPOCH: Duration = Duration::from_millis(10);
 
@@ -82,6 +84,7 @@ impl FastEngine {
 
 /// What the engines of both lanes have in common.
 pub(crate) fn base(config: &mut Config) {
+    proposals::configure(config);
     config
         .epoch_interruption(true)
         // The default reads an environment variable of the proxy and, if it is set, DWARF at a trap.

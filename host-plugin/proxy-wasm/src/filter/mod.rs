@@ -4,6 +4,7 @@
 pub(crate) mod core;
 pub(crate) mod engine;
 mod log_rate;
+mod proposals;
 mod role;
 pub(crate) mod runtime;
 mod stock;
@@ -52,6 +53,9 @@ pub enum LoadError {
     /// Truncated, invalid, or of a kind that is not supported.
     #[error("{0} is not a valid Wasm module: {1}")]
     Invalid(String, String),
+    /// It uses what this host has off.
+    #[error("{0} does not run here: {1}")]
+    Proposal(String, String),
     /// Built for no version of the ABI, or for another one.
     #[error("{0}")]
     Abi(String),
@@ -64,6 +68,16 @@ pub enum LoadError {
     /// See there.
     #[error("{0}")]
     Start(#[from] StartError),
+}
+
+impl LoadError {
+    /// Why a module is not one that runs here.
+    fn of_module(path: String, error: &wasmtime::Error, bytes: &[u8]) -> Self {
+        match proposals::needed(bytes) {
+            Some(needed) => Self::Proposal(path, needed),
+            None => Self::Invalid(path, format!("{error:#}")),
+        }
+    }
 }
 
 /// See the module.
@@ -330,7 +344,7 @@ impl Program {
         }
         let engine = core.runtime.fast.engine();
         let module = Module::from_binary(engine, bytes)
-            .map_err(|error| LoadError::Invalid(path(), format!("{error:#}")))?;
+            .map_err(|error| LoadError::of_module(path(), &error, bytes))?;
         let version = AbiVersion::of(&module).map_err(LoadError::Abi)?;
         core.version.get_or_init(|| version);
         if !matches!(module.get_export("memory"), Some(wasmtime::ExternType::Memory(_))) {

@@ -20,6 +20,7 @@ mod limits;
 mod metrics;
 mod older;
 mod others;
+mod proposals;
 mod service;
 mod shared;
 mod stock;
